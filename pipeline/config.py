@@ -1,0 +1,289 @@
+"""The configuration: one YAML file, read into frozen dataclasses and checked at load.
+
+Every key and its default stands here; `configs/default.yaml` spells the same out with comments. A file needs to name
+only what it changes.
+"""
+
+import dataclasses
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from pipeline.errors import ConfigError
+
+
+def _limit(default, low=None, high=None, choices=None):
+    """A field with a default and its allowed range (both ends included) or choices."""
+    metadata = {"low": low, "high": high, "choices": choices}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class PopulationConfig:
+    """Which galaxies are drawn and where; `data/population.py` holds the formulas and their sources."""
+
+    magnitude_bright: float = _limit(18.0, 10.0, 30.0)  # AB magnitude of the brightest galaxy drawn
+    magnitude_faint: float = _limit(27.0, 15.0, 32.0)  # AB magnitude of the faintest galaxy drawn
+    density_scale: float = _limit(1.0, 0.0, 100.0)  # multiplies the published number counts
+    clustering: float = _limit(0.0, 0.0, 1.0)  # share of galaxies placed next to another one (natural population)
+    boosted_magnitude_faint: float = _limit(25.0, 15.0, 32.0)  # faint end of the primaries in the boosted population
+    boosted_separation_min: float = _limit(0.3, 0.0, 10.0)  # separation / half-light radius of the larger galaxy
+    boosted_separation_max: float = _limit(3.0, 0.0, 10.0)
+    boosted_magnitude_difference: float = _limit(3.0, 0.0, 10.0)  # drawn uniformly from 0 to this
+    boosted_groups_max: int = _limit(3, 1, 20)  # pairs per boosted scene: 1 to this many
+
+
+@dataclass(frozen=True)
+class SimulationConfig:
+    """One span of simulated scenes."""
+
+    seed: int = _limit(1, 0, 2**31 - 1)
+    survey: str = _limit("euclid_wide", choices=("euclid_wide", "euclid_deep", "lsst_i"))
+    noise_scale: float = _limit(1.0, 0.01, 100.0)  # multiplies the survey's sky noise
+    psf_scale: float = _limit(1.0, 0.1, 10.0)  # multiplies the survey's PSF FWHM
+    psf_profile: str = _limit("airy_gaussian", choices=("airy_gaussian", "moffat"))
+    psf_fwhm_scatter: float = _limit(0.02, 0.0, 0.5)  # relative, between scenes
+    psf_ellipticity_scatter: float = _limit(0.01, 0.0, 0.2)  # per component, between scenes
+    noise_correlation: float = _limit(0.0, 0.0, 3.0)  # Gaussian sigma of the noise kernel in pixels; 0 is white noise
+    renderer: str = _limit("fourier", choices=("fourier", "galsim"))
+    stamp_size: int = _limit(64, 32, 256)  # pixels
+    truth_threshold: float = _limit(1.0, 0.1, 10.0)  # k: noise-free flux above k sky sigma belongs to the galaxy
+    train_scenes: int = _limit(10000, 1, 10**9)
+    calibration_scenes: int = _limit(1500, 1, 10**9)
+    test_scenes: int = _limit(2000, 1, 10**9)
+    train_boosted_share: float = _limit(0.8, 0.0, 1.0)
+    calibration_boosted_share: float = _limit(0.5, 0.0, 1.0)
+    test_boosted_share: float = _limit(0.5, 0.0, 1.0)
+    scenes_per_shard: int = _limit(500, 1, 10**6)
+    catalog: str = _limit("")  # a galaxy catalogue to draw from instead of the analytic population
+    population: PopulationConfig = field(default_factory=PopulationConfig)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of the network."""
+
+    channels: tuple[int, ...] = _limit((16, 32, 64, 128), 1, 1024)  # per scale; each further scale halves the pixels
+    convs_per_block: int = _limit(3, 1, 8)
+    head_channels: int = _limit(16, 1, 256)  # channels of the features handed to the head, and of its hidden layers
+    head_layers: int = _limit(3, 1, 8)
+    latent: str = _limit("spatial", choices=("global", "spatial"))
+    latent_dim: int = _limit(4, 1, 64)  # channels of the latent, per position when spatial
+    prior_encoder: str = _limit("shared", choices=("shared", "separate"))  # shared: the U-Net's own encoder
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the network is trained."""
+
+    seed: int = _limit(1, 0, 2**31 - 1)
+    steps: int = _limit(2000, 1, 10**8)
+    batch_size: int = _limit(32, 1, 8192)
+    learning_rate: float = _limit(1e-3, 1e-7, 1.0)
+    weight_decay: float = _limit(1e-5, 0.0, 1.0)
+    gradient_clip: float = _limit(100.0, 1e-3, 1e9)  # global norm of the pixel-summed loss's gradient, per image
+    beta: float = _limit(1.0, 0.0, 100.0)  # weight of the KL term; 1 is a true ELBO
+    beta_warmup: float = _limit(0.15, 0.0, 1.0)  # share of the steps over which beta rises from 0
+    deterministic_share: float = _limit(0.0, 0.0, 0.95)  # share of the steps trained with z = 0, before the latent
+    free_bits: float = _limit(0.0, 0.0, 10.0)  # nats per latent dimension that the KL may cost for free
+    kl_balance: float = _limit(0.5, 0.0, 1.0)  # share of the KL's gradient that goes to the prior
+    multi_sample_share: float = _limit(0.0, 0.0, 1.0)  # last share of the steps on the M-sample bound from the prior
+    multi_sample_draws: int = _limit(8, 2, 64)  # M
+    fresh_noise: bool = _limit(True)  # draw new noise at every step instead of using the stored noisy image
+    precision: str = _limit("auto", choices=("auto", "float32", "bfloat16"))  # auto: bfloat16 where the CPU has it
+    evaluate_every: int = _limit(250, 1, 10**8)  # steps between evaluations on the calibration split
+    patience: int = _limit(8, 1, 10**6)  # evaluations without improvement before training stops
+    evaluation_scenes: int = _limit(512, 1, 10**9)  # scenes of the calibration split used for that
+
+
+@dataclass(frozen=True)
+class ThresholdConfig:
+    """One rule of the gate: a metric of one population and slice with its bound."""
+
+    metric: str = _limit("")
+    population: str = _limit("boosted", choices=("boosted", "natural"))
+    min: float | None = _limit(None)
+    max: float | None = _limit(None)
+
+
+@dataclass(frozen=True)
+class SliceConfig:
+    """Bins of one scalar of the record, in its own unit."""
+
+    scalar: str = _limit("")
+    edges: tuple[float, ...] = _limit(())
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """The calibration metrics and the gate."""
+
+    seed: int = _limit(1, 0, 2**31 - 1)
+    num_samples: int = _limit(16, 2, 256)
+    batch_size: int = _limit(32, 1, 4096)
+    near_source_radius: int = _limit(3, 0, 64)  # pixels
+    calibration_bins: int = _limit(15, 2, 200)
+    thresholds: tuple[ThresholdConfig, ...] = (
+        ThresholdConfig("iou_galaxy", "boosted", min=0.78),
+        ThresholdConfig("iou_blended", "boosted", min=0.37),
+        ThresholdConfig("ece_near_sources", "boosted", max=0.03),
+        ThresholdConfig("ece_near_sources", "natural", max=0.03),
+        ThresholdConfig("diversity_blended", "boosted", min=0.05),
+    )
+    slices: tuple[SliceConfig, ...] = (
+        SliceConfig("min_separation", (0.0, 0.3, 0.7, 1.5, 5.0)),
+        SliceConfig("brightest_magnitude", (18.0, 22.0, 23.5, 25.0, 27.0)),
+        SliceConfig("snr", (0.0, 10.0, 30.0, 100.0, 1e6)),
+    )
+
+
+@dataclass(frozen=True)
+class BeamConfig:
+    """Where Beam's steps run."""
+
+    pipeline_args: tuple[str, ...] = _limit(())  # handed to Beam in TFX's components as they are
+    simulation_workers: int = _limit(0, 0, 1024)  # processes that simulate; 0: one per core
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration."""
+
+    name: str = _limit("blendinator")
+    output_dir: str = _limit("output")  # a relative path is taken from the current folder
+    simulation: SimulationConfig = field(default_factory=SimulationConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    beam: BeamConfig = field(default_factory=BeamConfig)
+
+    @property
+    def data_root(self) -> Path:
+        """Folder of the spans: `span-0001`, `span-0002`, ..."""
+        return Path(self.output_dir) / "data"
+
+    @property
+    def pipeline_root(self) -> Path:
+        """Folder of TFX's artifacts."""
+        return Path(self.output_dir) / "pipeline"
+
+    @property
+    def metadata_path(self) -> Path:
+        """The ML Metadata store, an SQLite file."""
+        return Path(self.output_dir) / "metadata.sqlite"
+
+    @property
+    def serving_dir(self) -> Path:
+        """Folder of the pushed versions, as TensorFlow Serving expects it."""
+        return Path(self.output_dir) / "serving" / self.name
+
+
+def load_config(path: str | Path | None = None, base: str | Path | None = None) -> Config:
+    """Reads a YAML file; without one, the defaults.
+
+    Args:
+      path: the YAML file.
+      base: folder from which a relative `output_dir` is taken; the current one by default.
+
+    Raises:
+      ConfigError: the file cannot be read, or a key is unknown, of the wrong type or out of range.
+    """
+    raw = {}
+    if path is not None:
+        try:
+            raw = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: the configuration cannot be read ({error}). Give an existing YAML file.")
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path}: this is not valid YAML: {error}")
+    config = config_from_dict(raw, source=str(path or "defaults"))
+    output = (Path(base) if base else Path.cwd()) / config.output_dir
+    return dataclasses.replace(config, output_dir=str(output.resolve()))
+
+
+def config_from_dict(raw: dict, source: str = "configuration") -> Config:
+    """Builds a checked `Config` from plain dictionaries and lists; `source` stands first in messages."""
+    config = _build(Config, raw, source, "")
+    population = config.simulation.population
+    _require_order(source, "simulation.population.magnitude_bright", population.magnitude_bright,
+                   "simulation.population.magnitude_faint", population.magnitude_faint)
+    _require_order(source, "simulation.population.boosted_separation_min", population.boosted_separation_min,
+                   "simulation.population.boosted_separation_max", population.boosted_separation_max)
+    factor = 2 ** (len(config.model.channels) - 1)
+    if config.simulation.stamp_size % factor:
+        raise ConfigError(
+            f"{source}: simulation.stamp_size: received {config.simulation.stamp_size}; allowed: a multiple of {factor},"
+            f" because model.channels has {len(config.model.channels)} scales and each further one halves the pixels"
+        )
+    for i, rule in enumerate(config.evaluation.thresholds):
+        if not rule.metric or (rule.min is None and rule.max is None):
+            raise ConfigError(f"{source}: evaluation.thresholds[{i}]: received {rule}; a rule needs `metric` and `min` or `max`")
+    for i, cut in enumerate(config.evaluation.slices):
+        if len(cut.edges) < 2 or list(cut.edges) != sorted(set(cut.edges)):
+            raise ConfigError(f"{source}: evaluation.slices[{i}].edges: received {list(cut.edges)}; allowed: two or more rising numbers")
+    return config
+
+
+def config_to_dict(config) -> dict:
+    """The configuration as plain dictionaries, lists and scalars, as YAML and JSON hold them."""
+    def plain(value):
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    return plain(dataclasses.asdict(config))
+
+
+def _require_order(source, low_key, low, high_key, high):
+    if low > high:
+        raise ConfigError(f"{source}: {low_key}: received {low}; allowed: at most {high_key}, which is {high}")
+
+
+def _build(cls, raw, source, prefix):
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{source}: {prefix.rstrip('.') or 'top level'}: received {raw!r}; allowed: a mapping of keys")
+    hints = typing.get_type_hints(cls)
+    fields = {item.name: item for item in dataclasses.fields(cls)}
+    for key in raw:
+        if key not in fields:
+            raise ConfigError(f"{source}: {prefix}{key}: unknown key; allowed here: {', '.join(fields)}")
+    values = {key: _convert(hints[key], value, fields[key].metadata, source, prefix + key) for key, value in raw.items()}
+    return cls(**values)
+
+
+def _convert(kind, value, limits, source, key):
+    """One value, checked against its type and limits."""
+    if dataclasses.is_dataclass(kind):
+        return _build(kind, value, source, key + ".")
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, (list, tuple)) or (not value and kind != tuple[str, ...]):
+            raise ConfigError(f"{source}: {key}: received {value!r}; allowed: a list")
+        item = typing.get_args(kind)[0]
+        return tuple(_convert(item, entry, limits, source, f"{key}[{i}]") for i, entry in enumerate(value))
+    if kind == float | None:
+        if value is None:
+            return None
+        kind = float
+    if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    low, high, choices = (limits.get(name) for name in ("low", "high", "choices"))
+    allowed = {int: "an integer", float: "a number", str: "text", bool: "true or false"}[kind]
+    if choices:
+        allowed = "one of " + ", ".join(choices)
+    elif low is not None:
+        allowed += f" from {low} to {high}"
+    in_range = type(value) is kind and (not choices or value in choices)
+    if in_range and kind in (int, float):
+        in_range = (low is None or value >= low) and (high is None or value <= high) and value == value
+    if not in_range:
+        raise ConfigError(f"{source}: {key}: received {value!r}; allowed: {allowed}")
+    return value

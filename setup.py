@@ -1,0 +1,49 @@
+"""Package metadata. The exact versions that are tested sit in requirements.lock."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="blendinator",
+    version="0.1.0",
+    description="Calibrated maps of where galaxies overlap: a TFX pipeline around a probabilistic U-Net",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.11",
+    # `tests` stays out: a dependency of TFX already installs a top-level package of that name.
+    packages=find_packages(include=["pipeline*", "components*", "model*", "schemas*", "data*"]),
+    package_data={"schemas": ["*.pbtxt"]},
+    install_requires=[
+        "tensorflow>=2.16.2,<2.17",
+        "keras>=3.12,<4",
+        "tf-keras>=2.16,<2.17",  # TensorFlow Probability imports it
+        "tensorflow-probability>=0.24,<0.25",
+        "tfx>=1.16,<1.17",
+        "tensorflow-transform>=1.16,<1.17",
+        "tensorflow-data-validation>=1.16.1,<1.17",
+        # 2.68 replaces the in-memory runner by a downloaded binary, 2.69 drops dill, which tfx_bsl imports.
+        "apache-beam[gcp]>=2.65,<2.68",
+        "dill",
+        "ml-metadata>=1.16,<1.17",
+        "protobuf>=3.20.3,<4",
+        "numpy<2",
+        "pip",  # TFX's command line calls `pip freeze`
+        "setuptools<81",  # pkg_resources, which the stack still imports
+        "astropy>=6.1,<7",
+        "click>=8.1,<9",
+        "galsim>=2.8,<3",
+        "jinja2>=3.1,<4",
+        "matplotlib>=3.8,<4",
+        "pyyaml>=6",
+        "rich>=13",
+        "scipy>=1.12,<2",
+        "surveycodex>=1.3,<2",
+    ],
+    extras_require={
+        "kubeflow": ["kfp>=2.5,<2.6"],  # newer ones need protobuf 4
+        "test": ["pytest>=8", "hypothesis>=6", "scikit-learn>=1.5", "sep>=1.4"],
+    },
+    entry_points={"console_scripts": ["blendinator=pipeline.cli:main"]},
+)
