@@ -1,0 +1,122 @@
+#!/bin/sh
+# Makes .venv from requirements.lock. Needs Linux on x86-64 and any Python 3.
+#   sh scripts/setup.sh        set up, or do nothing if .venv is up to date
+#   sh scripts/setup.sh lock   write requirements.lock anew
+set -eu
+cd "$(dirname "$0")/.."
+
+UV_VERSION=0.13.9
+ZIG_VERSION=0.13.0.post1
+TOOLS="$PWD/.tools"
+
+fail() {
+    printf 'setup: %s\n' "$1" >&2
+    exit 1
+}
+
+# A command on the PATH is not enough: pyenv's shims fail where .python-version names a version it does not have.
+find_python3() {
+    for candidate in python3 /usr/bin/python3 /usr/local/bin/python3 python3.14 python3.13 python3.12 python3.11 \
+            python3.10 python3.9 python3.8 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin/python3 python; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 7))' >/dev/null 2>&1; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    fail "no Python 3 was found. Install any Python 3.7 or newer, for example: apt install python3"
+}
+
+# Puts one package from PyPI into its own folder under .tools: by venv, else by pip, else (uv only) by plain urllib.
+install_tool() { # name version
+    folder="$TOOLS/$1-$2"
+    [ -f "$folder/.complete" ] && return
+    rm -rf "$folder"
+    mkdir -p "$TOOLS"
+    log="$TOOLS/$1.log"
+    python3=$(find_python3)
+    echo "setup: installing $1 $2 into .tools"
+    if { "$python3" -m venv "$folder" && "$folder/bin/python" -m pip install "$1==$2"; } >"$log" 2>&1; then :
+    elif rm -rf "$folder"; "$python3" -m pip install --target "$folder" "$1==$2" >>"$log" 2>&1; then :
+    elif rm -rf "$folder"; [ "$1" = uv ] && "$python3" scripts/fetch_uv.py "$2" "$folder/bin" >>"$log" 2>&1; then :
+    else
+        tail -n 5 "$log" >&2
+        fail "$1 $2 could not be installed from the Python package index (see $log). Check the network and proxy."
+    fi
+    : >"$folder/.complete"
+}
+
+# The interpreter for .venv: python3.10 on the PATH, one of pyenv's, else one that uv fetches.
+find_python310() {
+    for candidate in python3.10 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.10*/bin/python3.10; do
+        # pyfarmhash is compiled at set-up and needs the headers, which distributions package separately.
+        if "$candidate" -c 'import os, sys, sysconfig
+header = os.path.join(sysconfig.get_paths()["include"], "Python.h")
+sys.exit(sys.version_info[:2] != (3, 10) or not os.path.exists(header))' >/dev/null 2>&1; then
+            "$candidate" -c 'import sys; print(sys.executable)'
+            return
+        fi
+    done
+    echo 3.10
+}
+
+# pyfarmhash, which TFDV imports, has no wheel; without a compiler of its own the machine gets Zig's from PyPI.
+find_compiler() {
+    if command -v c++ >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1; then
+        return
+    fi
+    install_tool ziglang "$ZIG_VERSION"
+    zig=$(find "$TOOLS/ziglang-$ZIG_VERSION" -type f -path '*/ziglang/zig' | head -n 1)
+    mkdir -p "$TOOLS/bin"
+    for pair in "cc cc" "c++ c++" "gcc cc" "g++ c++"; do
+        printf '#!/bin/sh\nexec "%s" %s "$@"\n' "$zig" "${pair#* }" >"$TOOLS/bin/${pair% *}"
+        chmod +x "$TOOLS/bin/${pair% *}"
+    done
+    export PATH="$TOOLS/bin:$PATH" CC="$TOOLS/bin/cc" CXX="$TOOLS/bin/c++"
+}
+
+use_uv() {
+    install_tool uv "$UV_VERSION"
+    UV="$TOOLS/uv-$UV_VERSION/bin/uv"
+    "$UV" --version >/dev/null || fail "$UV does not run on this machine. Linux on x86-64 is needed."
+}
+
+lock() {
+    use_uv
+    "$UV" pip compile --python-version 3.10 --python-platform x86_64-manylinux_2_28 --extra kubeflow --extra test \
+        --generate-hashes --no-annotate setup.py -o requirements.lock --custom-compile-command "make lock" --quiet
+    echo "setup: wrote requirements.lock"
+}
+
+# Everything that .venv depends on, the folder included: an editable install and a venv hold absolute paths.
+stamp() {
+    { cat requirements.lock setup.py scripts/setup.sh; pwd; } | cksum
+}
+
+setup() {
+    if [ -f .venv/.stamp ] && [ "$(cat .venv/.stamp)" = "$(stamp)" ] && .venv/bin/python -c '' 2>/dev/null; then
+        return
+    fi
+    case "$(uname -s) $(uname -m)" in
+        "Linux x86_64") ;;
+        *) fail "this is $(uname -s) on $(uname -m); TFX's libraries exist for Linux on x86-64 only." ;;
+    esac
+    use_uv
+    find_compiler
+    python310=$(find_python310)
+    echo "setup: making .venv with Python $python310"
+    "$UV" venv --quiet --clear --seed --python "$python310" .venv || fail \
+        "Python 3.10 was not found and could not be downloaded. Install it with its headers, for example: pyenv install 3.10"
+    echo "setup: installing the packages of requirements.lock (about 2 GB on disk)"
+    "$UV" pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock || fail \
+        "the packages could not be installed. Check the network, the space on the disk and the messages above."
+    "$UV" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable . || fail \
+        "the project itself could not be installed; see the messages above."
+    stamp >.venv/.stamp
+    echo "setup: done"
+}
+
+case "${1:-setup}" in
+    setup) setup ;;
+    lock) lock ;;
+    *) fail "unknown argument '$1'; use 'lock' or none" ;;
+esac
