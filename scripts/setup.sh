@@ -68,7 +68,7 @@ find_compiler() {
     zig=$(find "$TOOLS/ziglang-$ZIG_VERSION" -type f -path '*/ziglang/zig' | head -n 1)
     mkdir -p "$TOOLS/bin"
     for pair in "cc cc" "c++ c++" "gcc cc" "g++ c++"; do
-        printf '#!/bin/sh\nexec "%s" %s "$@"\n' "$zig" "${pair#* }" >"$TOOLS/bin/${pair% *}"
+        printf '#!/bin/sh\nexec "%s" %s -mcrc32 "$@"\n' "$zig" "${pair#* }" >"$TOOLS/bin/${pair% *}"
         chmod +x "$TOOLS/bin/${pair% *}"
     done
     export PATH="$TOOLS/bin:$PATH" CC="$TOOLS/bin/cc" CXX="$TOOLS/bin/c++"
@@ -106,7 +106,7 @@ setup() {
     echo "setup: making .venv with Python $python310"
     "$UV" venv --quiet --clear --seed --python "$python310" .venv || fail \
         "Python 3.10 was not found and could not be downloaded. Install it with its headers, for example: pyenv install 3.10"
-    echo "setup: installing the packages of requirements.lock (about 2 GB on disk)"
+    echo "setup: installing the packages of requirements.lock (3.4 GB on disk)"
     "$UV" pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock || fail \
         "the packages could not be installed. Check the network, the space on the disk and the messages above."
     "$UV" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable . || fail \
