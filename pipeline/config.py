@@ -29,7 +29,10 @@ class PopulationConfig:
     magnitude_bright: float = _limit(18.0, 10.0, 30.0)  # AB magnitude of the brightest galaxy drawn
     magnitude_faint: float = _limit(27.0, 15.0, 32.0)  # AB magnitude of the faintest galaxy drawn
     density_scale: float = _limit(1.0, 0.0, 100.0)  # multiplies the published number counts
+    margin: float = _limit(6.0, 0.0, 60.0)  # arcsec; galaxies are centred up to this far outside the stamp
     clustering: float = _limit(0.0, 0.0, 1.0)  # share of galaxies placed next to another one (natural population)
+    clustering_radius: float = _limit(3.0, 0.1, 60.0)  # arcsec; largest distance of such neighbours
+    boosted_magnitude_bright: float = _limit(20.0, 10.0, 30.0)  # bright end of the primaries in the boosted population
     boosted_magnitude_faint: float = _limit(25.0, 15.0, 32.0)  # faint end of the primaries in the boosted population
     boosted_separation_min: float = _limit(0.3, 0.0, 10.0)  # separation / half-light radius of the larger galaxy
     boosted_separation_max: float = _limit(3.0, 0.0, 10.0)
@@ -46,10 +49,12 @@ class SimulationConfig:
     noise_scale: float = _limit(1.0, 0.01, 100.0)  # multiplies the survey's sky noise
     psf_scale: float = _limit(1.0, 0.1, 10.0)  # multiplies the survey's PSF FWHM
     psf_profile: str = _limit("airy_gaussian", choices=("airy_gaussian", "moffat"))
+    psf_moffat_beta: float = _limit(3.5, 1.5, 20.0)  # exponent of the Moffat profile
     psf_fwhm_scatter: float = _limit(0.02, 0.0, 0.5)  # relative, between scenes
     psf_ellipticity_scatter: float = _limit(0.01, 0.0, 0.2)  # per component, between scenes
     noise_correlation: float = _limit(0.0, 0.0, 3.0)  # Gaussian sigma of the noise kernel in pixels; 0 is white noise
     renderer: str = _limit("fourier", choices=("fourier", "galsim"))
+    render_level: float = _limit(0.05, 1e-4, 1.0)  # sky sigma per pixel below which a galaxy's outskirts are left out
     stamp_size: int = _limit(64, 32, 256)  # pixels
     truth_threshold: float = _limit(1.0, 0.1, 10.0)  # k: noise-free flux above k sky sigma belongs to the galaxy
     train_scenes: int = _limit(10000, 1, 10**9)
@@ -106,6 +111,9 @@ class ThresholdConfig:
 
     metric: str = _limit("")
     population: str = _limit("boosted", choices=("boosted", "natural"))
+    slice: str = _limit("")  # a bin of evaluation.slices, as "min_separation 0.3 to 0.7"; the whole population if empty
+    # What must keep to min and max: the value, or the worse (pessimistic) or better (optimistic) end of its interval.
+    bound: str = _limit("value", choices=("value", "pessimistic", "optimistic"))
     min: float | None = _limit(None)
     max: float | None = _limit(None)
 
@@ -127,6 +135,9 @@ class EvaluationConfig:
     batch_size: int = _limit(32, 1, 4096)
     near_source_radius: int = _limit(3, 0, 64)  # pixels
     calibration_bins: int = _limit(15, 2, 200)
+    bootstrap_replicates: int = _limit(400, 2, 10**5)  # of the 95 % intervals
+    min_scenes: int = _limit(30, 1, 10**9)  # a rule on fewer scenes than this fails, and says so
+    gallery_scenes: int = _limit(10, 1, 50)  # rows of the picture page
     thresholds: tuple[ThresholdConfig, ...] = (
         ThresholdConfig("iou_galaxy", "boosted", min=0.78),
         ThresholdConfig("iou_blended", "boosted", min=0.37),
@@ -211,6 +222,8 @@ def config_from_dict(raw: dict, source: str = "configuration") -> Config:
     population = config.simulation.population
     _require_order(source, "simulation.population.magnitude_bright", population.magnitude_bright,
                    "simulation.population.magnitude_faint", population.magnitude_faint)
+    _require_order(source, "simulation.population.boosted_magnitude_bright", population.boosted_magnitude_bright,
+                   "simulation.population.boosted_magnitude_faint", population.boosted_magnitude_faint)
     _require_order(source, "simulation.population.boosted_separation_min", population.boosted_separation_min,
                    "simulation.population.boosted_separation_max", population.boosted_separation_max)
     factor = 2 ** (len(config.model.channels) - 1)

@@ -1,0 +1,1 @@
+"""Evaluates sampled class maps and their calibration, and decides the blessing."""

@@ -1,0 +1,59 @@
+"""The component's specification."""
+
+from tfx import types
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import component_spec, standard_artifacts
+
+from components.calibration_evaluator import executor
+
+
+class CalibrationEvaluatorSpec(component_spec.ComponentSpec):
+    """Inputs, outputs and parameters of `CalibrationEvaluator`."""
+
+    PARAMETERS = {
+        "config": component_spec.ExecutionParameter(type=str),
+        "code": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "baseline_model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+    }
+    OUTPUTS = {
+        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+    }
+
+
+class CalibrationEvaluator(base_beam_component.BaseBeamComponent):
+    """Draws samples for every scene of the test split, computes metrics and applies the configured rules.
+
+    Outputs:
+      evaluation: a folder with `metrics.json`, `scenes.npz` (a row of statistics per scene) and `examples.png`.
+      blessing: a standard ModelBlessing with the custom properties `blessed`, `current_model`, `current_model_id`.
+    """
+
+    SPEC_CLASS = CalibrationEvaluatorSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+
+    def __init__(
+        self,
+        examples: types.BaseChannel,
+        model: types.BaseChannel,
+        config: str,
+        code: str = "",
+        baseline_model: types.BaseChannel | None = None,
+    ):
+        """
+        Args:
+          examples: Examples with a split `test`.
+          model: Model whose serving export has the signature `sample`.
+          config: the whole configuration, as JSON of `config_to_dict`, so that the cache sees every change.
+          code: a hash of the code, for the same reason.
+          baseline_model: the Model that is live, evaluated on the same scenes with the same seeds.
+        """
+        super().__init__(CalibrationEvaluatorSpec(
+            examples=examples, model=model, baseline_model=baseline_model, config=config, code=code,
+            evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
+            blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+        ))

@@ -1,0 +1,129 @@
+"""The executor: reads the artifacts, runs the Beam job, writes metrics, picture and blessing."""
+
+import io
+import json
+import os
+
+import apache_beam as beam
+import numpy as np
+from tfx.dsl.components.base import base_beam_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+from tfx.utils import io_utils, path_utils
+
+from components.calibration_evaluator import scoring
+from data import records
+from model import gallery
+from model.metrics import evaluation, rules
+from pipeline.config import Config, config_from_dict
+from pipeline.errors import DataError
+
+FORMAT_VERSION = 1
+SPLIT = "test"
+METRICS, PICTURE, ACCOUNT = "metrics.json", "examples.png", "account.json"
+SCENES = {scoring.CANDIDATE: "scenes.npz", scoring.LIVE: "scenes-live.npz"}
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Executor of `CalibrationEvaluator`."""
+
+    def Do(self, input_dict, output_dict, exec_properties):
+        """Evaluates the model in `model`; see `CalibrationEvaluator` for the inputs, outputs and parameters.
+
+        Raises:
+          DataError: the split is missing or empty, a record is damaged, or records were lost.
+          ModelError: an exported model can't be loaded or lacks the signature `sample`.
+        """
+        config = config_from_dict(json.loads(exec_properties["config"]), source="CalibrationEvaluator")
+        model = artifact_utils.get_single_instance(input_dict["model"])
+        models = {scoring.CANDIDATE: path_utils.serving_model_path(model.uri)}
+        if input_dict.get("baseline_model"):
+            live = artifact_utils.get_single_instance(input_dict["baseline_model"])
+            models[scoring.LIVE] = path_utils.serving_model_path(live.uri)
+        files = list_files(input_dict["examples"])
+        folder = artifact_utils.get_single_uri(output_dict["evaluation"])
+        fileio.makedirs(folder)
+
+        with self._make_beam_pipeline() as pipeline:
+            (
+                pipeline
+                | "Files" >> beam.Create(files)
+                | "Spread" >> beam.Reshuffle()
+                | "Score" >> beam.ParDo(scoring.ScoreFile(models, config.evaluation, config.simulation.stamp_size))
+                | "Collect" >> beam.CombineGlobally(scoring.Collect())
+                | "WriteScenes" >> beam.Map(write_scenes, folder=folder)
+            )
+        account = json.loads(io_utils.read_string_file(os.path.join(folder, ACCOUNT)))
+        rows = read_scenes(folder, scoring.CANDIDATE) if account["models"] else {"scene_id": np.array([], dtype=str)}
+        scoring.check_account(rows["scene_id"], account["records"], account["errors"], files)
+
+        report = make_report(rows, config) | {"model": model.uri, "records_read": account["records"]}
+        io_utils.write_string_file(os.path.join(folder, METRICS), json.dumps(report, indent=1, allow_nan=False))
+        draw_gallery(files, models[scoring.CANDIDATE], rows, config, os.path.join(folder, PICTURE))
+        bless(artifact_utils.get_single_instance(output_dict["blessing"]), model, report["blessed"])
+
+
+def list_files(examples: list) -> list[str]:
+    """Sorted paths of the test split's TFRecord files of all artifacts; DataError when there are none."""
+    folders = artifact_utils.get_split_uris(examples, SPLIT)
+    files = sorted(path for folder in folders for path in fileio.glob(os.path.join(folder, "*")))
+    if not files:
+        raise DataError(f"{', '.join(folders)}: no files in the split '{SPLIT}'. Ingest a span that has one.")
+    return files
+
+
+def write_scenes(result: dict, folder: str) -> None:
+    """Writes the rows of each model and the account of the records, on a worker."""
+    for label, rows in result["rows"].items():
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **rows)
+        with fileio.open(os.path.join(folder, SCENES[label]), "wb") as file:
+            file.write(buffer.getvalue())
+    account = {"models": list(result["rows"]), "records": result["records"], "errors": result["errors"]}
+    io_utils.write_string_file(os.path.join(folder, ACCOUNT), json.dumps(account))
+
+
+def read_scenes(folder: str, label: str) -> dict[str, np.ndarray]:
+    """The rows that `write_scenes` wrote for one model."""
+    with fileio.open(os.path.join(folder, SCENES[label]), "rb") as file, np.load(io.BytesIO(file.read())) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def make_report(rows: dict[str, np.ndarray], config: Config) -> dict:
+    """The content of `metrics.json`: metrics by population and slice, the rules and the verdict."""
+    populations = evaluation.evaluate_rows(rows, config.evaluation)
+    verdicts = rules.check_rules(config.evaluation.thresholds, populations, config.evaluation.min_scenes)
+    return {
+        "format_version": FORMAT_VERSION,
+        "num_samples": config.evaluation.num_samples,
+        "seed": config.evaluation.seed,
+        "scenes_evaluated": len(rows["scene_id"]),
+        "blessed": all(verdict["passed"] for verdict in verdicts),
+        "thresholds": verdicts,
+        "populations": populations,
+    }
+
+
+def draw_gallery(files: list[str], model_path: str, rows: dict[str, np.ndarray], config: Config, path: str) -> None:
+    """Draws the samples of a few scenes again, with the seeds of the evaluation, and writes the picture page."""
+    wanted = gallery.choose_scenes(rows, config.evaluation.gallery_scenes)
+    sampler, found = scoring.Sampler(model_path), {}
+    for serialized in (item for file in files for item in scoring.read_records(file)):
+        scene = records.decode(serialized)
+        name = scene["scene_id"]
+        if name in wanted:
+            seed = scoring.model_seed(name, config.evaluation.seed)
+            samples, probabilities = sampler.draw(scene["image"], config.evaluation.num_samples, seed)
+            found[name] = {"image": scene["image"], "sky_sigma": scene["sky_sigma"], "mask": scene["mask"],
+                           "samples": samples, "probabilities": probabilities,
+                           "title": f"{name} {scene['population']}"}
+    with fileio.open(path, "wb") as file:
+        file.write(gallery.page([found[name] for name in wanted]))
+
+
+def bless(blessing, model, blessed: bool) -> None:
+    """Writes the ModelBlessing as TFX's own Evaluator does, which is what Pusher and resolvers read."""
+    blessing.set_int_custom_property("blessed", int(blessed))
+    blessing.set_int_custom_property("current_model_id", model.id)
+    blessing.set_string_custom_property("current_model", model.uri)
+    io_utils.write_string_file(os.path.join(blessing.uri, "BLESSED" if blessed else "NOT_BLESSED"), "")

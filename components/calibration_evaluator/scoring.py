@@ -1,0 +1,172 @@
+"""The Beam part: files of records in, rows of statistics out. No image leaves a worker."""
+
+import hashlib
+from collections.abc import Iterator
+
+import apache_beam as beam
+import numpy as np
+
+from data import records
+from model.metrics import scenes
+from pipeline.config import EvaluationConfig
+from pipeline.errors import BlendinatorError, DataError, ModelError
+
+CANDIDATE, LIVE = "candidate", "live"
+
+
+class Sampler:
+    """The signature `sample` of an exported model."""
+
+    def __init__(self, path: str):
+        """Loads the SavedModel in the folder `path`; raises ModelError when it isn't one or lacks the signature."""
+        import tensorflow as tf
+
+        try:
+            self._model = tf.saved_model.load(path)
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise ModelError(f"{path}: this SavedModel cannot be loaded ({error}). Train the model again.")
+        if "sample" not in self._model.signatures:
+            raise ModelError(f"{path}: the signature 'sample' is missing; received {sorted(self._model.signatures)}. "
+                             "Export the model with this version of the code.")
+
+    def draw(self, image: np.ndarray, num_samples: int, seed: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Samples uint8 [N, H, W] and probabilities float32 [H, W, 3] of one image [H, W] in electrons.
+
+        One scene per call: within a batch a scene's draws would depend on its place in it, and a model's result on
+        the number of workers.
+        """
+        import tensorflow as tf
+
+        drawn = self._model.signatures["sample"](
+            image=tf.constant(image[None], tf.float32),
+            num_samples=tf.constant(num_samples, tf.int32),
+            seed=tf.constant(seed, tf.int32),
+        )
+        return drawn["samples"].numpy()[0], drawn["probabilities"].numpy()[0]
+
+
+def model_seed(scene_id: str, seed: int) -> tuple[int, int]:
+    """The two int32 that seed a scene's samples; they depend on nothing but its id and the configured seed."""
+    digest = hashlib.blake2b(f"samples:{seed}:{scene_id}".encode(), digest_size=8).digest()
+    return tuple(int(value) for value in np.frombuffer(digest, "<i4"))
+
+
+def read_records(path: str) -> Iterator[bytes]:
+    """Serialized records of a TFRecord file (gzip if it ends in .gz); raises DataError when it is damaged."""
+    import tensorflow as tf
+
+    count = 0
+    try:
+        for item in tf.data.TFRecordDataset(path, compression_type="GZIP" if path.endswith(".gz") else ""):
+            yield item.numpy()
+            count += 1
+    except tf.errors.OpError as error:
+        raise DataError(f"{path}: record {count} cannot be read ({error.message}). Ingest the span again.")
+
+
+def score_batch(batch: list[dict], sampler: Sampler, config: EvaluationConfig) -> dict[str, np.ndarray]:
+    """Rows of `scenes.DESCRIPTORS` and statistics of decoded records."""
+    drawn = [sampler.draw(s["image"], config.num_samples, model_seed(s["scene_id"], config.seed)) for s in batch]
+    rows = scenes.scene_statistics(
+        mask=np.stack([scene["mask"] for scene in batch]),
+        samples=np.stack([samples for samples, _ in drawn]),
+        probabilities=np.stack([probabilities for _, probabilities in drawn]),
+        scene_ids=np.array([scene["scene_id"] for scene in batch]),
+        near_source_radius=config.near_source_radius,
+        bins=config.calibration_bins,
+        seed=config.seed,
+    )
+    rows["population"] = np.array([scene["population"] for scene in batch])
+    return rows | {name: np.array([scene[name] for scene in batch], np.float32) for name in scenes.SCALARS}
+
+
+class ScoreFile(beam.DoFn):
+    """Path of a TFRecord file to blocks: `rows` by model, and a last one with the number of `records` it read.
+
+    An error that the user can mend travels on as a block with `error`: raised here, a runner would turn it into a
+    RuntimeError with a page of traceback.
+    """
+
+    def __init__(self, models: dict[str, str], config: EvaluationConfig, stamp_size: int):
+        self._paths, self._config, self._stamp_size = models, config, stamp_size
+        self._samplers = None
+
+    def process(self, path: str) -> Iterator[dict]:
+        try:
+            if self._samplers is None:  # once per worker; not in setup(), whose errors can't become blocks
+                self._samplers = {label: Sampler(model) for label, model in self._paths.items()}
+            yield from self._score(path)
+        except BlendinatorError as error:
+            yield {"error": (type(error).__name__, str(error))}
+
+    def _score(self, path):
+        batch, count = [], 0
+        for serialized in read_records(path):
+            try:
+                scene = records.decode(serialized)
+            except DataError as error:
+                raise DataError(f"{path}: record {count}: {error}")
+            records.check(scene, self._stamp_size, f"{path}: record {count}")
+            batch.append(scene)
+            count += 1
+            if len(batch) == self._config.batch_size:
+                yield self._rows(batch)
+                batch = []
+        if batch:
+            yield self._rows(batch)
+        yield {"records": count}
+
+    def _rows(self, batch):
+        return {"rows": {name: score_batch(batch, sampler, self._config) for name, sampler in self._samplers.items()}}
+
+
+class Collect(beam.CombineFn):
+    """Blocks of `ScoreFile` to one: `rows` by model sorted by scene id, the sum of `records`, and `errors`."""
+
+    def create_accumulator(self):
+        return {"rows": [], "records": 0, "errors": []}
+
+    def add_input(self, accumulator, block):
+        return self.merge_accumulators([accumulator, {
+            "rows": [block["rows"]] if "rows" in block else [],
+            "records": block.get("records", 0),
+            "errors": [block["error"]] if "error" in block else [],
+        }])
+
+    def merge_accumulators(self, accumulators):
+        merged = self.create_accumulator()
+        for accumulator in accumulators:
+            merged["rows"] += accumulator["rows"]
+            merged["records"] += accumulator["records"]
+            merged["errors"] += accumulator["errors"]
+        return merged
+
+    def extract_output(self, accumulator):
+        blocks = accumulator["rows"]
+        labels = blocks[0] if blocks else ()
+        rows = {label: scenes.concatenate([block[label] for block in blocks]) for label in labels}
+        return {"rows": rows, "records": accumulator["records"], "errors": sorted(accumulator["errors"])}
+
+
+def check_account(scene_ids: np.ndarray, records_read: int, errors: list, files: list[str]) -> None:
+    """Raises what the workers could not, and DataError when records were lost or scenes came twice.
+
+    Args:
+      scene_ids: sorted, of the rows.
+      records_read: the sum over the files.
+      errors: pairs of the error's class name and its message.
+      files: the files of the split.
+    """
+    if errors:
+        kind, message = errors[0]
+        raise {"ModelError": ModelError, "DataError": DataError}.get(kind, BlendinatorError)(message)
+    where = files[0] + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+    if not len(scene_ids) and not records_read:
+        raise DataError(f"{where}: the test split holds no record. Simulate a span with simulation.test_scenes above 0.")
+    if len(scene_ids) != records_read:
+        raise DataError(f"{where}: {records_read} records were read and {len(scene_ids)} evaluated. Run the evaluation "
+                        "again; if it happens again, run Beam with a single worker.")
+    repeated = scene_ids[1:][scene_ids[1:] == scene_ids[:-1]]
+    if len(repeated):
+        raise DataError(f"{where}: {len(repeated)} scenes come twice, the first is {repeated[0]}. "
+                        "Leave the repeated span out of the run.")

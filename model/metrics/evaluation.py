@@ -1,0 +1,66 @@
+"""Metrics with 95 % intervals, by population and slice."""
+
+import math
+
+import numpy as np
+
+from model.metrics.aggregate import metrics, sum_rows
+from model.metrics.bootstrap import interval, poisson_weights
+from model.metrics.scenes import select
+from pipeline.config import EvaluationConfig, SliceConfig
+
+POPULATIONS = ("boosted", "natural")
+
+
+def evaluate_rows(rows: dict[str, np.ndarray], config: EvaluationConfig) -> dict[str, dict]:
+    """The report of one set of rows.
+
+    Args:
+      rows: columns of `scenes.concatenate`, with all descriptors.
+      config: seed and number of the bootstrap's replicates, slices.
+
+    Returns:
+      By population, for those with at least one scene: `scenes`, `metrics` (name to `value`, `low`, `high`) and
+      `slices` (scalar to a list of bins with `low`, `high`, `scenes`, `metrics`). The populations are never mixed.
+    """
+    report = {}
+    for population in POPULATIONS:
+        chosen = select(rows, rows["population"] == population)
+        if len(chosen["scene_id"]):
+            weights = poisson_weights(chosen["scene_id"], config.bootstrap_replicates, config.seed)
+            report[population] = {
+                "scenes": len(chosen["scene_id"]),
+                "metrics": with_intervals(chosen, weights),
+                "slices": {cut.scalar: _slice(chosen, weights, cut) for cut in config.slices},
+            }
+    return report
+
+
+def with_intervals(rows: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, dict[str, float | None]]:
+    """Each metric's value on the scenes and its 95 % percentile interval over the replicates; None where undefined."""
+    values, replicates = metrics(sum_rows(rows)), metrics(sum_rows(rows, weights))
+    result = {}
+    for name, value in values.items():
+        low, high = interval(replicates[name]) if math.isfinite(value[0]) else (math.nan, math.nan)
+        result[name] = {"value": _number(value[0]), "low": _number(low), "high": _number(high)}
+    return result
+
+
+def inside(values: np.ndarray, low: float, high: float, last: bool) -> np.ndarray:
+    """Whether values are in [low, high), or in [low, high] for the last bin."""
+    return (values >= low) & ((values <= high) if last else (values < high))
+
+
+def _slice(rows, weights, cut: SliceConfig):
+    bins = []
+    for i, (low, high) in enumerate(zip(cut.edges[:-1], cut.edges[1:])):
+        where = inside(rows[cut.scalar], low, high, last=i == len(cut.edges) - 2)
+        bins.append({
+            "low": low, "high": high, "scenes": int(where.sum()),
+            "metrics": with_intervals(select(rows, where), weights[:, where]) if where.any() else {},
+        })
+    return bins
+
+
+def _number(value):
+    return float(value) if math.isfinite(value) else None

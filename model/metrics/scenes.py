@@ -1,0 +1,154 @@
+"""One row of additive statistics per scene.
+
+A row holds what the metrics need and no image: any subset or weighting of the scenes is a weighted sum of rows
+(`aggregate.py`), so that slices, populations and bootstrap replicates all come from one pass over the images.
+Each row depends on its own scene only, bit for bit, however the scenes are batched.
+"""
+
+import numpy as np
+
+from model.metrics import joint, pixels
+from model.metrics.bootstrap import scene_seeds
+
+SCALARS = (
+    "num_galaxies", "min_separation", "brightest_magnitude", "magnitude_difference", "snr", "blended_share",
+    "sky_sigma", "psf_fwhm",
+)
+DESCRIPTORS = ("scene_id", "population", *SCALARS)  # what a row is; everything else in it can be summed
+
+LEVELS = (50, 68, 95)  # per cent, of the central intervals
+DRAWS = (1, 4, 8, 16)  # numbers of samples for which the energy distance is given
+QUANTITIES = {"galaxy_area": 1, "blended_area": 2}  # areas in pixels, by class
+# Fine bins of the probability, equally spaced in its logit, from which bins of equal mass are put together.
+FINE_EDGES = np.concatenate([[0.0], 1 / (1 + np.exp(-np.linspace(-9, 9, 59))), [1.0]])
+ENTROPY_EDGES = np.linspace(0, np.log(pixels.NUM_CLASSES), 65)
+
+
+def scene_statistics(
+    mask: np.ndarray,
+    samples: np.ndarray,
+    probabilities: np.ndarray,
+    scene_ids: np.ndarray,
+    near_source_radius: int = 3,
+    bins: int = 15,
+    seed: int = 1,
+) -> dict[str, np.ndarray]:
+    """Statistics of a batch of scenes.
+
+    Args:
+      mask: [B, H, W] true classes 0, 1, 2.
+      samples: [B, N, H, W] drawn classes, N >= 2.
+      probabilities: [B, H, W, 3], the mean over the draws.
+      scene_ids: [B] text.
+      near_source_radius: pixels, see `pixels.near_sources`.
+      bins: equal bins of the probability for the calibration error.
+      seed: of the independent-pixel samples; each scene's are seeded with its id as well.
+
+    Returns:
+      Arrays whose first axis is B, without the descriptors except `scene_id`. Names ending in `_independent` belong to
+      samples of independent pixels with the same probabilities, those in `_map` to the single most probable map.
+
+    Raises:
+      ValueError: shapes that don't belong together, or fewer than two samples.
+    """
+    batch, count, height, width = samples.shape
+    if mask.shape != (batch, height, width) or probabilities.shape != (batch, height, width, pixels.NUM_CLASSES):
+        raise ValueError(f"shapes don't agree: mask {mask.shape}, samples {samples.shape}, probabilities {probabilities.shape}")
+    if count < 2:
+        raise ValueError(f"two or more samples are needed for distances between samples; received {count}")
+    most_probable = probabilities.argmax(-1).astype(np.uint8)
+    rows = {"scene_id": np.asarray(scene_ids, dtype=str), "scenes": np.ones(batch)}
+    rows |= _pixel_statistics(mask, most_probable, probabilities, near_source_radius, bins)
+    rows |= _joint_statistics(mask, samples, "")
+    seeds = scene_seeds(rows["scene_id"], seed, "independent")
+    rows |= _joint_statistics(mask, joint.independent_samples(probabilities, count, seeds), "_independent")
+    rows |= _map_statistics(mask, most_probable)
+    return {name: value if value.dtype.kind == "U" else value.astype(np.float32) for name, value in rows.items()}
+
+
+def _pixel_statistics(mask, most_probable, probabilities, radius, bins):
+    near = pixels.near_sources(mask, most_probable, radius)
+    everywhere = np.ones_like(near)
+    nll, brier = pixels.log_score(mask, probabilities), pixels.brier_score(mask, probabilities)
+    uncertainty = pixels.entropy(probabilities)
+    wrong = mask != most_probable
+    edges = np.linspace(0, 1, bins + 1)
+    rows = {"confusion": pixels.confusion(mask, most_probable)}
+    for suffix, where in (("", everywhere), ("_near", near)):
+        rows["pixels" + suffix] = where.sum((1, 2))
+        rows["nll" + suffix] = np.where(where, nll, 0).sum((1, 2))
+        rows["brier" + suffix] = np.where(where, brier, 0).sum((1, 2))
+        rows["bins" + suffix] = pixels.calibration_bins(mask, probabilities, edges, where)
+        rows["entropy_wrong" + suffix] = pixels.histogram(uncertainty, ENTROPY_EDGES, where & wrong)
+        rows["entropy_right" + suffix] = pixels.histogram(uncertainty, ENTROPY_EDGES, where & ~wrong)
+    rows["fine_bins_near"] = pixels.calibration_bins(mask, probabilities, FINE_EDGES, near)
+    return rows
+
+
+def _joint_statistics(mask, samples, suffix):
+    rows = {}
+    pairwise = joint.distances(np.concatenate([mask[:, None].astype(samples.dtype), samples], axis=1))
+    to_truth, among = joint.energy_distance(pairwise)
+    has_blend = (mask == 2).any((1, 2))
+    rows["distance_truth"], rows["distance_among"] = to_truth, among
+    rows["blended_scenes"] = has_blend
+    rows["distance_among_blended"] = np.where(has_blend, among, 0)
+    for draws in DRAWS:
+        if draws <= samples.shape[1] and not suffix:
+            to_truth, among = joint.energy_distance(pairwise, draws)
+            rows[f"distance_truth_{draws}"] = to_truth
+            if draws > 1:
+                rows[f"distance_among_{draws}"] = among
+    for name, which in QUANTITIES.items():
+        rows |= _area_statistics(name, joint.areas(mask, which), joint.areas(samples, which))
+    drawn = (samples == 2).any((2, 3)).sum(1)  # how many of the draws hold a blend
+    presence = np.zeros((len(mask), 2, samples.shape[1] + 1))
+    presence[np.arange(len(mask)), has_blend.astype(int), drawn] = 1
+    rows["presence"] = presence  # by (truth holds a blend, number of draws that do)
+    rows["energy_score"] = joint.energy_score(_summary(mask), _summary(samples))
+    return {name + suffix: value for name, value in rows.items()}
+
+
+def _area_statistics(name, truth, drawn):
+    """Coverage and ranks over scenes where the truth or a draw has the class at all.
+
+    The condition treats truth and draws alike, so that it leaves them exchangeable; without it, thousands of scenes in
+    which nothing is there and nothing is drawn would pull every coverage to its nominal value.
+    """
+    defined = (truth > 0) | (drawn > 0).any(1)
+    low, high = joint.rank_interval(truth, drawn)
+    rows = {name + "_scenes": defined}
+    for level in LEVELS:
+        rows[f"{name}_covered_{level}"] = np.where(defined, joint.covered(low, high, level / 100), 0)
+    rows[name + "_ranks"] = np.where(defined[:, None], joint.rank_histogram(low, high, drawn.shape[1] + 1), 0)
+    rows[name + "_bias"] = drawn.mean(1) - truth
+    rows[name + "_truth"] = truth
+    return rows
+
+
+def _map_statistics(mask, most_probable):
+    pair = np.stack([mask.astype(np.uint8), most_probable], axis=1)
+    return {
+        "distance_truth_map": joint.distances(pair)[:, 0, 1],
+        "energy_score_map": np.linalg.norm(_summary(mask) - _summary(most_probable), axis=-1),
+    }
+
+
+def _summary(maps):
+    """[..., 3]: square roots of the two areas (pixels; the root puts them on the scale of a length) and the number of
+    components; the vector of the energy score."""
+    roots = [np.sqrt(joint.areas(maps, which)) for which in QUANTITIES.values()]
+    return np.stack([*roots, joint.component_counts(maps).astype(np.float64)], axis=-1)
+
+
+def concatenate(blocks: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Rows of all blocks, sorted by scene id: the same whatever the blocks and their order were."""
+    names = blocks[0].keys()
+    joined = {name: np.concatenate([block[name] for block in blocks]) for name in names}
+    order = np.argsort(joined["scene_id"], kind="stable")
+    return {name: value[order] for name, value in joined.items()}
+
+
+def select(rows: dict[str, np.ndarray], where: np.ndarray) -> dict[str, np.ndarray]:
+    """The rows where the boolean array [S] is true."""
+    return {name: value[where] for name, value in rows.items()}
