@@ -1,0 +1,88 @@
+"""The objective of the ProbaUNet, as pure functions of tensors. All values are in nats."""
+
+import math
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+tfd = tfp.distributions
+_BLOCK = 16  # pixels a side
+
+
+def cross_entropy(logits, mask):
+    """-log p(mask | z), summed over the pixels of each image: [..., H, W, 3] and [..., H, W] -> [...].
+
+    Summed and not averaged: only then is cross-entropy + KL a true bound on -log p(mask | image).
+    """
+    return tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=mask, logits=logits), axis=[-2, -1])
+
+
+def kl_per_dimension(posterior, prior):
+    """KL(q || p) of axis-aligned Gaussians, [B, h, w, L] -> [B, L], summed over the positions of z.
+
+    Analytic: log(sp / sq) + (sq^2 + (mq - mp)^2) / (2 sp^2) - 1/2.
+    """
+    return tf.reduce_sum(tfd.kl_divergence(posterior, prior), axis=[1, 2])
+
+
+def balanced_kl(posterior, prior, balance: float):
+    """The KL with its gradient shared out between prior and posterior; its value is that of `kl_per_dimension`.
+
+    `balance` is the share that goes to the prior; 0.5 is the plain gradient. Above it the prior, the only one used at
+    prediction time, follows the posterior faster than the posterior gives way (Hafner et al. 2021, arXiv:2010.02193).
+    """
+    if balance == 0.5:
+        return kl_per_dimension(posterior, prior)
+    stop = lambda normal: tfd.Normal(tf.stop_gradient(normal.loc), tf.stop_gradient(normal.scale))
+    to_prior = kl_per_dimension(stop(posterior), prior)
+    to_posterior = kl_per_dimension(posterior, stop(prior))
+    gradient = 2.0 * balance * to_prior + 2.0 * (1.0 - balance) * to_posterior
+    return tf.stop_gradient(to_prior - gradient) + gradient
+
+
+def free_bits(kl, floor: float):
+    """KL [B, L] with a floor of `floor` nats on each dimension's batch mean (Kingma et al. 2016, arXiv:1606.04934).
+
+    A dimension below the floor gets no gradient from the KL, so that it is not pressed to nothing.
+    """
+    if floor == 0.0:
+        return tf.reduce_mean(tf.reduce_sum(kl, axis=-1))
+    return tf.reduce_sum(tf.maximum(tf.reduce_mean(kl, axis=0), floor))
+
+
+def negative_elbo(reconstruction, kl, beta):
+    """Batch mean of -ELBO: mean(reconstruction [B]) + beta * kl (scalar, from `free_bits`)."""
+    return tf.reduce_mean(reconstruction) + beta * kl
+
+
+def multi_sample_nll(cross_entropies):
+    """-log (1/M sum_m p(mask | z_m)) from the cross-entropies [..., M] of M draws -> [...].
+
+    With z_m from the prior this is the M-sample bound on -log p(mask | image) (Burda et al. 2016, arXiv:1509.00519).
+    """
+    draws = cross_entropies.shape[-1]
+    return math.log(draws) - tf.reduce_logsumexp(-cross_entropies, axis=-1)
+
+
+def blockwise_mixture_nll(logits, mask):
+    """NLL of the mixture of draws on each block of pixels, summed over the blocks, in nats: -> [B].
+
+    -sum_b log (1/M sum_m prod_{i in b} p(y_i | z_m)) over blocks b of 16 x 16 pixels. With blocks of the size of an object
+    this scores the joint distribution over that object's pixels; over a whole stamp of many objects a handful of draws
+    never hits them all at once. Where 16 does not divide the side, the largest common divisor serves.
+
+    Args:
+      logits: [B, M, S, S, 3]. mask: int [B, S, S].
+    """
+    draws, side = logits.shape[1], logits.shape[2]
+    block = math.gcd(side, _BLOCK)
+    pixels = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.repeat(mask[:, None], draws, axis=1), logits=logits)
+    blocks = tf.reshape(pixels, [-1, draws, side // block, block, side // block, block])
+    per_block = tf.transpose(tf.reduce_sum(blocks, axis=[3, 5]), [0, 2, 3, 1])
+    return tf.reduce_sum(multi_sample_nll(per_block), axis=[1, 2])
+
+
+def beta_at(step, start: int, warmup_steps: int, beta: float):
+    """Weight of the KL at a step: linear from 0 at `start` to `beta` after `warmup_steps`."""
+    progress = tf.cast(step - start, tf.float32) / float(max(warmup_steps, 1))
+    return beta * tf.clip_by_value(progress, 0.0, 1.0)

@@ -1,0 +1,61 @@
+"""What shows whether the latent works: KL per dimension, active units, the prior's NLL and the draws' diversity."""
+
+import numpy as np
+import tensorflow as tf
+
+from model import losses
+from model.input_data import Normalise, Scenes
+from model.probaunet import ProbaUNet
+from pipeline.config import TrainingConfig
+
+_BATCH = 32
+_DRAWS = 8
+_ACTIVE_VARIANCE = 0.01  # Burda et al. 2016: a unit is active where the variance of its posterior mean exceeds this
+
+
+def monitor(model: ProbaUNet, scenes: Scenes, normalise: Normalise, config: TrainingConfig) -> dict:
+    """Monitors on the stored noisy images; all in nats an image.
+
+    Returns:
+      prior_nll: block-wise NLL of the mixture of 8 draws from the prior (`losses.blockwise_mixture_nll`), the quantity
+        that early stopping watches.
+      pixel_nll: NLL of the draws' mean probabilities, summed over the pixels as if they were independent.
+      reconstruction: cross-entropy with z from the posterior; gap: prior_nll - reconstruction.
+      kl_per_dimension: list of floats. active_units: int.
+      diversity: mean over pixels that any draw calls a source of the share of draw pairs whose classes differ.
+    """
+    compute = tf.function(lambda image, mask, seed: _batch_monitors(model, normalise(image), mask, seed), reduce_retracing=True)
+    rows = []
+    for start in range(0, len(scenes), _BATCH):
+        seed = tf.constant([config.seed, start], tf.int32)
+        rows.append([part.numpy() for part in
+                     compute(scenes.image[start : start + _BATCH], scenes.mask[start : start + _BATCH], seed)])
+    prior_nll, pixel_nll, reconstruction, kl, means, disagreement, sources = (np.concatenate(part) for part in zip(*rows))
+    units = means.reshape(-1, means.shape[-1])
+    return {
+        "prior_nll": float(prior_nll.mean()),
+        "pixel_nll": float(pixel_nll.mean()),
+        "reconstruction": float(reconstruction.mean()),
+        "gap": float(prior_nll.mean() - reconstruction.mean()),
+        "kl_per_dimension": [float(value) for value in kl.mean(axis=0)],
+        "active_units": int((units.var(axis=0) > _ACTIVE_VARIANCE).sum()),
+        "diversity": float(disagreement.sum() / max(sources.sum(), 1.0)),
+    }
+
+
+def _batch_monitors(model, normalised, mask, seed):
+    features, prior = model.features(normalised)
+    posterior = model.posterior(normalised, mask)
+    reconstruction = losses.cross_entropy(model.logits(features, posterior.loc), mask)
+    shape = tf.shape(prior.loc)
+    noise = tf.random.stateless_normal(tf.concat([shape[:1], [_DRAWS], shape[1:]], 0), seed)
+    logits = model.draw_logits(features, prior, noise)
+    probabilities = tf.reduce_mean(tf.nn.softmax(logits), axis=1)
+    pixel_nll = losses.cross_entropy(tf.math.log(probabilities + 1e-12), mask)
+    classes = tf.argmax(logits, axis=-1, output_type=tf.int32)
+    votes = tf.reduce_mean(tf.one_hot(classes, logits.shape[-1]), axis=1)
+    disagreement = (1.0 - tf.reduce_sum(votes**2, axis=-1)) * _DRAWS / (_DRAWS - 1)
+    sources = tf.cast(votes[..., 0] < 1.0, tf.float32)
+    return (losses.blockwise_mixture_nll(logits, mask), pixel_nll, reconstruction,
+            losses.kl_per_dimension(posterior, prior), posterior.loc,
+            tf.reduce_sum(disagreement * sources, axis=[1, 2]), tf.reduce_sum(sources, axis=[1, 2]))

@@ -1,0 +1,116 @@
+"""The Probabilistic U-Net: prior and posterior over a latent z, and class probabilities given z.
+
+Re-implemented from Kohl et al. 2018 (arXiv:1806.05034); the application to blended galaxies is that of Blendinator
+(Bretonnière, Boucaud, Huertas-Company 2021, arXiv:2111.15455). The spatial latent follows the idea of the hierarchical
+version (Kohl et al. 2019, arXiv:1905.13077) at one scale: a stamp holds many independent objects, and one z a stamp
+cannot describe them.
+"""
+
+import itertools
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from model import network
+from pipeline.config import ModelConfig
+
+tfd = tfp.distributions
+
+
+class ProbaUNet(keras.Model):
+    """U-Net, prior net, posterior net and head. Images come in normalised (see `model.preprocessing`).
+
+    Shapes: B images of H x W pixels; z is [B, h, w, L] with h = w = 1 for the global latent. Nothing is remembered between
+    calls: distributions and features are returned values.
+
+    Args:
+      config: the network's shape.
+      seed: of the initial weights.
+      dtype: Keras policy of the convolutions, "float32" or "mixed_bfloat16"; distributions and logits are float32.
+    """
+
+    def __init__(self, config: ModelConfig, seed: int, dtype: str = "float32", **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        seeds = itertools.count(seed * 1000)
+        self.unet = network.build_unet(config, dtype, seeds)
+        self.prior_encoder = (
+            network.build_encoder(config, 1, dtype, seeds, "prior_encoder") if config.prior_encoder == "separate" else None
+        )
+        self.prior_gaussian = network.build_gaussian(config, seeds, "prior")
+        self.posterior_encoder = network.build_encoder(config, 1 + network.NUM_CLASSES, dtype, seeds, "posterior_encoder")
+        self.posterior_gaussian = network.build_gaussian(config, seeds, "posterior")
+        self.head = network.Head(config, seeds, dtype=dtype, name="head")
+        self.head.build((None, None, None, config.head_channels))
+        # Post-hoc calibration, fitted by `model.recalibration`; neutral until then, never trained.
+        self.temperature = self.add_weight(shape=(), initializer="ones", trainable=False, name="temperature")
+        self.prior_scale = self.add_weight(shape=(), initializer="ones", trainable=False, name="prior_scale")
+        self.built = True
+
+    def features(self, image):
+        """Image [B, H, W, 1] -> (features [B, H, W, F], prior p(z | image)); the one pass that all draws share."""
+        features, coarse = self.unet(image)
+        if self.prior_encoder is not None:
+            coarse = self.prior_encoder(image)
+        mu, log_sigma = self.prior_gaussian(coarse)
+        return features, _gaussian(mu, log_sigma)
+
+    def posterior(self, image, mask):
+        """Image [B, H, W, 1] and integer mask [B, H, W] -> posterior q(z | image, mask)."""
+        truth = tf.one_hot(mask, network.NUM_CLASSES) - 0.5
+        return _gaussian(*self.posterior_gaussian(self.posterior_encoder(tf.concat([image, truth], axis=-1))))
+
+    def logits(self, features, z=None):
+        """Features and one z an image (None: z = 0) -> uncalibrated logits [B, H, W, 3]."""
+        return self.head(features, z)
+
+    def draw_logits(self, features, prior, noise):
+        """Calibrated logits of several draws from the prior, [B, N, H, W, 3].
+
+        Args:
+          features: [B, H, W, F] and `prior`, from `features`.
+          noise: standard normal [B, N, h, w, L].
+        """
+        mu, sigma = prior.mean()[:, None], self.prior_scale * prior.stddev()[:, None]
+        z = mu + sigma * noise
+        draws = tf.shape(noise)[1]
+        logits = self.head(tf.repeat(features, draws, axis=0), tf.reshape(z, tf.concat([[-1], tf.shape(z)[2:]], 0)))
+        shape = tf.shape(features)
+        logits = tf.reshape(logits / self.temperature, [shape[0], draws, shape[1], shape[2], network.NUM_CLASSES])
+        return tf.ensure_shape(logits, [None, noise.shape[1], *features.shape[1:3], network.NUM_CLASSES])
+
+
+def _gaussian(mu, log_sigma):
+    """Axis-aligned Gaussian; elementwise, so that its KL comes per dimension."""
+    return tfd.Normal(mu, tf.exp(log_sigma))
+
+
+def noise_for(images, num_samples, prior, seed):
+    """Standard normal noise [B, N, h, w, L] that depends on (image, seed) alone.
+
+    The seed of an image is folded with a fingerprint of its pixels: the draws of an image are the same whatever batch it
+    comes in, and different images of one batch get independent noise.
+
+    Args:
+      images: float32 [B, H, W]; only their bytes are used.
+      num_samples: scalar N.
+      prior: the distribution whose latent shape is wanted.
+      seed: int32 [2].
+    """
+    pixels = tf.reshape(tf.bitcast(images, tf.uint8), [tf.shape(images)[0], -1])
+    fingerprint = tf.reshape(tf.bitcast(tf.reshape(tf.fingerprint(pixels), [-1, 2, 4]), tf.int32), [-1, 2])
+    shape = tf.concat([[num_samples], tf.shape(prior.loc)[1:]], axis=0)
+
+    def one(words):
+        folded = tf.random.experimental.stateless_fold_in(seed, words[0])
+        folded = tf.random.experimental.stateless_fold_in(folded, words[1])
+        return tf.random.stateless_normal(shape, folded)
+
+    return tf.map_fn(one, fingerprint, fn_output_signature=tf.float32)
+
+
+def draw_probabilities(model: ProbaUNet, normalised, noise):
+    """Normalised images [B, H, W, 1] and noise [B, N, h, w, L] -> class probabilities of each draw [B, N, H, W, 3]."""
+    features, prior = model.features(normalised)
+    return tf.nn.softmax(model.draw_logits(features, prior, noise))

@@ -1,0 +1,60 @@
+"""Post-hoc calibration: a temperature on the logits and a scale on the prior's sigma, fitted on held-out scenes.
+
+Guo et al. 2017 (arXiv:1706.04599) fit a temperature by the NLL of a point prediction. Here the prediction is a mixture of
+draws, so two numbers are needed: how sure each draw is, and how far the draws spread. Both are fitted at once by the NLL
+of the mixture, per pixel neighbourhood (see `losses.blockwise_mixture_nll`), at natural density.
+"""
+
+import logging
+
+import numpy as np
+import scipy.optimize
+import tensorflow as tf
+
+from model import losses
+from model.input_data import Normalise, Scenes
+from model.probaunet import ProbaUNet
+
+log = logging.getLogger("blendinator.training")
+_BATCH = 16
+_DRAWS = 16
+
+
+def recalibrate(model: ProbaUNet, scenes: Scenes, normalise: Normalise, seed: int) -> dict:
+    """Fits `model.temperature` and `model.prior_scale` in place.
+
+    Args:
+      scenes: held-out scenes at natural density.
+
+    Returns:
+      temperature, prior_scale, and the mean block-wise NLL (nats an image) before and after.
+    """
+    batches = []
+    for start in range(0, len(scenes), _BATCH):
+        image = scenes.image[start : start + _BATCH]
+        features, prior = model.features(normalise(image))
+        noise = tf.random.stateless_normal(
+            tf.concat([tf.shape(prior.loc)[:1], [_DRAWS], tf.shape(prior.loc)[1:]], 0), [seed, start])
+        batches.append((features, prior.loc, prior.scale, noise, scenes.mask[start : start + _BATCH]))
+
+    @tf.function(reduce_retracing=True)
+    def batch_nll(features, loc, scale, noise, mask):
+        logits = model.draw_logits(features, losses.tfd.Normal(loc, scale), noise)
+        return tf.reduce_sum(losses.blockwise_mixture_nll(logits, mask))
+
+    def objective(parameters):
+        temperature, prior_scale = np.exp(parameters)
+        model.temperature.assign(temperature)
+        model.prior_scale.assign(prior_scale)
+        return float(sum(batch_nll(*batch) for batch in batches)) / len(scenes)
+
+    before = objective(np.zeros(2))
+    found = scipy.optimize.minimize(
+        objective, np.zeros(2), method="Nelder-Mead", bounds=[(-1.5, 1.5), (-1.5, 1.5)],
+        options={"initial_simplex": [[0.0, 0.0], [0.2, 0.0], [0.0, 0.3]], "xatol": 0.01, "fatol": 0.01, "maxfev": 40})
+    after = objective(found.x)
+    facts = {"temperature": float(model.temperature.numpy()), "prior_scale": float(model.prior_scale.numpy()),
+             "nll_before": before, "nll_after": after, "scenes": len(scenes)}
+    log.info("post-hoc calibration: temperature %.3f, prior scale %.3f, block-wise NLL %.2f -> %.2f nats an image",
+             facts["temperature"], facts["prior_scale"], before, after)
+    return facts

@@ -1,0 +1,76 @@
+"""`run_fn` of TFX's Trainer: reads, trains, calibrates, exports. The parts are in `training`, `recalibration`, `export`."""
+
+import hashlib
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from model.export import export
+from model.input_data import load_normalise, load_scenes
+from model.monitors import monitor
+from model.probaunet import ProbaUNet
+from model.recalibration import recalibrate
+from model.training import resolve_precision, train
+from pipeline.config import Config, config_from_dict
+
+log = logging.getLogger("blendinator.training")
+
+
+def run_fn(fn_args) -> None:
+    """Trains the ProbaUNet that `custom_config["config"]` describes on the raw examples and the transform graph.
+
+    Writes the SavedModel to `fn_args.serving_model_dir` and TensorBoard's logs to `fn_args.model_run_dir`.
+    """
+    config = config_from_dict(json.loads(fn_args.custom_config["config"]), source="the Trainer's configuration")
+    scenes = load_scenes(fn_args.train_files, config.simulation.stamp_size)
+    held_out = load_scenes(fn_args.eval_files, config.simulation.stamp_size)
+    normalise = load_normalise(fn_args.transform_graph_path)
+    model = build_model(config)
+    work_dir = checkpoint_dir(config, fn_args)
+    log.info("training on %d scenes, %d held out, %d weights, %s, z %s of %d", len(scenes), len(held_out),
+             model.count_params(), resolve_precision(config.training.precision), config.model.latent,
+             config.model.latent_dim)
+
+    stopping, calibration = split_held_out(held_out, config)
+    facts = train(model, scenes, stopping, normalise, config.training, str(work_dir), fn_args.model_run_dir)
+    facts["calibration"] = recalibrate(model, calibration, normalise, config.training.seed)
+    facts["monitors"] = monitor(model, stopping, normalise, config.training)
+    facts["config"] = json.loads(fn_args.custom_config["config"])
+    facts["code"] = fn_args.custom_config.get("code", "")
+
+    export(model, tft.TFTransformOutput(fn_args.transform_graph_path), fn_args.serving_model_dir,
+           default_draws=config.evaluation.num_samples, default_seed=config.evaluation.seed,
+           stamp_size=config.simulation.stamp_size, facts=facts)
+    shutil.rmtree(work_dir)
+
+
+def build_model(config: Config) -> ProbaUNet:
+    """A ProbaUNet with weights drawn from `training.seed`."""
+    return ProbaUNet(config.model, config.training.seed, resolve_precision(config.training.precision))
+
+
+def split_held_out(held_out, config: Config):
+    """The calibration split in two: mixed scenes for early stopping, scenes at natural density for the calibration.
+
+    Where the split holds no scene at natural density, the calibration uses what there is.
+    """
+    limit = config.training.evaluation_scenes
+    spread = lambda positions: positions[np.linspace(0, len(positions) - 1, min(limit, len(positions))).astype(int)]
+    everything = np.arange(len(held_out))
+    natural = np.flatnonzero(held_out.natural)
+    return held_out.take(spread(everything)), held_out.take(spread(natural if len(natural) else everything))
+
+
+def checkpoint_dir(config: Config, fn_args) -> Path:
+    """Folder of this training's checkpoints: the same for the same data, configuration and code, so that a killed
+    training is found again by the next run."""
+    key = hashlib.sha256(json.dumps(fn_args.custom_config, sort_keys=True).encode())
+    for pattern in [*fn_args.train_files, *fn_args.eval_files]:
+        for path in sorted(tf.io.gfile.glob(pattern)):
+            key.update(f"{Path(path).name}:{tf.io.gfile.stat(path).length}".encode())
+    return Path(config.output_dir) / "checkpoints" / key.hexdigest()[:16]

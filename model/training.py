@@ -1,0 +1,194 @@
+"""The training loop: three kinds of steps, evaluation on held-out scenes, checkpoints and early stopping."""
+
+import logging
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from model import losses
+from model.input_data import Normalise, Scenes, training_batches
+from model.monitors import monitor
+from model.probaunet import ProbaUNet
+from pipeline.config import TrainingConfig
+
+log = logging.getLogger("blendinator.training")
+_PROGRESS_SECONDS = 10.0
+
+
+def resolve_precision(precision: str) -> str:
+    """Configuration's `precision` -> Keras policy; "auto" is bfloat16 where processor or GPU computes in it."""
+    if precision == "auto":
+        precision = "bfloat16" if _has_bfloat16() else "float32"
+    return "mixed_bfloat16" if precision == "bfloat16" else "float32"
+
+
+def _has_bfloat16() -> bool:
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
+        return capability >= (8, 0)
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.exists() and any(flag in cpuinfo.read_text() for flag in ("avx512_bf16", "amx_bf16"))
+
+
+def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
+    """Adam with decoupled weight decay, a short warm-up and a cosine decay to a hundredth of the learning rate."""
+    warmup = max(1, config.steps // 50)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, config.steps - warmup), alpha=0.01, warmup_target=config.learning_rate, warmup_steps=warmup)
+    return keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, global_clipnorm=config.gradient_clip)
+
+
+class Phases:
+    """Which objective a step uses; the boundaries are steps."""
+
+    def __init__(self, config: TrainingConfig):
+        self.latent_from = round(config.steps * config.deterministic_share)
+        self.multi_sample_from = config.steps - round(config.steps * config.multi_sample_share)
+        self.warmup = round(config.steps * config.beta_warmup)
+
+    def at(self, step: int) -> str:
+        """"deterministic", "elbo" or "multi_sample"."""
+        if step < self.latent_from:
+            return "deterministic"
+        return "elbo" if step < self.multi_sample_from else "multi_sample"
+
+
+def make_steps(model: ProbaUNet, optimizer, config: TrainingConfig) -> dict:
+    """One compiled training step for each phase: (image, mask, step) -> dict of scalar losses in nats an image."""
+    variables = model.trainable_variables
+    optimizer.build(variables)
+    phases = Phases(config)
+
+    def noise(shape, step):
+        return tf.random.stateless_normal(shape, tf.stack([tf.cast(config.seed, tf.int64) * 4 + 2, step]))
+
+    def deterministic(image, mask, step):
+        features, _ = model.features(image)
+        loss = tf.reduce_mean(losses.cross_entropy(model.logits(features), mask))
+        return loss, {"cross_entropy": loss}
+
+    def elbo(image, mask, step):
+        features, prior = model.features(image)
+        posterior = model.posterior(image, mask)
+        z = posterior.loc + posterior.scale * noise(tf.shape(posterior.loc), step)
+        reconstruction = losses.cross_entropy(model.logits(features, z), mask)
+        kl = losses.balanced_kl(posterior, prior, config.kl_balance)
+        beta = losses.beta_at(step, phases.latent_from, phases.warmup, config.beta)
+        loss = losses.negative_elbo(reconstruction, losses.free_bits(kl, config.free_bits), beta)
+        return loss, {"cross_entropy": tf.reduce_mean(reconstruction),
+                      "kl": tf.reduce_mean(tf.reduce_sum(kl, axis=-1)), "beta": beta}
+
+    def multi_sample(image, mask, step):
+        features, prior = model.features(image)
+        shape = tf.shape(prior.loc)
+        draws = config.multi_sample_draws
+        z = prior.loc[:, None] + prior.scale[:, None] * noise(tf.concat([shape[:1], [draws], shape[1:]], 0), step)
+        logits = model.logits(tf.repeat(features, draws, axis=0), tf.reshape(z, tf.concat([[-1], shape[1:]], 0)))
+        cross_entropies = losses.cross_entropy(logits, tf.repeat(mask, draws, axis=0))
+        loss = tf.reduce_mean(losses.multi_sample_nll(tf.reshape(cross_entropies, [-1, draws])))
+        return loss, {"cross_entropy": tf.reduce_mean(cross_entropies)}
+
+    def compiled(objective):
+        @tf.function(reduce_retracing=True)
+        def step_function(image, mask, step):
+            with tf.GradientTape() as tape:
+                loss, terms = objective(image, mask, step)
+            gradients = tape.gradient(loss, [variable.value for variable in variables])
+            # The deterministic phase leaves the prior and posterior nets alone.
+            reached = [(gradient, variable) for gradient, variable in zip(gradients, variables) if gradient is not None]
+            optimizer.apply(*zip(*reached))
+            return {"loss": loss, **terms}
+
+        return step_function
+
+    return {"deterministic": compiled(deterministic), "elbo": compiled(elbo), "multi_sample": compiled(multi_sample)}
+
+
+def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normalise, config: TrainingConfig,
+          work_dir: str, log_dir: str) -> dict:
+    """Trains `model` in place; afterwards it holds the weights that were best on `held_out`.
+
+    Args:
+      scenes: the training scenes; `held_out`: those for evaluation and early stopping.
+      normalise: electrons -> network input.
+      work_dir: checkpoints; a training killed here goes on from its last one.
+      log_dir: TensorBoard's event files.
+
+    Returns:
+      Facts of the training: steps, seconds, history (one row an evaluation), monitors of the best weights.
+
+    Raises:
+      FloatingPointError: the loss is no longer finite.
+    """
+    optimizer = make_optimizer(config)
+    steps = make_steps(model, optimizer, config)
+    phases = Phases(config)
+    best = tf.Variable(np.inf, dtype=tf.float32, trainable=False)
+    best_step = tf.Variable(0, dtype=tf.int64, trainable=False)
+    done = tf.Variable(0, dtype=tf.int64, trainable=False)
+    checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, best=best, best_step=best_step, done=done)
+    manager = tf.train.CheckpointManager(checkpoint, work_dir, max_to_keep=1)
+    best_weights = Path(work_dir) / "best.weights.h5"
+    if manager.latest_checkpoint:
+        checkpoint.restore(manager.latest_checkpoint).expect_partial()
+        log.info("resuming the training at step %d", int(done))
+    writer = tf.summary.create_file_writer(log_dir)
+    start = spoken = time.monotonic()
+    first_step = int(done)
+    history = []
+    for step, (image, mask) in enumerate(training_batches(scenes, normalise, config, first_step), start=first_step):
+        terms = steps[phases.at(step)](image, mask, tf.constant(step, tf.int64))
+        last = step + 1 == config.steps
+        now = time.monotonic()
+        if last or now - spoken > _PROGRESS_SECONDS:
+            spoken = now
+            values = {name: float(value) for name, value in terms.items()}
+            if not np.isfinite(values["loss"]):
+                raise FloatingPointError(f"the loss is {values['loss']} at step {step}; lower training.learning_rate")
+            log.info(_progress_line(step + 1, config, phases.at(step), values, (now - start) / (step + 1 - first_step)))
+            with writer.as_default(step=step + 1):
+                for name, value in values.items():
+                    tf.summary.scalar(f"train/{name}", value)
+        if last or (step + 1) % config.evaluate_every == 0:
+            row = {"step": step + 1, "phase": phases.at(step), **monitor(model, held_out, normalise, config)}
+            history.append(row)
+            _write_monitors(writer, row)
+            log.info("step %d: held-out prior NLL %.1f nats an image, KL %.2f, active units %d, diversity %.3f", step + 1,
+                     row["prior_nll"], sum(row["kl_per_dimension"]), row["active_units"], row["diversity"])
+            # Weights of the deterministic phase would win early and never be calibrated: they are no candidates.
+            if phases.at(step) != "deterministic" or phases.latent_from >= config.steps:
+                if row["prior_nll"] < float(best):
+                    best.assign(row["prior_nll"])
+                    best_step.assign(step + 1)
+                    model.save_weights(best_weights)
+                stale = (step + 1 - int(best_step)) // config.evaluate_every
+                if stale >= config.patience and step + 1 > phases.latent_from + phases.warmup:
+                    log.info("no better for %d evaluations: stopping at step %d", stale, step + 1)
+                    break
+            done.assign(step + 1)
+            manager.save()
+    if best_weights.exists():
+        model.load_weights(best_weights)
+    return {"steps": step + 1 if config.steps > first_step else first_step, "best_step": int(best_step),
+            "seconds": round(time.monotonic() - start, 1), "history": history}
+
+
+def _progress_line(step, config, phase, values, seconds_per_step) -> str:
+    left = seconds_per_step * (config.steps - step)
+    terms = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
+    return (f"step {step}/{config.steps} ({phase})  {terms}  {config.batch_size / seconds_per_step:.0f} images/s"
+            f"  {int(left // 60)}:{int(left % 60):02d} left")
+
+
+def _write_monitors(writer, row):
+    with writer.as_default(step=row["step"]):
+        for name, value in row.items():
+            if isinstance(value, float):
+                tf.summary.scalar(f"held_out/{name}", value)
+        for i, value in enumerate(row["kl_per_dimension"]):
+            tf.summary.scalar(f"kl_per_dimension/{i}", value)
+        writer.flush()
