@@ -1,0 +1,96 @@
+"""Each kind of damage to a record must be an anomaly of the right feature for TFDV."""
+
+import gzip
+import re
+
+import numpy as np
+import pytest
+
+import model  # noqa: F401  settles the Keras version before TFDV imports TensorFlow
+
+import tensorflow_data_validation as tfdv
+
+from data import records, spans
+from schemas.schema import load_schema, write_schema
+
+SIZE = 8
+
+
+def scene(**changes):
+    values = {
+        "image": np.full((SIZE, SIZE), 1.5, np.float32),
+        "noise_free": np.zeros((SIZE, SIZE), np.float32),
+        "mask": np.zeros((SIZE, SIZE), np.int64),
+        "scene_id": "1:0",
+        "population": "boosted",
+        "num_galaxies": 0,
+        "min_separation": -1.0,
+        "brightest_magnitude": 99.0,
+        "magnitude_difference": -1.0,
+        "snr": 0.0,
+        "blended_share": 0.0,
+        "sky_sigma": 26.3,
+        "psf_fwhm": 0.17,
+    }
+    return {**values, **changes}
+
+
+def with_pixel(name, value):
+    pixels = scene()[name]
+    pixels[3, 4] = value
+    return scene(**{name: pixels})
+
+
+def without(name):
+    """The serialized scene in which a feature goes by another name, so that it is missing."""
+    return records.encode(scene()).replace(name.encode(), b"x" * len(name))
+
+
+def find_anomalies(serialized, folder):
+    """{feature: description} of TFDV's anomalies of a file with a good record and this one."""
+    path = folder / "records.tfrecord.gz"
+    with gzip.open(path, "wb") as file:
+        for data in (records.encode(scene(scene_id="1:1")), serialized):
+            file.write(spans.frame_record(data))
+    statistics = tfdv.generate_statistics_from_tfrecord(str(path))
+    anomalies = tfdv.validate_statistics(statistics, load_schema(SIZE)).anomaly_info
+    return {name: info.description for name, info in anomalies.items()}
+
+
+def test_clean_records_have_no_anomalies(tmp_path):
+    assert find_anomalies(records.encode(scene()), tmp_path) == {}
+
+
+@pytest.mark.parametrize("feature, serialized", [
+    ("image", records.encode(with_pixel("image", np.nan))),
+    ("image", records.encode(with_pixel("image", np.inf))),
+    ("noise_free", records.encode(with_pixel("noise_free", np.nan))),
+    ("mask", records.encode(with_pixel("mask", 3))),
+    ("image", records.encode(scene(image=np.zeros((SIZE, SIZE - 1), np.float32)))),
+    ("mask", records.encode(scene(mask=np.zeros((SIZE - 1, SIZE), np.int64)))),
+    ("population", records.encode(scene(population="crowded"))),
+    ("blended_share", records.encode(scene(blended_share=1.5))),
+    ("sky_sigma", records.encode(scene(sky_sigma=0.0))),
+    ("snr", records.encode(scene(snr=float("nan")))),
+    ("snr", without("snr")),
+    ("image", without("image")),
+    ("mask", without("mask")),
+])
+def test_each_damage_is_an_anomaly_of_its_feature(feature, serialized, tmp_path):
+    assert feature in find_anomalies(serialized, tmp_path)
+
+
+def test_schema_covers_the_record():
+    schema = load_schema(SIZE)
+    assert sorted(feature.name for feature in schema.feature) == sorted(records.FEATURES)
+    for feature in schema.feature:
+        shape = [dim.size for dim in feature.shape.dim]
+        assert shape == ([SIZE, SIZE] if feature.name in records.PIXEL_FEATURES else [])
+        assert feature.presence.min_fraction == 1.0
+
+
+def test_same_schema_same_file_and_other_schema_other_file(tmp_path):
+    first, again, other = (write_schema(size, tmp_path) for size in (32, 32, 64))
+    assert first == again != other
+    assert re.fullmatch(r"scene-[0-9a-f]{12}\.pbtxt", first.name)
+    assert tfdv.load_schema_text(str(first)) == load_schema(32)
