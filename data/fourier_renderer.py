@@ -1,0 +1,150 @@
+"""Draws many galaxies at once, in Fourier space.
+
+The transform of a galaxy seen through PSF and pixel is a product of functions that are known in closed form or from a
+table, so no profile is convolved: the product is evaluated on a grid of frequencies up to the PSF's cut-off, frequencies
+beyond the pixels' Nyquist frequency are folded back (which is what sampling does), and one inverse FFT per galaxy gives
+its pixels on a patch just large enough for its light. Each galaxy is computed by itself: the result does not depend on
+which others are in the batch.
+"""
+
+import numpy as np
+from scipy import fft
+
+from data.population import Galaxies
+from data.profiles import Psf, sersic_fourier, shear_matrix
+
+PATCH_SIZES = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # pixels; sizes whose FFT is fast
+_CHUNK = 40_000  # frequencies evaluated at once: keeps the work arrays within the processor's cache
+
+
+class FourierRenderer:
+    """Draws galaxies of one survey.
+
+    Args:
+      psf: the survey's PSF.
+      max_frequency_stretch: largest factor by which a scene's PSF may be narrower than `psf`, along any direction.
+    """
+
+    def __init__(self, psf: Psf, max_frequency_stretch: float = 1.1):
+        self._psf = psf
+        cutoff = psf.cutoff * max_frequency_stretch * psf.survey.pixel_scale  # cycles per pixel
+        # Folding covers frequencies up to one cycle per pixel; a narrower PSF is drawn on finer pixels, then sampled.
+        self._oversampling = int(cutoff) + 1
+        self._cutoff = cutoff / self._oversampling
+        self._grids = {}
+
+    def render(self, galaxies: Galaxies, flux, reach, fwhm, g1, g2, stamp_size: int) -> np.ndarray:
+        """Electrons per pixel of each galaxy alone, float32 [G, stamp_size, stamp_size].
+
+        Args:
+          galaxies: G galaxies.
+          flux: electrons [G].
+          reach: distance from the centre in pixels within which the light matters [G].
+          fwhm, g1, g2: FWHM (arcsec) and shear of the PSF at each galaxy [G].
+        """
+        stamps = np.zeros((len(galaxies), stamp_size, stamp_size), np.float32)
+        sizes = np.asarray(PATCH_SIZES)
+        patch = sizes[np.minimum(np.searchsorted(sizes, 2.0 * np.asarray(reach) + 2.0), len(sizes) - 1)]
+        for size in np.unique(patch):
+            rows = np.flatnonzero(patch == size)
+            step = max(1, _CHUNK // self._grid(int(size))[0].size ** 2)
+            for start in range(0, len(rows), step):
+                chunk = rows[start:start + step]
+                self._add(stamps, chunk, galaxies.take(chunk), flux[chunk], fwhm[chunk], g1[chunk], g2[chunk], int(size))
+        return stamps
+
+    def _add(self, stamps, rows, galaxies, flux, fwhm, g1, g2, size):
+        """Draws galaxies of one patch size and adds them to their stamps."""
+        pixels, corner_x, corner_y = self._patches(galaxies, flux, fwhm, g1, g2, size)
+        stamp_size = stamps.shape[1]
+        for row, patch, x0, y0 in zip(rows, pixels, corner_x.tolist(), corner_y.tolist()):
+            left, right = max(x0, 0), min(x0 + size, stamp_size)
+            low, high = max(y0, 0), min(y0 + size, stamp_size)
+            if left < right and low < high:
+                stamps[row, low:high, left:right] = patch[low - y0:high - y0, left - x0:right - x0]
+
+    def _patches(self, galaxies, flux, fwhm, g1, g2, size):
+        """Pixels [G, size, size] around each galaxy, and the stamp's coordinates of the first one."""
+        fx, fy = self._grid(size)  # cycles per (fine) pixel
+        finer = self._oversampling
+        pixel = self._psf.survey.pixel_scale / finer
+        corner_x = np.rint(galaxies.x).astype(int) - size // 2
+        corner_y = np.rint(galaxies.y).astype(int) - size // 2
+
+        transform = None
+        for part in range(galaxies.share.shape[1]):
+            for index in np.unique(galaxies.index[:, part]):
+                use = np.flatnonzero((galaxies.index[:, part] == index) & (galaxies.share[:, part] > 0.0))
+                if not use.size:
+                    continue
+                radius = galaxies.radius[use, part] / pixel
+                squared = _squared(fx, fy, galaxies.axis_ratio[use, part], galaxies.angle[use, part], radius)
+                value = sersic_fourier(float(index), squared)
+                value *= (galaxies.share[use, part] * flux[use]).astype(np.float32)[:, None, None]
+                if transform is None and use.size == len(galaxies):
+                    transform = value
+                    continue
+                if transform is None:
+                    transform = np.zeros((len(galaxies),) + value.shape[1:], np.float32)
+                transform[use] += value
+
+        # The PSF's table, sheared and dilated; beyond its end the last entry, 0.
+        shear = np.hypot(g1, g2)
+        scale = fwhm / self._psf.fwhm / pixel
+        position = np.sqrt(_squared(fx, fy, (1.0 - shear) / (1.0 + shear), 0.5 * np.arctan2(g2, g1), scale))
+        last = len(self._psf.table) - 1
+        position *= np.float32(last / self._psf.cutoff)
+        np.minimum(position, np.float32(last), out=position)
+        transform *= self._psf.table.take(position.astype(np.int32))
+
+        # Shift and pixel, one factor per axis; the finer pixels' averaging is that of the survey's pixel.
+        offset_x = (galaxies.x - corner_x)[:, None] * finer
+        offset_y = (galaxies.y - corner_y)[:, None] * finer
+        along_x = (np.exp(-2j * np.pi * fx * offset_x) * np.sinc(fx * finer)).astype(np.complex64)
+        along_y = (np.exp(-2j * np.pi * fy * offset_y) * np.sinc(fy * finer)).astype(np.complex64)
+        product = transform * along_y[:, :, None]
+        product *= along_x[:, None, :]
+        pixels = fft.irfft2(_fold(product, size * finer), s=(size * finer,) * 2, axes=(1, 2))
+        # `irfft2` divides by the number of fine pixels; each sample stands for the flux of a whole survey pixel.
+        return pixels[:, ::finer, ::finer] * np.float32(finer**2), corner_x, corner_y
+
+    def _grid(self, size):
+        if size not in self._grids:
+            samples = size * self._oversampling
+            last = min(int(np.ceil(self._cutoff * samples)), samples - 1)
+            self._grids[size] = (np.arange(last + 1) / samples, np.arange(-last, last + 1) / samples)
+        return self._grids[size]
+
+
+def _squared(fx, fy, axis_ratio, angle, scale):
+    """scale^2 times the squared frequency in the circle of a sheared profile, float32 [G, fy, fx]."""
+    a, b, c = (np.asarray(term) * np.asarray(scale) ** 2 for term in shear_matrix(axis_ratio, angle))
+    x_squared = (a[:, None] * fx**2).astype(np.float32)
+    mixed = (2.0 * b[:, None] * fx).astype(np.float32)
+    y_squared = (c[:, None] * fy**2).astype(np.float32)
+    out = mixed[:, None, :] * fy.astype(np.float32)[None, :, None]
+    out += x_squared[:, None, :]
+    out += y_squared[:, :, None]
+    return np.maximum(out, np.float32(0.0), out=out)
+
+
+def _fold(product, size):
+    """Folds frequencies [G, -M..M, 0..M] (in 1 / size cycles per pixel, M < size) onto those of `irfft2` [G, size, size / 2 + 1]."""
+    last = product.shape[2] - 1
+    half = size // 2
+    if last < half:  # nothing to fold
+        folded = np.zeros((len(product), size, half + 1), product.dtype)
+        folded[:, :last + 1, :last + 1] = product[:, last:]
+        folded[:, size - last:, :last + 1] = product[:, :last]
+        return folded
+    rows = np.empty((len(product), size, last + 1), product.dtype)  # rows in FFT order: 0..half-1, -half..-1
+    rows[:, :half] = product[:, last:last + half]
+    rows[:, half:] = product[:, last - half:last]
+    rows[:, half:last + 1] += product[:, last + half:2 * last + 1]  # fy = half..last lie at fy - size
+    rows[:, size - last:half] += product[:, :last - half]  # fy = -last..-half-1 lie at fy + size
+    folded = rows[:, :, :half + 1].copy()
+    # fx - size is negative: the conjugate of (-fy, size - fx), because the image is real.
+    mirrored = np.conj(rows[:, :, half:last + 1][:, :, ::-1])  # columns size - last .. half
+    folded[:, 0, size - last:half + 1] += mirrored[:, 0]
+    folded[:, 1:, size - last:half + 1] += mirrored[:, :0:-1]
+    return folded

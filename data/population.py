@@ -1,0 +1,185 @@
+"""Which galaxies lie in a scene: number counts, sizes, shapes, bulges and positions.
+
+Two populations. `natural`: the density of the sky, random positions (and, if asked for, clustering). `boosted`: the
+same, plus pairs drawn uniformly in separation and magnitude difference, because a blend is rare in a natural stamp.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.survey import Survey
+from pipeline.config import PopulationConfig
+
+COUNTS_AT_25 = 46.0  # galaxies per arcmin^2 brighter than i = 25: N(<i) = 46 * 10^(0.31 (i - 25)), the LSST Science Book
+COUNTS_SLOPE = 0.31
+EXPONENTIAL_HALF_LIGHT = 1.6783469900166605  # half-light radius over scale length of an exponential disk
+MAX_ELLIPTICITY = 0.804  # of Miller et al. 2013's disks
+CLUSTERING_SLOPE = 0.8  # of the angular correlation function w(theta) ~ theta^-0.8 (Peebles 1980)
+
+
+@dataclass(frozen=True)
+class Galaxies:
+    """G galaxies of two components each (0 disk, 1 bulge; a share of 0 means that there is none).
+
+    Attributes:
+      x, y: centre in pixels [G]; (0, 0) is the centre of the stamp's first pixel.
+      magnitude: AB [G].
+      share: of the flux [G, 2], each row sums to 1.
+      radius: half-light radius in arcsec of the circle of equal area [G, 2].
+      index: Sersic index [G, 2].
+      axis_ratio: minor over major [G, 2].
+      angle: of the major axis, radians from +x towards +y [G, 2].
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    magnitude: np.ndarray
+    share: np.ndarray
+    radius: np.ndarray
+    index: np.ndarray
+    axis_ratio: np.ndarray
+    angle: np.ndarray
+
+    def __len__(self):
+        return len(self.x)
+
+    def take(self, rows) -> "Galaxies":
+        """The galaxies of these rows (indices or booleans)."""
+        return Galaxies(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    def replace(self, **values) -> "Galaxies":
+        """A copy with these attributes."""
+        return Galaxies(**{**{name: getattr(self, name) for name in self.__dataclass_fields__}, **values})
+
+    @staticmethod
+    def concatenate(parts) -> "Galaxies":
+        """All galaxies of these, in order."""
+        return Galaxies(*(np.concatenate([getattr(part, name) for part in parts]) for name in Galaxies.__dataclass_fields__))
+
+    @property
+    def half_light(self) -> np.ndarray:
+        """Flux-weighted half-light radius of the components, arcsec [G]."""
+        return (self.share * self.radius).sum(axis=1)
+
+
+def cumulative_counts(magnitude):
+    """Galaxies per arcmin^2 brighter than this i magnitude (LSST Science Book v2, section 3.7.2, eq. 3.7)."""
+    return COUNTS_AT_25 * 10.0 ** (COUNTS_SLOPE * (np.asarray(magnitude) - 25.0))
+
+
+def median_disk_scale(magnitude):
+    """Median scale length of disks in arcsec: ln r = -1.145 - 0.269 (i - 23) (Miller et al. 2013)."""
+    return np.exp(-1.145 - 0.269 * (np.asarray(magnitude) - 23.0))
+
+
+def draw_magnitudes(rng: np.random.Generator, count: int, bright: float, faint: float) -> np.ndarray:
+    """Magnitudes between two limits that follow the cumulative counts [count]."""
+    low, high = 10.0 ** (COUNTS_SLOPE * (bright - faint)), 1.0
+    return faint + np.log10(low + (high - low) * rng.random(count)) / COUNTS_SLOPE
+
+
+def draw_disk_scale(rng: np.random.Generator, magnitude: np.ndarray) -> np.ndarray:
+    """Scale lengths in arcsec with p(r) ~ r exp(-(r / a)^(4/3)) and the median of that magnitude (Miller et al. 2013).
+
+    u = (r / a)^(4/3) follows a gamma distribution of shape 3/2, whose median is 1.18299: so median(r) = 1.1343 a.
+    """
+    return median_disk_scale(magnitude) / 1.18298774**0.75 * rng.standard_gamma(1.5, len(magnitude)) ** 0.75
+
+
+@functools.lru_cache(maxsize=1)
+def _ellipticity_table():
+    e = np.linspace(0.0, MAX_ELLIPTICITY, 2001)
+    density = e * (1.0 - np.exp((e - MAX_ELLIPTICITY) / 0.2539)) / ((1.0 + e) * np.sqrt(e**2 + 0.0256**2))
+    cumulative = np.concatenate(([0.0], np.cumsum((density[1:] + density[:-1]) / 2.0)))
+    return cumulative / cumulative[-1], e
+
+
+def draw_axis_ratio(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Axis ratios b / a = (1 - e) / (1 + e) [count].
+
+    p(e) ~ e (1 - exp((e - 0.804) / 0.2539)) / ((1 + e) sqrt(e^2 + 0.0256^2)), 0 <= e <= 0.804 (Miller et al. 2013).
+    """
+    e = np.interp(rng.random(count), *_ellipticity_table())
+    return (1.0 - e) / (1.0 + e)
+
+
+def draw_bulge_fraction(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Bulge over total flux [count]: 1 for a tenth of the galaxies, else |normal(0, 0.1)| (Miller et al. 2013)."""
+    fraction = np.minimum(np.abs(rng.normal(0.0, 0.1, count)), 1.0)
+    return np.where(rng.random(count) < 0.1, 1.0, fraction)
+
+
+def draw_galaxies(rng: np.random.Generator, magnitude: np.ndarray) -> Galaxies:
+    """Galaxies of these magnitudes, at position (0, 0).
+
+    Disk (Sersic 1) and bulge (Sersic 4) share axis ratio and angle. In a disk galaxy the bulge's half-light radius is
+    the disk's scale length; in a bulge-dominated one it is the half-light radius that a disk of that magnitude has.
+    """
+    count = len(magnitude)
+    scale = draw_disk_scale(rng, magnitude)
+    bulge = draw_bulge_fraction(rng, count)
+    ratio = draw_axis_ratio(rng, count)
+    angle = np.pi * rng.random(count)
+    disk_radius = EXPONENTIAL_HALF_LIGHT * scale
+    zero = np.zeros(count)
+    return Galaxies(
+        x=zero,
+        y=zero,
+        magnitude=np.asarray(magnitude, float),
+        share=np.stack((1.0 - bulge, bulge), axis=1),
+        radius=np.stack((disk_radius, np.where(bulge == 1.0, disk_radius, scale)), axis=1),
+        index=np.tile((1.0, 4.0), (count, 1)),
+        axis_ratio=np.stack((ratio, ratio), axis=1),
+        angle=np.stack((angle, angle), axis=1),
+    )
+
+
+def draw_natural(rng: np.random.Generator, config: PopulationConfig, survey: Survey, stamp_size: int, source=None) -> Galaxies:
+    """A natural scene's galaxies: Poisson number, uniform positions over the stamp and a margin around it.
+
+    Args:
+      source: a `data.catalog.Catalog` to draw from; by default the analytic population.
+
+    With `clustering` c, each galaxy is moved with probability c beside another one, at a distance theta that follows
+    theta^-0.8 per unit of area up to `clustering_radius`.
+    """
+    bright, faint = source.limits(config) if source else (config.magnitude_bright, config.magnitude_faint)
+    margin = config.margin / survey.pixel_scale
+    side = stamp_size + 2.0 * margin
+    density = config.density_scale * (cumulative_counts(faint) - cumulative_counts(bright))
+    count = int(rng.poisson(density * (side * survey.pixel_scale / 60.0) ** 2))
+    if source:
+        galaxies = source.draw(rng, count, bright, faint)
+    else:
+        galaxies = draw_galaxies(rng, draw_magnitudes(rng, count, bright, faint))
+    x, y = rng.uniform(-0.5 - margin, stamp_size - 0.5 + margin, (2, count))
+    if config.clustering and count > 1:
+        moved = rng.random(count) < config.clustering
+        host = (np.arange(count) + rng.integers(1, count, count)) % count
+        distance = config.clustering_radius * rng.random(count) ** (1.0 / (2.0 - CLUSTERING_SLOPE)) / survey.pixel_scale
+        angle = 2.0 * np.pi * rng.random(count)
+        x, y = (np.where(moved, centre[host] + distance * step(angle), centre) for centre, step in ((x, np.cos), (y, np.sin)))
+    return galaxies.replace(x=x, y=y)
+
+
+def draw_boosted(rng: np.random.Generator, config: PopulationConfig, survey: Survey, stamp_size: int, source=None) -> Galaxies:
+    """A boosted scene's galaxies: a natural scene, and 1 to `boosted_groups_max` pairs with both centres in the stamp
+    or just outside.
+
+    A pair's first magnitude is uniform between `boosted_magnitude_bright` and `boosted_magnitude_faint`, the second is
+    fainter by a uniform difference; the separation is uniform in units of the larger half-light radius.
+    """
+    background = draw_natural(rng, config, survey, stamp_size, source)
+    count = int(rng.integers(1, config.boosted_groups_max + 1))
+    first = rng.uniform(config.boosted_magnitude_bright, config.boosted_magnitude_faint, count)
+    second = first + rng.uniform(0.0, config.boosted_magnitude_difference, count)
+    magnitudes = np.concatenate((first, second))
+    pairs = source.draw_like(rng, magnitudes) if source else draw_galaxies(rng, magnitudes)
+    x, y = rng.uniform(-0.5, stamp_size - 0.5, (2, count))
+    radius = np.maximum(pairs.half_light[:count], pairs.half_light[count:]) / survey.pixel_scale
+    distance = radius * rng.uniform(config.boosted_separation_min, config.boosted_separation_max, count)
+    angle = 2.0 * np.pi * rng.random(count)
+    pairs = pairs.replace(x=np.concatenate((x, x + distance * np.cos(angle))), y=np.concatenate((y, y + distance * np.sin(angle))))
+    return Galaxies.concatenate((pairs, background))

@@ -1,0 +1,201 @@
+"""One scene, a pure function of (configuration, span, scene number).
+
+`Simulator.draw` fixes the parameters (PSF and galaxies), `Simulator.scenes` renders a batch of scenes to records.
+Every scene has a random stream of its own, seeded by (seed, span, number).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from data.fourier_renderer import FourierRenderer
+from data.galsim_renderer import GalSimRenderer
+from data.population import Galaxies, draw_boosted, draw_natural
+from data.profiles import Psf, sersic_reach
+from data.spans import SPLITS
+from data.survey import get_survey
+from pipeline.config import SimulationConfig
+from pipeline.errors import DataError
+
+PSF_CLIP = 3.0  # scatter of the PSF is cut at this many sigma
+NO_SEPARATION = -1.0  # min_separation and magnitude_difference with fewer than two galaxies
+NO_MAGNITUDE = 99.0  # brightest_magnitude without a galaxy
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What a scene is made of, before rendering.
+
+    Attributes:
+      number: of the scene in its span.
+      population: "boosted" or "natural".
+      fwhm: of the scene's PSF, arcsec; g1, g2: its shear.
+      galaxies: those whose light reaches the stamp; reach: how far each one's does, in pixels [G].
+      rng: the scene's stream, from which its noise is still to be drawn.
+    """
+
+    number: int
+    population: str
+    fwhm: float
+    g1: float
+    g2: float
+    galaxies: Galaxies
+    reach: np.ndarray
+    rng: np.random.Generator
+
+
+def split_sizes(config: SimulationConfig) -> dict[str, int]:
+    """Number of scenes of each split, in the order in which they are numbered: train 0.., calibration, test."""
+    return {split: getattr(config, f"{split}_scenes") for split in SPLITS}
+
+
+def split_start(config: SimulationConfig, split: str) -> int:
+    """Number of a split's first scene."""
+    sizes = split_sizes(config)
+    return sum(sizes[name] for name in SPLITS[: SPLITS.index(split)])
+
+
+def population_of(config: SimulationConfig, number: int) -> str:
+    """Population of a scene: the boosted ones are spread evenly over their split, so each share is exact.
+
+    Raises:
+      DataError: the span has no such scene.
+    """
+    place = number
+    for split, size in split_sizes(config).items():
+        if 0 <= place < size:
+            share = getattr(config, f"{split}_boosted_share")
+            return "boosted" if int((place + 1) * share) > int(place * share) else "natural"
+        place -= size
+    raise DataError(f"scene {number}: the span has no such scene; allowed: 0 to {sum(split_sizes(config).values()) - 1}")
+
+
+class Simulator:
+    """Draws the scenes of a configuration; it holds tables only, so any number of them gives the same scenes.
+
+    Args:
+      config: the settings.
+      source: a `data.catalog.Catalog` to draw galaxies from, by default the analytic population.
+      renderer: draws the galaxies; by default the one that the configuration names.
+    """
+
+    def __init__(self, config: SimulationConfig, source=None, renderer=None):
+        self.config, self.source = config, source
+        self.survey = get_survey(config.survey)
+        self.sky_sigma = self.survey.sky_sigma * config.noise_scale
+        self.psf = Psf(self.survey, config.psf_profile, config.psf_moffat_beta)
+        self._renderer = renderer or self._make_renderer()
+        # Rounding to a power of two below 1/64 sigma makes the files several times smaller and adds an error of at
+        # most 1/128 sigma per pixel.
+        self.quantum = 2.0 ** np.floor(np.log2(self.sky_sigma / 64.0))
+
+    def draw(self, span: int, number: int) -> Parameters:
+        """The parameters of a scene."""
+        config = self.config
+        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((config.seed, span, number))))
+        population = population_of(config, number)
+        scatter = np.clip(rng.standard_normal(3), -PSF_CLIP, PSF_CLIP)
+        fwhm = self.survey.psf_fwhm * config.psf_scale * max(1.0 + config.psf_fwhm_scatter * scatter[0], 0.1)
+        g1, g2 = config.psf_ellipticity_scatter * scatter[1:]
+        draw = draw_boosted if population == "boosted" else draw_natural
+        galaxies = draw(rng, config.population, self.survey, config.stamp_size, self.source)
+        reach = self._reach(galaxies, fwhm)
+        outside_x, outside_y = (np.maximum(np.abs(c - (config.stamp_size - 1) / 2) - config.stamp_size / 2, 0.0)
+                                for c in (galaxies.x, galaxies.y))
+        seen = np.hypot(outside_x, outside_y) < reach
+        return Parameters(number, population, float(fwhm), float(g1), float(g2), galaxies.take(seen), reach[seen], rng)
+
+    def scenes(self, span: int, numbers) -> list[dict]:
+        """Scenes as `data.records.encode` takes them."""
+        drawn = [self.draw(span, number) for number in numbers]
+        galaxies = Galaxies.concatenate([scene.galaxies for scene in drawn])
+        counts = [len(scene.galaxies) for scene in drawn]
+        psf = [np.repeat([getattr(scene, name) for scene in drawn], counts) for name in ("fwhm", "g1", "g2")]
+        reach = np.concatenate([scene.reach for scene in drawn])
+        stamps = self._renderer.render(galaxies, self.survey.flux(galaxies.magnitude), reach, *psf, self.config.stamp_size)
+        ends = np.cumsum(counts)
+        return [self._record(span, scene, stamps[end - count:end]) for scene, count, end in zip(drawn, counts, ends)]
+
+    def layers(self, span: int, number: int) -> tuple[Parameters, np.ndarray]:
+        """A scene's parameters, and each galaxy alone and without noise, float32 [G, S, S] in electrons per pixel."""
+        scene = self.draw(span, number)
+        psf = [np.full(len(scene.galaxies), getattr(scene, name)) for name in ("fwhm", "g1", "g2")]
+        flux = self.survey.flux(scene.galaxies.magnitude)
+        return scene, self._renderer.render(scene.galaxies, flux, scene.reach, *psf, self.config.stamp_size)
+
+    def _record(self, span, scene, stamps):
+        size = self.config.stamp_size
+        noise_free = stamps.sum(axis=0) if len(stamps) else np.zeros((size, size), np.float32)
+        owned = stamps > np.float32(self.config.truth_threshold * self.sky_sigma)
+        mask = np.minimum(owned.sum(axis=0), 2)
+        sigma = np.sqrt(self.sky_sigma**2 + np.maximum(noise_free, 0.0))
+        image = noise_free + sigma * unit_noise(scene.rng, size, self.config.noise_correlation)
+        return {
+            "image": self._round(image),
+            "noise_free": self._round(noise_free),
+            "mask": mask,
+            "scene_id": f"{span}:{scene.number}",
+            "population": scene.population,
+            "blended_share": float(np.mean(mask == 2)),
+            "sky_sigma": self.sky_sigma,
+            "psf_fwhm": scene.fwhm,
+            **self._summary(scene.galaxies, stamps, owned),
+        }
+
+    def _summary(self, galaxies, stamps, owned):
+        """Scalars of the galaxies that own at least one pixel."""
+        rows = np.flatnonzero(owned.any(axis=(1, 2)))
+        rows = rows[np.argsort(galaxies.magnitude[rows], kind="stable")]
+        magnitude = galaxies.magnitude[rows]
+        separation = NO_SEPARATION
+        if len(rows) > 1:
+            x, y = galaxies.x[rows], galaxies.y[rows]
+            distance = np.hypot(x[:, None] - x, y[:, None] - y)
+            separation = float(distance[np.triu_indices(len(rows), 1)].min() * self.survey.pixel_scale)
+        return {
+            "num_galaxies": len(rows),
+            "min_separation": separation,
+            "brightest_magnitude": float(magnitude[0]) if len(rows) else NO_MAGNITUDE,
+            "magnitude_difference": float(magnitude[1] - magnitude[0]) if len(rows) > 1 else NO_SEPARATION,
+            # of a matched filter on the part within the stamp
+            "snr": float(np.sqrt(np.square(stamps[rows[0]], dtype=np.float64).sum()) / self.sky_sigma) if len(rows) else 0.0,
+        }
+
+    def _round(self, image):
+        return (np.rint(image / self.quantum) * self.quantum).astype(np.float32)
+
+    def _reach(self, galaxies, fwhm):
+        """Distance in pixels beyond which a galaxy gives less than `render_level` sky sigma per pixel [G]."""
+        scale = self.survey.pixel_scale
+        level = self.config.render_level * self.sky_sigma / scale**2
+        flux = self.survey.flux(galaxies.magnitude)
+        parts = sersic_reach(flux[:, None] * galaxies.share, galaxies.radius, galaxies.index, galaxies.axis_ratio, level)
+        # A PSF spreads the light of a point: Gaussian core, and the r^-3 wings of a diffraction pattern.
+        core = 2.0 * fwhm
+        wings = 0.0
+        if self.config.psf_profile == "airy_gaussian":
+            wings = np.cbrt(flux * self.survey.airy_scale / (np.pi**3 * (1.0 - self.survey.obscuration)) / level)
+        return (np.maximum(parts.max(axis=1), wings) + core) / scale + 1.0
+
+    def _make_renderer(self):
+        if self.config.renderer == "galsim":
+            return GalSimRenderer(self.psf)
+        narrowest = self.config.psf_scale * max(1.0 - PSF_CLIP * self.config.psf_fwhm_scatter, 0.1)
+        shear = PSF_CLIP * np.sqrt(2.0) * self.config.psf_ellipticity_scatter
+        return FourierRenderer(self.psf, np.sqrt((1.0 + shear) / (1.0 - shear)) / narrowest)
+
+
+def unit_noise(rng: np.random.Generator, size: int, correlation: float = 0.0) -> np.ndarray:
+    """Gaussian noise of unit variance per pixel [size, size], white or correlated by a Gaussian kernel.
+
+    Args:
+      correlation: sigma of the kernel in pixels. The noise is periodic over the stamp, so its variance is even.
+    """
+    noise = rng.standard_normal((size, size), dtype=np.float32)
+    if correlation <= 0.0:
+        return noise
+    impulse = np.zeros(size, np.float64)
+    impulse[0] = 1.0
+    kernel = ndimage.gaussian_filter1d(impulse, correlation, mode="wrap")
+    return ndimage.gaussian_filter(noise, correlation, mode="wrap") / np.float32(np.sum(kernel**2))

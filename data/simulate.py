@@ -1,0 +1,354 @@
+"""Simulates a span: a Beam job over shards, each written under a temporary name and renamed when whole.
+
+A span holds `{split}-*.tfrecord.gz`, `settings.json` (written first: what the span is) and `manifest.json` (written
+last: that it is whole). While the job runs, `parts/` holds one small file per finished shard with its counts, from
+which an interrupted job goes on and from which progress is read, whatever runner does the work.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import gzip
+import importlib.metadata
+import json
+import logging
+import os
+import re
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from data import spans
+from data.records import NUM_CLASSES, POPULATIONS, encode
+from data.scene import Simulator, split_sizes, split_start
+from pipeline.config import SimulationConfig
+from pipeline.errors import BlendinatorError, DataError
+
+SETTINGS = "settings.json"
+PARTS = "parts"
+BATCH = 32  # scenes rendered together; scenes do not depend on it
+BYTES_PER_PIXEL = 4  # generous, of a compressed record: for the check of free disk space
+SCENES_PER_WORKER = 3000  # a further process takes some 10 s to start, in which one simulates this many scenes
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One file to write: scenes `start` to `stop` (exclusive) of the span."""
+
+    name: str
+    split: str
+    start: int
+    stop: int
+
+
+def shards(config: SimulationConfig) -> list[Shard]:
+    """Every shard of a span, in order."""
+    out = []
+    for split, size in split_sizes(config).items():
+        first, step = split_start(config, split), config.scenes_per_shard
+        count = -(-size // step)
+        for i in range(count):
+            stop = min((i + 1) * step, size)
+            out.append(Shard(spans.shard_name(split, i, count), split, first + i * step, first + stop))
+    return out
+
+
+def simulate_span(
+    config: SimulationConfig,
+    data_root: str | Path,
+    span: int,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    pipeline_args: tuple[str, ...] | None = None,
+) -> dict:
+    """Simulates a span, or completes one that was interrupted, and returns its manifest.
+
+    A complete span of the same settings is left as it is.
+
+    Args:
+      config: the settings; scenes depend on these, the span and their number only.
+      data_root: folder of the spans.
+      span: number of the span, 0 or more.
+      workers: processes; 0 for one per core, fewer where the span is too small to repay their start. The files are the
+        same for any number.
+      progress: called with (scenes done, scenes in all) now and then, from another thread.
+      pipeline_args: Beam's options for another runner, instead of `workers`; it must see the same files.
+
+    Raises:
+      DataError: the folder holds a span of other settings, or cannot be written (disk full, permissions).
+      ConfigError: the catalogue cannot be used.
+    """
+    folder = spans.span_dir(data_root, span)
+    wanted = span_settings(config, span)
+    _claim(folder, wanted)
+    if (folder / spans.MANIFEST).is_file():
+        manifest = spans.read_manifest(folder)
+        total = sum(split_sizes(config).values())
+        if progress:
+            progress(total, total)
+        return manifest
+    todo = _pending(folder, config)
+    _check_space(folder, config, todo)
+    if todo:
+        if pipeline_args is None:
+            scenes = sum(shard.stop - shard.start for shard in todo)
+            workers = workers or min(os.cpu_count() or 1, max(1, scenes // SCENES_PER_WORKER))
+            pipeline_args = _local_args(min(workers, len(todo)))
+        with _quiet_beam(), _Progress(folder, config, progress):
+            _run(todo, config, str(folder), span, pipeline_args)
+    return _finish(folder, config, wanted)
+
+
+def span_settings(config: SimulationConfig, span: int) -> dict:
+    """What defines a span's content, as JSON holds it: settings, span and, if there is one, the catalogue's checksum."""
+    settings = {"format_version": spans.FORMAT_VERSION, "span": span, "simulation": dataclasses.asdict(config)}
+    if config.catalog:
+        from data.catalog import read_catalog
+
+        settings["catalog"] = read_catalog(config.catalog).provenance
+    return json.loads(json.dumps(settings))
+
+
+def write_shard(shard: Shard, simulator: Simulator, folder: str | Path, span: int) -> dict:
+    """Writes one shard and its part file; returns the part: counts and checksum.
+
+    Raises DataError when the file cannot be written; then no file of the final name is left.
+    """
+    folder = Path(folder)
+    target = folder / shard.name
+    temporary = folder / f"{shard.name}.{os.getpid()}.tmp"
+    classes = {name: [0] * NUM_CLASSES for name in POPULATIONS}
+    populations = dict.fromkeys(POPULATIONS, 0)
+    try:
+        # No name and no time in gzip's header: the same scenes give the same bytes. Level 1 is four times as fast as
+        # the default and the files are a few per cent larger.
+        with open(temporary, "wb") as raw, gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as file:
+            for start in range(shard.start, shard.stop, BATCH):
+                for scene in simulator.scenes(span, range(start, min(start + BATCH, shard.stop))):
+                    file.write(spans.frame_record(encode(scene)))
+                    populations[scene["population"]] += 1
+                    counts = np.bincount(scene["mask"].ravel(), minlength=NUM_CLASSES).tolist()
+                    classes[scene["population"]] = [a + b for a, b in zip(classes[scene["population"]], counts)]
+        part = {
+            "split": shard.split,
+            "records": shard.stop - shard.start,
+            "bytes": temporary.stat().st_size,
+            "sha256": spans.sha256(temporary),
+            "populations": populations,
+            "class_pixels": classes,
+        }
+        os.replace(temporary, target)
+        _write_json(folder / PARTS / f"{shard.name}.json", part)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _write_error(target, error)
+    return part
+
+
+class _WriteShard(beam.DoFn):
+    """Writes the shards it is given."""
+
+    def __init__(self, config: SimulationConfig, folder: str, span: int):
+        self._config, self._folder, self._span = config, folder, span
+
+    def setup(self):
+        source = None
+        if self._config.catalog:
+            from data.catalog import read_catalog
+
+            source = read_catalog(self._config.catalog)
+        self._simulator = Simulator(self._config, source)
+
+    def process(self, shard):
+        write_shard(shard, self._simulator, self._folder, self._span)
+        yield shard.name
+
+
+def _run(todo, config, folder, span, pipeline_args):
+    try:
+        with beam.Pipeline(options=PipelineOptions(list(pipeline_args))) as pipeline:
+            (
+                pipeline
+                | "Shards" >> beam.Create(todo, reshuffle=False)
+                | "Spread" >> beam.Reshuffle()
+                | "Simulate" >> beam.ParDo(_WriteShard(config, folder, span))
+            )
+    except Exception as error:
+        # Beam wraps what a worker raised: in this process as the same class with a longer text, from another process
+        # as a RuntimeError that quotes the traceback.
+        match = re.search(r"(?:^|\.)DataError: (.*?)(?: \[while running|\n|\\n|$)", str(error))
+        if isinstance(error, BlendinatorError):
+            raise type(error)(str(error).split(" [while running")[0])
+        if match:
+            raise DataError(match[1])
+        raise
+
+
+def _local_args(workers):
+    if workers == 1:
+        return ("--runner=FnApiRunner", "--direct_running_mode=in_memory")
+    return ("--runner=FnApiRunner", "--direct_running_mode=multi_processing", f"--direct_num_workers={workers}")
+
+
+def _claim(folder, wanted):
+    """Makes the folder this span's, or raises DataError if it already holds another one."""
+    path = folder / SETTINGS
+    go_on = ("Choose another span number or output_dir, restore the settings, or remove the folder "
+             "if its scenes are no longer needed.")
+    try:
+        if path.is_file():
+            try:
+                found = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise DataError(f"{path}: the settings of this span cannot be read ({error}). {go_on}")
+            if found != wanted:
+                changed = ", ".join(_differences(found, wanted))
+                raise DataError(f"{folder}: this span was simulated with other settings ({changed}). {go_on}")
+            return
+        if folder.is_dir() and any(folder.iterdir()):
+            raise DataError(f"{folder}: the folder is not empty and holds no span of this simulator. {go_on}")
+        (folder / PARTS).mkdir(parents=True, exist_ok=True)
+        _write_json(path, wanted)
+    except OSError as error:
+        raise _write_error(folder, error)
+
+
+def _differences(found, wanted, prefix=""):
+    for key in sorted(set(found) | set(wanted)):
+        a, b = found.get(key), wanted.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from _differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            yield f"{prefix}{key}: {a!r} there, {b!r} asked for"
+
+
+def _pending(folder, config):
+    """Shards still to write; clears what a killed job left half-written."""
+    try:
+        (folder / PARTS).mkdir(exist_ok=True)
+        for left in (*folder.glob("*.tmp"), *(folder / PARTS).glob("*.tmp")):
+            left.unlink()
+    except OSError as error:
+        raise _write_error(folder, error)
+    return [shard for shard in shards(config) if _part(folder, shard) is None]
+
+
+def _part(folder, shard):
+    """The part file of a finished shard whose file is still there, else None."""
+    try:
+        part = json.loads((folder / PARTS / f"{shard.name}.json").read_text(encoding="utf-8"))
+        return part if (folder / shard.name).stat().st_size == part["bytes"] else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _check_space(folder, config, todo):
+    needed = sum(shard.stop - shard.start for shard in todo) * config.stamp_size**2 * BYTES_PER_PIXEL
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise DataError(f"{folder}: the disk has {free / 1e9:.1f} GB left and the span may need {needed / 1e9:.1f} GB. "
+                        "Free some space, choose another output_dir, or simulate fewer scenes.")
+
+
+def _finish(folder, config, wanted):
+    """Gathers the parts into the manifest."""
+    files, splits = {}, {}
+    pixels = {name: np.zeros(NUM_CLASSES, np.int64) for name in POPULATIONS}
+    for shard in shards(config):
+        part = _part(folder, shard)
+        if part is None:
+            raise DataError(f"{folder / shard.name}: this shard was not written. Call `blendinator simulate` again.")
+        files[shard.name] = {name: part[name] for name in ("split", "records", "bytes", "sha256")}
+        counts = splits.setdefault(shard.split, {"records": 0, **dict.fromkeys(POPULATIONS, 0)})
+        counts["records"] += part["records"]
+        for name in POPULATIONS:
+            counts[name] += part["populations"][name]
+            pixels[name] += part["class_pixels"][name]
+    simulator = Simulator(config)
+    manifest = {
+        **wanted,
+        "seed": config.seed,
+        "versions": {name: importlib.metadata.version(name) for name in ("blendinator", "numpy", "scipy", "galsim", "surveycodex")},
+        "sky_sigma": simulator.sky_sigma,
+        "pixel_scale": simulator.survey.pixel_scale,
+        "zero_point": simulator.survey.zero_point,
+        "exposure_time": simulator.survey.exposure_time,
+        "psf_fwhm": simulator.survey.psf_fwhm * config.psf_scale,
+        "splits": splits,
+        "class_shares": {name: (n / n.sum()).tolist() for name, n in pixels.items() if n.sum()},
+        "files": files,
+        "complete": True,
+    }
+    try:
+        _write_json(folder / spans.MANIFEST, manifest)
+        shutil.rmtree(folder / PARTS)
+    except OSError as error:
+        raise _write_error(folder / spans.MANIFEST, error)
+    return manifest
+
+
+def _write_json(path, content):
+    """Writes a file that is either whole or not there."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _write_error(path, error):
+    remedy = "Check the folder's permissions, or choose another output_dir."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        remedy = "The disk is full: free some space or choose another output_dir, then call `blendinator simulate` again."
+    return DataError(f"{path}: this cannot be written ({error.strerror}). {remedy}")
+
+
+@contextlib.contextmanager
+def _quiet_beam():
+    """Keeps Beam's log of stages and workers, and the import warnings of its worker processes, off the terminal."""
+    logger = logging.getLogger("apache_beam")
+    level, warnings = logger.level, os.environ.get("PYTHONWARNINGS")
+    logger.setLevel(logging.ERROR)
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if warnings is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = warnings
+
+
+class _Progress:
+    """Reports the number of finished scenes while a job runs, by looking at the part files."""
+
+    def __init__(self, folder, config, callback, seconds=0.5):
+        self._folder, self._callback, self._seconds = folder, callback, seconds
+        self._sizes = {f"{shard.name}.json": shard.stop - shard.start for shard in shards(config)}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self):
+        if self._callback:
+            self._thread.start()
+
+    def __exit__(self, *error):
+        if self._callback:
+            self._stop.set()
+            self._thread.join()
+
+    def _watch(self):
+        while True:
+            last = self._stop.wait(self._seconds)
+            done = sum(self._sizes.get(path.name, 0) for path in (self._folder / PARTS).glob("*.json"))
+            self._callback(done, sum(self._sizes.values()))
+            if last:
+                return

@@ -1,0 +1,81 @@
+"""Surveys: what the telescope, the exposure and the sky make of a magnitude. Constants come from surveycodex."""
+
+import math
+from dataclasses import dataclass
+
+from surveycodex import get_survey as codex_survey
+
+from pipeline.errors import ConfigError
+
+# name: (survey and filter in surveycodex, exposures of `full_exposure_time`, read noise in e- per exposure, depth).
+# Euclid: 4 exposures of 565 s; the read noise is below 4.4 e- (Q1 paper), 4.2 gives the 26.3 e- per pixel that the
+# measured depth implies. The deep fields' 40 visits lower the relative noise by sqrt(40).
+# LSST: `full_exposure_time` is the whole survey already, whose sky noise leaves the read noise behind.
+PRESETS = {
+    "euclid_wide": ("Euclid_VIS", "IE", 4, 4.2, 1),
+    "euclid_deep": ("Euclid_VIS", "IE", 4, 4.2, 40),
+    "lsst_i": ("LSST", "i", 1, 0.0, 1),
+}
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a scene needs to know of a survey.
+
+    Attributes:
+      pixel_scale: arcsec per pixel.
+      zero_point: AB magnitude of a source of one electron per second.
+      exposure_time: seconds, of the image whose electrons are counted.
+      sky_sigma: sky and read noise, electrons per pixel.
+      psf_fwhm: arcsec, of the optics and atmosphere without the pixel.
+      airy_scale: lambda / D in arcsec, at the filter's effective wavelength.
+      obscuration: diameter of the central obscuration over that of the mirror.
+    """
+
+    name: str
+    pixel_scale: float
+    zero_point: float
+    exposure_time: float
+    sky_sigma: float
+    psf_fwhm: float
+    airy_scale: float
+    obscuration: float
+
+    def flux(self, magnitude):
+        """Electrons of a source of this AB magnitude."""
+        return self.exposure_time * 10.0 ** (0.4 * (self.zero_point - magnitude))
+
+    def magnitude(self, flux):
+        """AB magnitude of a source of this many electrons (> 0)."""
+        return self.zero_point - 2.5 * math.log10(flux / self.exposure_time)
+
+
+def get_survey(name: str) -> Survey:
+    """The survey of this name.
+
+    Deep images are averages of `depth` visits in the units of one: fluxes stay as they are and the noise falls by
+    sqrt(depth).
+
+    Raises:
+      ConfigError: there is no such survey.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"simulation.survey: received {name!r}; allowed: one of {', '.join(PRESETS)}")
+    codex_name, filter_name, exposures, read_noise, depth = PRESETS[name]
+    survey = codex_survey(codex_name)
+    band = survey.get_filter(filter_name)
+    pixel = survey.pixel_scale.to_value("arcsec")
+    zero_point = band.zeropoint.value
+    time = exposures * band.full_exposure_time.to_value("s")
+    sky = time * 10.0 ** (0.4 * (zero_point - band.sky_brightness.value)) * pixel**2
+    return Survey(
+        name=name,
+        pixel_scale=float(pixel),
+        zero_point=float(zero_point),
+        exposure_time=float(time),
+        sky_sigma=float(math.sqrt((sky + exposures * read_noise**2) / depth)),
+        psf_fwhm=float(band.psf_fwhm.to_value("arcsec")),
+        airy_scale=float(math.degrees((band.effective_wavelength / survey.mirror_diameter).to_value("")) * 3600.0),
+        # surveycodex gives the obscured share of the mirror's area.
+        obscuration=float(math.sqrt(survey.obscuration)),
+    )
