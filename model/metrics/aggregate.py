@@ -6,12 +6,12 @@ A ratio with an empty denominator is NaN: a metric that the scenes at hand don't
 
 import numpy as np
 
-from model.metrics.scenes import DESCRIPTORS, DRAWS, LEVELS, QUANTITIES
+from model.metrics.scenes import CURVE_THRESHOLDS, DESCRIPTORS, DRAWS, LEVELS, QUANTITIES
 
 CLASSES = ("background", "galaxy", "blended")
-# Metrics for which a smaller value is the better one; for those of NEITHER the distance from a target counts.
-LOWER_IS_BETTER = ("nll", "brier", "ece", "adaptive_ece", "ged", "energy_score", "aurc", "blend_presence_brier", "blend_presence_ece")
-NEITHER = ("coverage", "diversity", "area_bias", "rank_chi_square", "accuracy_gap")
+OBJECT_COUNTS = ("true", "recognised", "marked", "right")
+RANKED = (*QUANTITIES, "blend_presence")
+ADAPTIVE_BINS = 15  # of equal mass
 
 
 def sum_rows(rows: dict[str, np.ndarray], weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -42,9 +42,13 @@ def aggregate(rows: dict[str, np.ndarray], weights: np.ndarray | None = None) ->
 
 def metrics(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """All metrics [R] by name, from the sums [R, ...] of `sum_rows`."""
-    result = _overlap(sums["confusion"])
+    result = _overlap(sums["confusion"]) | _objects(sums)
     for suffix, label in (("", ""), ("_near", "_near_sources")):
         result |= _scores(sums, suffix, label)
+        result |= _entropy_against_error(sums["entropy_wrong" + suffix], sums["entropy_right" + suffix], label)
+    adaptive = calibration_error(merge_equal_mass(sums["fine_bins_near"], ADAPTIVE_BINS))
+    result["adaptive_ece_near_sources"] = adaptive.mean(-1)
+    result["adaptive_ece_near_sources_blended"] = adaptive[:, CLASSES.index("blended")]
     for suffix in ("", "_independent"):
         result |= _joint(sums, suffix)
     for draws in DRAWS[1:]:
@@ -79,6 +83,9 @@ def _scores(sums, suffix, label):
     result = {score + label: _ratio(sums[score + suffix], sums["pixels" + suffix]) for score in ("nll", "brier")}
     errors = calibration_error(sums["bins" + suffix])
     result["ece" + label] = errors.mean(-1)
+    parts = brier_decomposition(sums["bins" + suffix])
+    for part, value in parts.items():
+        result[f"brier_{part}{label}"] = value.sum(-1)
     for c, name in enumerate(CLASSES):
         result[f"ece{label}_{name}"] = errors[:, c]
     return result
@@ -94,6 +101,98 @@ def calibration_error(bins: np.ndarray) -> np.ndarray:
     return _ratio(np.abs(probability - hits).sum(-1), count.sum(-1))
 
 
+def merge_equal_mass(bins: np.ndarray, target: int) -> np.ndarray:
+    """Neighbouring fine bins joined to at most `target` bins of about equal counts (Nguyen and O'Connor 2015).
+
+    Args:
+      bins: [R, C, 3, fine bins].
+      target: number of bins.
+
+    Returns:
+      [R, C, 3, target]. A fine bin goes where the middle of its mass falls, so that bins are equal up to a fine one.
+    """
+    count = bins[:, :, 0]
+    total = np.maximum(count.sum(-1, keepdims=True), 1e-300)
+    middle = (np.cumsum(count, -1) - count / 2) / total
+    place = np.minimum((middle * target).astype(int), target - 1)
+    member = (place[..., None] == np.arange(target)).astype(float)  # [R, C, fine, target]
+    return np.einsum("rckf,rcft->rckt", bins, member)
+
+
+def brier_decomposition(bins: np.ndarray) -> dict[str, np.ndarray]:
+    """Murphy's (1973) decomposition of each class's Brier score, binned: reliability - resolution + uncertainty.
+
+    Exact when all probabilities in a bin are equal; otherwise the variance within bins is missing (Stephenson et al.
+    2008). `bins` [R, C, 3, bins] as above; returns three arrays [R, C].
+    """
+    count, probability, hits = bins[:, :, 0], bins[:, :, 1], bins[:, :, 2]
+    total = count.sum(-1)
+    frequency, rate = _ratio(hits, count), _ratio(hits.sum(-1), total)
+    reliability = np.nansum(count * (_ratio(probability, count) - frequency) ** 2, -1)
+    resolution = np.nansum(count * (frequency - rate[..., None]) ** 2, -1)
+    return {"reliability": _ratio(reliability, total), "resolution": _ratio(resolution, total),
+            "uncertainty": rate * (1 - rate)}
+
+
+def auroc(negatives: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve [R] from counts [R, bins] of a score, rising; ties within a bin count one half."""
+    below = np.cumsum(negatives, -1) - negatives
+    wins = (positives * (below + negatives / 2)).sum(-1)
+    return _ratio(wins, negatives.sum(-1) * positives.sum(-1))
+
+
+def risk_coverage(wrong: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the pixels kept and error rate among them [R, bins], from the most certain pixels on."""
+    kept = np.cumsum(wrong + right, -1)
+    return _ratio(kept, kept[:, -1:]), _ratio(np.cumsum(wrong, -1), kept)
+
+
+def _entropy_against_error(wrong, right, label):
+    """Does the entropy tell where the map is wrong? AUROC, and the mean risk over all coverages (AURC)."""
+    coverage, risk = risk_coverage(wrong, right)
+    step = np.diff(coverage, prepend=0)
+    return {"error_auroc" + label: auroc(right, wrong), "aurc" + label: np.nansum(risk * step, -1)}
+
+
+def _objects(sums):
+    result = {}
+    half = {name: sums["objects_" + name][:, list(CURVE_THRESHOLDS).index(0.5)] for name in OBJECT_COUNTS}
+    single = {name: sums[f"objects_{name}_map"] for name in OBJECT_COUNTS}
+    for suffix, counts in (("", half), ("_map", single)):
+        completeness, purity = _ratio(counts["recognised"], counts["true"]), _ratio(counts["right"], counts["marked"])
+        result["object_completeness" + suffix], result["object_purity" + suffix] = completeness, purity
+        # Nothing recognised and nothing right is an F1 of 0, not an undefined one.
+        result["object_f1" + suffix] = np.where(completeness + purity == 0, 0, _ratio(2 * completeness * purity, completeness + purity))
+    return result
+
+
+def presence_calibration(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Calibration of P(the scene holds a blend) without the bias of a finite number of draws.
+
+    Of N + 1 exchangeable draws, the truth among them, of which K hold a blend, the truth is one of these with
+    probability K / (N + 1), exactly. (Grouping by the N draws alone would make a right model look over-confident.)
+
+    Args:
+      table: [R, 2, N + 1] counts by (truth holds a blend, number of draws that do).
+
+    Returns:
+      Expected probability [N + 2], scenes [R, N + 2] and scenes whose truth holds a blend [R, N + 2], by K.
+    """
+    places = table.shape[-1]
+    without, holding = np.zeros((len(table), places + 1)), np.zeros((len(table), places + 1))
+    without[:, :-1], holding[:, 1:] = table[:, 0], table[:, 1]
+    return np.arange(places + 1) / places, without + holding, holding
+
+
+def rank_chi_square(ranks: np.ndarray) -> np.ndarray:
+    """Pearson's chi-square of rank histograms [R, bins] against flat ones, per degree of freedom; 1 is expected.
+
+    Ties are spread over their ranks, which makes it smaller: a value well above 1 is a misfit, one below proves little.
+    """
+    expected = ranks.sum(-1, keepdims=True) / ranks.shape[-1]
+    return _ratio((ranks - expected) ** 2, expected).sum(-1) / (ranks.shape[-1] - 1)
+
+
 def _joint(sums, suffix):
     """Metrics of the samples (or of the independent-pixel ones) as whole maps."""
     column = {name[:len(name) - len(suffix)]: value for name, value in sums.items() if name.endswith(suffix)}
@@ -104,8 +203,17 @@ def _joint(sums, suffix):
         "diversity_blended": _ratio(column["distance_among_blended"], column["blended_scenes"]),
         "energy_score": _ratio(column["energy_score"], scenes),
     }
-    for name in QUANTITIES:
+    for name in RANKED:
         for level in LEVELS:
             result[f"coverage_{name}_{level}"] = _ratio(column[f"{name}_covered_{level}"], column[name + "_scenes"])
-        result[f"{name}_bias"] = _ratio(column[name + "_bias"], column[name + "_truth"])
+        result[f"rank_chi_square_{name}"] = rank_chi_square(column[name + "_ranks"])
+    for name in QUANTITIES:
+        result[f"bias_{name}"] = _ratio(column[name + "_bias"], column[name + "_truth"])
+    table = column["blend_presence"]
+    expected, count, holding = presence_calibration(table)
+    draws = table.shape[-1] - 1
+    p = np.arange(draws + 1) / draws
+    result["blend_presence_ece"] = _ratio(np.abs(count * expected - holding).sum(-1), scenes)
+    result["blend_presence_brier"] = _ratio(table[:, 0] @ p**2 + table[:, 1] @ (1 - p) ** 2, scenes)
+    result["blend_presence_auroc"] = auroc(table[:, 0], table[:, 1])
     return {name + suffix: value for name, value in result.items()}

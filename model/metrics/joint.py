@@ -5,7 +5,8 @@ the N samples of a scene are N + 1 exchangeable draws of the same distribution.
 """
 
 import numpy as np
-from scipy import ndimage
+
+from model.metrics.objects import label_groups
 
 FOREGROUND = (1, 2)
 
@@ -94,10 +95,8 @@ def areas(maps: np.ndarray, which: int) -> np.ndarray:
 def component_counts(maps: np.ndarray) -> np.ndarray:
     """Number of connected groups (8 neighbours) of pixels that are not background, in maps [..., H, W]: [...]."""
     flat = (maps > 0).reshape(-1, *maps.shape[-2:])
-    structure = np.zeros((3, 3, 3), bool)
-    structure[1] = True  # connected within a map, never between maps
-    labels, _ = ndimage.label(flat, structure)
-    # Labels rise in scan order, so that the highest one up to a map counts the groups of all maps before its end.
+    labels, _ = label_groups(flat)
+    # Labels rise in scan order: the highest one up to a map counts the groups of all maps before its end.
     highest = np.maximum.accumulate(labels.reshape(len(flat), -1).max(1, initial=0))
     return np.diff(highest, prepend=0).reshape(maps.shape[:-2])
 

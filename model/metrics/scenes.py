@@ -7,7 +7,7 @@ Each row depends on its own scene only, bit for bit, however the scenes are batc
 
 import numpy as np
 
-from model.metrics import joint, pixels
+from model.metrics import joint, objects, pixels
 from model.metrics.bootstrap import scene_seeds
 
 SCALARS = (
@@ -21,7 +21,9 @@ DRAWS = (1, 4, 8, 16)  # numbers of samples for which the energy distance is giv
 QUANTITIES = {"galaxy_area": 1, "blended_area": 2}  # areas in pixels, by class
 # Fine bins of the probability, equally spaced in its logit, from which bins of equal mass are put together.
 FINE_EDGES = np.concatenate([[0.0], 1 / (1 + np.exp(-np.linspace(-9, 9, 59))), [1.0]])
-ENTROPY_EDGES = np.linspace(0, np.log(pixels.NUM_CLASSES), 65)
+# Bins of the entropy (nats), finer towards 0, where most pixels are.
+ENTROPY_EDGES = np.log(pixels.NUM_CLASSES) * np.linspace(0, 1, 65) ** 2
+CURVE_THRESHOLDS = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])  # of P(blended), for completeness against purity
 
 
 def scene_statistics(
@@ -32,6 +34,7 @@ def scene_statistics(
     near_source_radius: int = 3,
     bins: int = 15,
     seed: int = 1,
+    object_overlap: float = 0.5,
 ) -> dict[str, np.ndarray]:
     """Statistics of a batch of scenes.
 
@@ -43,6 +46,7 @@ def scene_statistics(
       near_source_radius: pixels, see `pixels.near_sources`.
       bins: equal bins of the probability for the calibration error.
       seed: of the independent-pixel samples; each scene's are seeded with its id as well.
+      object_overlap: see `objects.recognised_blends`.
 
     Returns:
       Arrays whose first axis is B, without the descriptors except `scene_id`. Names ending in `_independent` belong to
@@ -63,6 +67,7 @@ def scene_statistics(
     seeds = scene_seeds(rows["scene_id"], seed, "independent")
     rows |= _joint_statistics(mask, joint.independent_samples(probabilities, count, seeds), "_independent")
     rows |= _map_statistics(mask, most_probable)
+    rows |= _object_statistics(mask, most_probable, probabilities, object_overlap)
     return {name: value if value.dtype.kind == "U" else value.astype(np.float32) for name, value in rows.items()}
 
 
@@ -100,17 +105,16 @@ def _joint_statistics(mask, samples, suffix):
             if draws > 1:
                 rows[f"distance_among_{draws}"] = among
     for name, which in QUANTITIES.items():
-        rows |= _area_statistics(name, joint.areas(mask, which), joint.areas(samples, which))
-    drawn = (samples == 2).any((2, 3)).sum(1)  # how many of the draws hold a blend
-    presence = np.zeros((len(mask), 2, samples.shape[1] + 1))
-    presence[np.arange(len(mask)), has_blend.astype(int), drawn] = 1
-    rows["presence"] = presence  # by (truth holds a blend, number of draws that do)
+        truth, drawn = joint.areas(mask, which), joint.areas(samples, which)
+        rows |= _rank_statistics(name, truth, drawn)
+        rows[name + "_bias"], rows[name + "_truth"] = drawn.mean(1) - truth, truth
+    rows |= _presence_statistics(has_blend, (samples == 2).any((2, 3)))
     rows["energy_score"] = joint.energy_score(_summary(mask), _summary(samples))
     return {name + suffix: value for name, value in rows.items()}
 
 
-def _area_statistics(name, truth, drawn):
-    """Coverage and ranks over scenes where the truth or a draw has the class at all.
+def _rank_statistics(name, truth, drawn):
+    """Coverage and ranks over scenes where the truth or a draw is above zero.
 
     The condition treats truth and draws alike, so that it leaves them exchangeable; without it, thousands of scenes in
     which nothing is there and nothing is drawn would pull every coverage to its nominal value.
@@ -121,9 +125,25 @@ def _area_statistics(name, truth, drawn):
     for level in LEVELS:
         rows[f"{name}_covered_{level}"] = np.where(defined, joint.covered(low, high, level / 100), 0)
     rows[name + "_ranks"] = np.where(defined[:, None], joint.rank_histogram(low, high, drawn.shape[1] + 1), 0)
-    rows[name + "_bias"] = drawn.mean(1) - truth
-    rows[name + "_truth"] = truth
     return rows
+
+
+def _presence_statistics(has_blend, drawn):
+    """Whether the scene holds a blend: in the truth [B] and in each draw [B, N]."""
+    rows = _rank_statistics("blend_presence", has_blend.astype(int), drawn.astype(int))
+    table = np.zeros((len(has_blend), 2, drawn.shape[1] + 1))
+    table[np.arange(len(has_blend)), has_blend.astype(int), drawn.sum(1)] = 1
+    rows["blend_presence"] = table  # by (truth holds a blend, number of draws that do)
+    return rows
+
+
+def _object_statistics(mask, most_probable, probabilities, overlap):
+    """Recognised blends for each threshold on the mean P(blended), and for the most probable map."""
+    true = objects.Groups.of(mask == 2)
+    counts = [objects.recognised_blends(true, probabilities[..., 2] >= t, overlap) for t in CURVE_THRESHOLDS]
+    rows = {f"objects_{name}": np.stack([count[name] for count in counts], axis=1) for name in counts[0]}
+    single = objects.recognised_blends(true, most_probable == 2, overlap)
+    return rows | {f"objects_{name}_map": value for name, value in single.items()}
 
 
 def _map_statistics(mask, most_probable):
