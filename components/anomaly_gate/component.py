@@ -1,0 +1,47 @@
+"""The component's specification."""
+
+import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import component_spec, standard_artifacts
+
+from components.anomaly_gate import executor
+
+
+class AnomalyGateSpec(component_spec.ComponentSpec):
+    """Inputs and outputs of `AnomalyGate`."""
+
+    PARAMETERS = {}
+    INPUTS = {
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "anomalies": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
+        "schema": component_spec.ChannelParameter(type=standard_artifacts.Schema),
+    }
+    OUTPUTS = {"checked_examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}
+
+
+class AnomalyGate(base_component.BaseComponent):
+    """Stops the run when ExampleValidator found anomalies, else passes the examples on.
+
+    ExampleValidator reports anomalies and lets the run go on. Everything downstream takes its examples from this
+    component, so that nothing can run on bad data.
+
+    Outputs:
+      checked_examples: the same files as in `examples`.
+    """
+
+    SPEC_CLASS = AnomalyGateSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(self, examples: types.BaseChannel, anomalies: types.BaseChannel, schema: types.BaseChannel):
+        """
+        Args:
+          examples: the Examples that were validated.
+          anomalies: what ExampleValidator found in them.
+          schema: the Schema they were validated against.
+        """
+        super().__init__(AnomalyGateSpec(
+            examples=examples, anomalies=anomalies, schema=schema,
+            checked_examples=types.Channel(type=standard_artifacts.Examples),
+        ))

@@ -1,0 +1,136 @@
+"""The executor: reads the anomalies, then either names them and the records at fault, or links the examples."""
+
+import errno
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from tensorflow.core.example import example_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+from tfx.utils import io_utils
+
+from data import spans
+from pipeline.errors import DataError
+from schemas.schema import find_violation
+
+ANOMALIES = "SchemaDiff.pb"  # the name ExampleValidator gives
+REMEDY = "Repair or simulate the span again, then run again; nothing was trained or pushed."
+
+
+class Executor(base_executor.BaseExecutor):
+    """Executor of `AnomalyGate`."""
+
+    def Do(self, input_dict, output_dict, exec_properties):
+        """Checks and passes on; see `AnomalyGate` for the inputs and outputs.
+
+        Raises:
+          DataError: there are anomalies; the message lists them with the first record at fault.
+        """
+        examples = artifact_utils.get_single_instance(input_dict["examples"])
+        anomalies_uri = artifact_utils.get_single_uri(input_dict["anomalies"])
+        schema = io_utils.SchemaReader().read(
+            io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict["schema"])))
+        data_root = examples.get_string_custom_property("data_root")
+        splits = artifact_utils.decode_split_names(examples.split_names)
+
+        found = []
+        for split in splits:
+            anomalies = read_anomalies(Path(anomalies_uri) / f"Split-{split}" / ANOMALIES)
+            found += describe_anomalies(anomalies, schema, split, Path(examples.uri) / f"Split-{split}", data_root)
+        if found:
+            raise DataError("The examples do not keep the schema:\n" + "\n".join(f"  {line}" for line in found) + "\n" + REMEDY)
+
+        pass_on(examples, artifact_utils.get_single_instance(output_dict["checked_examples"]))
+
+
+def read_anomalies(path: Path) -> anomalies_pb2.Anomalies:
+    """ExampleValidator's findings for one split. Raises DataError when there are none, rather than let the data pass."""
+    try:
+        return anomalies_pb2.Anomalies.FromString(path.read_bytes())
+    except (OSError, DecodeError) as error:
+        raise DataError(f"{path}: the anomalies of this split cannot be read ({error}). Run ExampleValidator again.")
+
+
+def describe_anomalies(
+    anomalies: anomalies_pb2.Anomalies, schema: schema_pb2.Schema, split: str, folder: Path, data_root: str = "",
+) -> list[str]:
+    """One line per anomaly: split, feature, what TFDV says, and the first record at fault.
+
+    Args:
+      anomalies: TFDV's findings for the split.
+      schema: the schema the statistics were validated against.
+      split: name of the split.
+      folder: the split's TFRecord files.
+      data_root: folder of the spans; files are named as they are there.
+    """
+    features = {feature.name: feature for feature in schema.feature}
+    records = find_records(features, set(anomalies.anomaly_info) & set(features), folder, data_root)
+    lines = []
+    for name, info in sorted(anomalies.anomaly_info.items()):
+        where = records.get(name, "no single record is at fault" if name in features else "the schema has no such feature")
+        lines.append(f"split {split}, feature {name}: {info.description.strip().rstrip('.')}; {where}")
+    if anomalies.HasField("dataset_anomaly_info"):
+        lines.append(f"split {split}: {anomalies.dataset_anomaly_info.description.strip().rstrip('.')}")
+    return lines
+
+
+def find_records(features: dict, names: set[str], folder: Path, data_root: str = "") -> dict[str, str]:
+    """{feature: file, record number and fault} of the first record that violates each of the named features."""
+    found = {}
+    for path in sorted(folder.glob("*")):
+        for index, serialized in enumerate(spans.read_records(path)):
+            example = example_pb2.Example.FromString(serialized)
+            for name in sorted(names - set(found)):
+                fault = find_violation(features[name], feature_values(example, name))
+                if fault:
+                    scene = feature_values(example, "scene_id")
+                    scene = f" (scene {scene[0].decode(errors='replace')})" if scene is not None and len(scene) else ""
+                    found[name] = f"{original_path(path, data_root)}: record {index}{scene}: {name} {fault}"
+            if names == set(found):
+                return found
+    return found
+
+
+def feature_values(example: example_pb2.Example, name: str) -> np.ndarray | None:
+    """The flat values of a feature: float32, int64 or bytes objects; None when it is missing."""
+    kind = example.features.feature[name].WhichOneof("kind") if name in example.features.feature else None
+    if kind is None:
+        return None
+    dtype = {"float_list": np.float32, "int64_list": np.int64, "bytes_list": object}[kind]
+    return np.array(getattr(example.features.feature[name], kind).value, dtype)
+
+
+def original_path(path: Path, data_root: str) -> str:
+    """The file of the span that SpanExampleGen copied to `path`."""
+    match = re.fullmatch(r"(span-\d+)-(.+)", path.name)
+    return str(Path(data_root) / match[1] / match[2]) if match else str(path)
+
+
+def pass_on(examples, checked) -> None:
+    """Makes `checked` the same as `examples`: the same properties, and hard links to the same files."""
+    for path in sorted(Path(examples.uri).glob("Split-*/*")):
+        link_or_copy(path, Path(checked.uri) / path.parent.name / path.name)
+    checked.split_names = examples.split_names
+    checked.span = examples.span
+    examples_utils.set_payload_format(checked, examples_utils.get_payload_format(examples))
+    examples_utils.set_file_format(checked, examples_utils.get_file_format(examples))
+    for name in ("data_root", "spans", "records"):
+        if examples.has_custom_property(name):
+            checked.set_string_custom_property(name, examples.get_string_custom_property(name))
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A hard link, which takes no space; a copy where the file system has no links."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK):
+            raise
+        shutil.copyfile(source, target)

@@ -1,0 +1,148 @@
+"""Calls every signature of an exported model. Runs as a script of its own with NumPy and TensorFlow only.
+
+    python -I signatures.py MODEL RECORDS REPORT STAMP_SIZE NUM_SAMPLES SEED
+
+MODEL is a SavedModel, RECORDS a TFRecord file. NUM_SAMPLES and SEED are those behind `serving_default`. Writes REPORT, a
+JSON with one entry per check: name, passed, detail.
+"""
+
+import json
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+SIGNATURES = {
+    "sample": {"samples", "probabilities"},
+    "serving_default": {"class_map", "probabilities", "entropy", "mutual_information"},
+    "from_examples": {"class_map", "probabilities", "entropy", "mutual_information"},
+}
+DTYPES = {"samples": np.uint8, "class_map": np.uint8, "probabilities": np.float32, "entropy": np.float32,
+          "mutual_information": np.float32}
+NUM_CLASSES = 3
+TOLERANCE = 1e-3  # the order of sums, and with it the rounding in bfloat16, may differ between graphs
+
+
+class Checks:
+    """Collects the checks' results."""
+
+    def __init__(self):
+        self.results = []
+
+    def add(self, name, passed, detail=""):
+        """Notes a check; `detail` says what was found."""
+        self.results.append({"name": name, "passed": bool(passed), "detail": str(detail)})
+        return bool(passed)
+
+
+def check_model(model, image, serialized, num_samples, seed, checks):
+    """All checks of a loaded model.
+
+    Args:
+      model: what `tf.saved_model.load` returned.
+      image: float32 [B, H, W], electrons per pixel.
+      serialized: the B serialized records.
+      num_samples: draws behind `serving_default`.
+      seed: their seed.
+      checks: a `Checks`.
+    """
+    missing = sorted(set(SIGNATURES) - set(model.signatures))
+    if not checks.add("signatures", not missing, f"missing: {', '.join(missing)}" if missing else ", ".join(SIGNATURES)):
+        return
+    image = tf.constant(image)
+    default_seed = tf.constant([seed, 0], tf.int32)
+
+    def sample(count, key):
+        return run(model, "sample", image=image, num_samples=tf.constant(count), seed=tf.constant(key, tf.int32))
+
+    first = sample(num_samples, default_seed)
+    again = sample(num_samples, default_seed)
+    other = sample(num_samples, [seed + 1, 0])
+    served = run(model, "serving_default", image=image)
+    parsed = run(model, "from_examples", examples=tf.constant(serialized))
+    one = run(model, "sample", image=image[:1], num_samples=tf.constant(num_samples), seed=default_seed)
+
+    batch, height, width = image.shape
+    shapes = {"samples": (batch, num_samples, height, width), "probabilities": (batch, height, width, NUM_CLASSES),
+              "class_map": (batch, height, width), "entropy": (batch, height, width),
+              "mutual_information": (batch, height, width)}
+    results = {"sample": first, "serving_default": served, "from_examples": parsed}
+    sound = [check_outputs(name, outputs, shapes, checks) for name, outputs in results.items()]
+    if not all(sound):
+        return
+    checks.add("same seed, same samples", np.array_equal(first["samples"], again["samples"]),
+               f"{share(first['samples'] != again['samples'])} of the pixels differ between two equal calls")
+    checks.add("other seed, other samples", not np.array_equal(first["samples"], other["samples"]),
+               f"{share(first['samples'] != other['samples'])} of the pixels differ between two seeds")
+    checks.add("samples differ from each other", np.ptp(first["samples"], axis=1).any(),
+               f"{share(np.ptp(first['samples'], axis=1) > 0)} of the pixels differ between the draws of an image")
+    close(checks, "sample agrees with serving_default", first["probabilities"], served["probabilities"])
+    close(checks, "from_examples agrees with serving_default", parsed["probabilities"], served["probabilities"])
+    close(checks, "an image's result does not depend on its batch", one["probabilities"], first["probabilities"][:1])
+
+
+def run(model, name, **inputs):
+    """Calls a signature; a dictionary of arrays."""
+    return {key: value.numpy() for key, value in model.signatures[name](**inputs).items()}
+
+
+def check_outputs(name, outputs, shapes, checks):
+    """Names, types, shapes and values of one signature's outputs; True when all are as they should be."""
+    expected = SIGNATURES[name]
+    if not checks.add(f"{name}: outputs", set(outputs) == expected, f"received {sorted(outputs)}; expected {sorted(expected)}"):
+        return False
+    good = True
+    for key, value in outputs.items():
+        as_expected = value.shape == shapes[key] and value.dtype == DTYPES[key]
+        detail = f"received {value.dtype} {list(value.shape)}; expected {np.dtype(DTYPES[key])} {list(shapes[key])}"
+        good &= checks.add(f"{name}: type and shape of {key}", as_expected, detail)
+        good &= checks.add(f"{name}: {key} finite", np.isfinite(value).all(), f"{share(~np.isfinite(value))} of the values are not")
+    if not good:
+        return False
+    probabilities = outputs["probabilities"]
+    error = np.abs(probabilities.sum(-1) - 1).max()
+    good &= checks.add(f"{name}: probabilities", probabilities.min() >= 0 and error <= TOLERANCE,
+                       f"smallest {probabilities.min():.3g}; sums differ from 1 by up to {error:.3g}")
+    for key in ("samples", "class_map"):
+        if key in outputs:
+            good &= checks.add(f"{name}: classes of {key}", outputs[key].max() < NUM_CLASSES, f"largest: {outputs[key].max()}")
+    if name != "sample":
+        entropy, information = outputs["entropy"], outputs["mutual_information"]
+        good &= checks.add(f"{name}: class_map is the most probable class",
+                           np.array_equal(outputs["class_map"], probabilities.argmax(-1)),
+                           f"{share(outputs['class_map'] != probabilities.argmax(-1))} of the pixels differ")
+        good &= checks.add(f"{name}: entropy", entropy.min() >= -TOLERANCE and entropy.max() <= np.log(NUM_CLASSES) + TOLERANCE,
+                           f"from {entropy.min():.3g} to {entropy.max():.3g} nats; allowed: 0 to ln 3")
+        good &= checks.add(f"{name}: mutual_information",
+                           information.min() >= -TOLERANCE and (information <= entropy + TOLERANCE).all(),
+                           f"from {information.min():.3g} to {information.max():.3g} nats; allowed: 0 to the entropy")
+    return good
+
+
+def close(checks, name, a, b):
+    """A check that two arrays agree within the tolerance."""
+    difference = np.abs(a - b).max()
+    checks.add(name, difference <= TOLERANCE, f"probabilities differ by up to {difference:.3g}; allowed: {TOLERANCE}")
+
+
+def share(mask):
+    """A share of pixels as text."""
+    return f"{np.mean(mask):.3%}"
+
+
+def main(model_dir, records, report, stamp_size, num_samples, seed):
+    """See the module's docstring."""
+    side = int(stamp_size)
+    serialized = [item.numpy() for item in tf.data.TFRecordDataset(records)]
+    image = tf.io.parse_example(serialized, {"image": tf.io.FixedLenFeature([side, side], tf.float32)})["image"].numpy()
+    checks = Checks()
+    try:
+        check_model(tf.saved_model.load(model_dir), image, serialized, int(num_samples), int(seed), checks)
+    except Exception as error:  # whatever a broken export raises is a finding, not a defect of this script
+        checks.add("call", False, f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}")
+    with open(report, "w", encoding="utf-8") as file:
+        json.dump({"tensorflow": tf.__version__, "records": len(serialized), "checks": checks.results}, file)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
