@@ -41,7 +41,9 @@ class ServingModule(tf.Module):
         message = f"height and width of `image` must be multiples of {self.factor}; received:"
         with tf.control_dependencies([tf.debugging.assert_equal(side % self.factor, [0, 0], message, summarize=2),
                                       tf.debugging.assert_positive(num_samples, "`num_samples` must be at least 1")]):
-            normalised = self.transform_layer({"image": image})[NORMALISED][..., None]
+            normalised = self.transform_layer({"image": image})[NORMALISED]
+        # The schema gives the transform graph a fixed stamp size; other sizes must not inherit it as a static shape.
+        normalised = tf.raw_ops.PlaceholderWithDefault(input=normalised, shape=[None, None, None])[..., None]
         features, prior = self.model.features(normalised)
         noise = noise_for(image, num_samples, prior, seed)
         return tf.nn.softmax(self.model.draw_logits(features, prior, noise))

@@ -28,7 +28,9 @@ class Scenes(NamedTuple):
     sky_sigma: tf.Tensor  # float32 [n], electrons
     natural: np.ndarray  # bool [n], drawn at natural density
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """n."""
         return int(self.image.shape[0])
 
     def take(self, indices) -> "Scenes":
@@ -96,7 +98,7 @@ def training_batches(scenes: Scenes, normalise: Normalise, config: TrainingConfi
 
     Every epoch visits each scene once in a new order, turned anew, with new noise if `config.fresh_noise`.
     """
-    count = len(scenes)
+    count = scenes.count
 
     def batch(step):
         seeds = lambda purpose: tf.stack([tf.cast(config.seed, tf.int64) * 4 + purpose, step])

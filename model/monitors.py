@@ -1,22 +1,23 @@
 """What shows whether the latent works: KL per dimension, active units, the prior's NLL and the draws' diversity."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
 from model import losses
 from model.input_data import Normalise, Scenes
 from model.probaunet import ProbaUNet
-from pipeline.config import TrainingConfig
 
 _BATCH = 32
 _DRAWS = 8
 _ACTIVE_VARIANCE = 0.01  # Burda et al. 2016: a unit is active where the variance of its posterior mean exceeds this
 
 
-def monitor(model: ProbaUNet, scenes: Scenes, normalise: Normalise, config: TrainingConfig) -> dict:
-    """Monitors on the stored noisy images; all in nats an image.
+def make_monitor(model: ProbaUNet, normalise: Normalise, seed: int) -> Callable[[Scenes], dict]:
+    """A function that monitors `model` on the stored noisy images of scenes; all its values are in nats an image.
 
-    Returns:
+    It returns:
       prior_nll: block-wise NLL of the mixture of 8 draws from the prior (`losses.blockwise_mixture_nll`), the quantity
         that early stopping watches.
       pixel_nll: NLL of the draws' mean probabilities, summed over the pixels as if they were independent.
@@ -24,12 +25,16 @@ def monitor(model: ProbaUNet, scenes: Scenes, normalise: Normalise, config: Trai
       kl_per_dimension: list of floats. active_units: int.
       diversity: mean over pixels that any draw calls a source of the share of draw pairs whose classes differ.
     """
-    compute = tf.function(lambda image, mask, seed: _batch_monitors(model, normalise(image), mask, seed), reduce_retracing=True)
+    compute = tf.function(lambda image, mask, key: _batch_monitors(model, normalise(image), mask, key), reduce_retracing=True)
+    return lambda scenes: _monitor(compute, scenes, seed)
+
+
+def _monitor(compute, scenes: Scenes, seed: int) -> dict:
     rows = []
-    for start in range(0, len(scenes), _BATCH):
-        seed = tf.constant([config.seed, start], tf.int32)
-        rows.append([part.numpy() for part in
-                     compute(scenes.image[start : start + _BATCH], scenes.mask[start : start + _BATCH], seed)])
+    for start in range(0, scenes.count, _BATCH):
+        batch = slice(start, start + _BATCH)
+        parts = compute(scenes.image[batch], scenes.mask[batch], tf.constant([seed, start], tf.int32))
+        rows.append([part.numpy() for part in parts])
     prior_nll, pixel_nll, reconstruction, kl, means, disagreement, sources = (np.concatenate(part) for part in zip(*rows))
     units = means.reshape(-1, means.shape[-1])
     return {

@@ -30,7 +30,7 @@ def recalibrate(model: ProbaUNet, scenes: Scenes, normalise: Normalise, seed: in
       temperature, prior_scale, and the mean block-wise NLL (nats an image) before and after.
     """
     batches = []
-    for start in range(0, len(scenes), _BATCH):
+    for start in range(0, scenes.count, _BATCH):
         image = scenes.image[start : start + _BATCH]
         features, prior = model.features(normalise(image))
         noise = tf.random.stateless_normal(
@@ -46,7 +46,7 @@ def recalibrate(model: ProbaUNet, scenes: Scenes, normalise: Normalise, seed: in
         temperature, prior_scale = np.exp(parameters)
         model.temperature.assign(temperature)
         model.prior_scale.assign(prior_scale)
-        return float(sum(batch_nll(*batch) for batch in batches)) / len(scenes)
+        return float(sum(batch_nll(*batch) for batch in batches)) / scenes.count
 
     before = objective(np.zeros(2))
     found = scipy.optimize.minimize(
@@ -54,7 +54,7 @@ def recalibrate(model: ProbaUNet, scenes: Scenes, normalise: Normalise, seed: in
         options={"initial_simplex": [[0.0, 0.0], [0.2, 0.0], [0.0, 0.3]], "xatol": 0.01, "fatol": 0.01, "maxfev": 40})
     after = objective(found.x)
     facts = {"temperature": float(model.temperature.numpy()), "prior_scale": float(model.prior_scale.numpy()),
-             "nll_before": before, "nll_after": after, "scenes": len(scenes)}
+             "nll_before": before, "nll_after": after, "scenes": scenes.count}
     log.info("post-hoc calibration: temperature %.3f, prior scale %.3f, block-wise NLL %.2f -> %.2f nats an image",
              facts["temperature"], facts["prior_scale"], before, after)
     return facts

@@ -12,7 +12,7 @@ import tensorflow_transform as tft
 
 from model.export import export
 from model.input_data import load_normalise, load_scenes
-from model.monitors import monitor
+from model.monitors import make_monitor
 from model.probaunet import ProbaUNet
 from model.recalibration import recalibrate
 from model.training import resolve_precision, train
@@ -32,14 +32,14 @@ def run_fn(fn_args) -> None:
     normalise = load_normalise(fn_args.transform_graph_path)
     model = build_model(config)
     work_dir = checkpoint_dir(config, fn_args)
-    log.info("training on %d scenes, %d held out, %d weights, %s, z %s of %d", len(scenes), len(held_out),
+    log.info("training on %d scenes, %d held out, %d weights, %s, z %s of %d", scenes.count, held_out.count,
              model.count_params(), resolve_precision(config.training.precision), config.model.latent,
              config.model.latent_dim)
 
     stopping, calibration = split_held_out(held_out, config)
     facts = train(model, scenes, stopping, normalise, config.training, str(work_dir), fn_args.model_run_dir)
     facts["calibration"] = recalibrate(model, calibration, normalise, config.training.seed)
-    facts["monitors"] = monitor(model, stopping, normalise, config.training)
+    facts["monitors"] = make_monitor(model, normalise, config.training.seed)(stopping)
     facts["config"] = json.loads(fn_args.custom_config["config"])
     facts["code"] = fn_args.custom_config.get("code", "")
 
@@ -61,7 +61,7 @@ def split_held_out(held_out, config: Config):
     """
     limit = config.training.evaluation_scenes
     spread = lambda positions: positions[np.linspace(0, len(positions) - 1, min(limit, len(positions))).astype(int)]
-    everything = np.arange(len(held_out))
+    everything = np.arange(held_out.count)
     natural = np.flatnonzero(held_out.natural)
     return held_out.take(spread(everything)), held_out.take(spread(natural if len(natural) else everything))
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from model import losses
 from model.input_data import Normalise, Scenes, training_batches
-from model.monitors import monitor
+from model.monitors import make_monitor
 from model.probaunet import ProbaUNet
 from pipeline.config import TrainingConfig
 
@@ -133,6 +133,8 @@ def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normali
     checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, best=best, best_step=best_step, done=done)
     manager = tf.train.CheckpointManager(checkpoint, work_dir, max_to_keep=1)
     best_weights = Path(work_dir) / "best.weights.h5"
+    best_weights.parent.mkdir(parents=True, exist_ok=True)
+    evaluate = make_monitor(model, normalise, config.seed)
     if manager.latest_checkpoint:
         checkpoint.restore(manager.latest_checkpoint).expect_partial()
         log.info("resuming the training at step %d", int(done))
@@ -154,7 +156,7 @@ def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normali
                 for name, value in values.items():
                     tf.summary.scalar(f"train/{name}", value)
         if last or (step + 1) % config.evaluate_every == 0:
-            row = {"step": step + 1, "phase": phases.at(step), **monitor(model, held_out, normalise, config)}
+            row = {"step": step + 1, "phase": phases.at(step), **evaluate(held_out)}
             history.append(row)
             _write_monitors(writer, row)
             log.info("step %d: held-out prior NLL %.1f nats an image, KL %.2f, active units %d, diversity %.3f", step + 1,

@@ -1,0 +1,79 @@
+"""Training batches: reproducible from any step, each scene once an epoch, noise fresh and of the right size."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model import input_data
+from pipeline.config import TrainingConfig
+from pipeline.errors import DataError
+
+CONFIG = TrainingConfig(steps=12, batch_size=8, seed=5)
+
+
+def batches(scenes, config, first_step=0):
+    identity = lambda image: image[..., None]
+    return [(image.numpy(), mask.numpy()) for image, mask in
+            input_data.training_batches(scenes, identity, config, first_step)]
+
+
+def test_a_resumed_training_sees_the_same_batches(scenes):
+    whole, resumed = batches(scenes, CONFIG), batches(scenes, CONFIG, first_step=7)
+    assert len(whole) == 12 and len(resumed) == 5
+    for expected, got in zip(whole[7:], resumed):
+        np.testing.assert_array_equal(expected[0], got[0])
+        np.testing.assert_array_equal(expected[1], got[1])
+
+
+def test_another_seed_gives_other_batches(scenes):
+    assert not np.array_equal(batches(scenes, CONFIG)[0][0], batches(scenes, dataclasses.replace(CONFIG, seed=6))[0][0])
+
+
+def test_every_epoch_visits_each_scene_once_in_a_new_order(scenes):
+    """Marks each scene by its sky sigma, with no source and no mask to tell them apart."""
+    marks = tf.range(1.0, 31.0)
+    marked = scenes._replace(image=tf.ones_like(scenes.image) * marks[:, None, None])
+    config = dataclasses.replace(CONFIG, batch_size=10, steps=6, fresh_noise=False)
+    order = np.concatenate([image[:, 0, 0, 0] for image, _ in batches(marked, config)])
+    assert sorted(order[:30]) == sorted(order[30:]) == list(range(1, 31))
+    assert not np.array_equal(order[:30], order[30:])
+
+
+def test_fresh_noise_differs_between_visits_and_stored_noise_does_not(scenes):
+    one = scenes.take(np.array([3]))
+    config = dataclasses.replace(CONFIG, batch_size=64, steps=1)
+    fresh, _ = batches(one, config)[0]
+    assert len(np.unique(fresh.sum(axis=(1, 2, 3)).round(2))) == 64
+    stored, _ = batches(one, dataclasses.replace(config, fresh_noise=False))[0]
+    sums = stored.astype("f8").sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(sums, sums[0], rtol=1e-6)  # only flips and turns
+
+
+def test_noise_has_the_variance_of_sky_and_source():
+    noise_free = tf.fill([50, 32, 32], 300.0)
+    noisy = input_data.add_noise(noise_free, tf.fill([50], 26.0), tf.constant([1, 2]))
+    assert float(tf.reduce_mean(noisy)) == pytest.approx(300.0, abs=0.5)
+    assert float(tf.math.reduce_variance(noisy)) == pytest.approx(26.0**2 + 300.0, rel=0.02)
+
+
+def test_turns_keep_image_and_mask_together():
+    image = tf.reshape(tf.range(16, dtype=tf.float32), [1, 4, 4])
+    image = tf.repeat(image, 200, axis=0)
+    turned, mask = input_data.turn([image, tf.cast(image, tf.int32)], tf.constant([1, 2]))
+    np.testing.assert_array_equal(turned, mask)
+    assert len(np.unique(turned.numpy().reshape(200, 16), axis=0)) == 8
+
+
+def test_no_files(tmp_path):
+    with pytest.raises(DataError, match="no scenes in .*simulate the span"):
+        input_data.load_scenes([str(tmp_path / "*.gz")], 16)
+
+
+def test_the_transform_graph_normalises_as_written(transform_graph, scenes):
+    normalised = input_data.load_normalise(transform_graph)(scenes.image).numpy()[..., 0]
+    ratio = np.sinh(normalised) / scenes.image.numpy()
+    assert ratio.std() < 1e-4 * ratio.mean()
+    faint, median = np.quantile(scenes.image.numpy()[:, ::4, ::4], [0.158655, 0.5])
+    assert 1 / ratio.mean() == pytest.approx(median - faint, rel=0.05)

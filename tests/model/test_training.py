@@ -1,0 +1,115 @@
+"""The training loop: it learns, resumes to the same weights, stops on NaN, and calibrates."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model import training
+from model.probaunet import ProbaUNet
+from model.recalibration import recalibrate
+
+
+def new_model(config):
+    return ProbaUNet(config.model, seed=1)
+
+
+def train(tmp_path, config, scenes, normalise, model=None, name="a"):
+    model = model or new_model(config)
+    facts = training.train(model, scenes, scenes.take(np.arange(8)), normalise, config.training,
+                           str(tmp_path / name), str(tmp_path / "logs"))
+    return model, facts
+
+
+def test_the_held_out_nll_falls(tmp_path, tiny_config, scenes, normalise):
+    settings = dataclasses.replace(tiny_config.training, steps=60, evaluate_every=20, learning_rate=1e-2)
+    _, facts = train(tmp_path, dataclasses.replace(tiny_config, training=settings), scenes, normalise)
+    nll = [row["prior_nll"] for row in facts["history"]]
+    assert nll[-1] < 0.7 * 16 * 16 * np.log(3)
+    assert facts["steps"] == 60 and len(facts["history"][0]["kl_per_dimension"]) == 2
+
+
+def test_a_killed_training_ends_with_the_same_weights(tmp_path, tiny_config, scenes, normalise, monkeypatch):
+    whole, _ = train(tmp_path, tiny_config, scenes, normalise, name="whole")
+
+    batches = training.training_batches
+
+    def killed(*arguments):
+        for i, batch in enumerate(batches(*arguments)):
+            if i == 6:
+                raise KeyboardInterrupt
+            yield batch
+
+    monkeypatch.setattr(training, "training_batches", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, tiny_config, scenes, normalise, name="resumed")
+    monkeypatch.undo()
+    resumed, _ = train(tmp_path, tiny_config, scenes, normalise, name="resumed")
+    for expected, got in zip(whole.get_weights(), resumed.get_weights()):
+        np.testing.assert_allclose(expected, got, atol=1e-6)
+
+
+def test_one_optimiser_serves_all_phases(tiny_config):
+    """Defect: a new Adam at every step, which never gathers its moments."""
+    model = new_model(tiny_config)
+    optimizer = training.make_optimizer(tiny_config.training)
+    steps = training.make_steps(model, optimizer, tiny_config.training)
+    image, mask = tf.zeros([4, 16, 16, 1]), tf.zeros([4, 16, 16], tf.int32)
+    for i, phase in enumerate(("deterministic", "elbo", "multi_sample", "elbo")):
+        steps[phase](image, mask, tf.constant(i, tf.int64))
+    assert int(optimizer.iterations) == 4
+
+
+def test_the_deterministic_phase_leaves_prior_and_posterior_alone(tiny_config, scenes, normalise):
+    model = new_model(tiny_config)
+    steps = training.make_steps(model, training.make_optimizer(tiny_config.training), tiny_config.training)
+    before = {variable.path: variable.numpy() for variable in model.trainable_variables}
+    for i in range(2):  # the learning rate of the first step is 0
+        steps["deterministic"](normalise(scenes.image[:4]), scenes.mask[:4], tf.constant(i, tf.int64))
+    changed = {path for path in before
+               if not np.array_equal(before[path], {v.path: v for v in model.trainable_variables}[path].numpy())}
+    assert changed and not any("posterior" in path or "prior" in path for path in changed)
+
+
+def test_phases_follow_their_shares(tiny_config):
+    settings = dataclasses.replace(tiny_config.training, steps=100, deterministic_share=0.3, multi_sample_share=0.2)
+    phases = training.Phases(settings)
+    assert [phases.at(step) for step in (0, 29, 30, 79, 80, 99)] == [
+        "deterministic", "deterministic", "elbo", "elbo", "multi_sample", "multi_sample"]
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(tmp_path, tiny_config, scenes):
+    with pytest.raises(FloatingPointError, match="the loss is nan at step 7; lower training.learning_rate"):
+        train(tmp_path, tiny_config, scenes, lambda image: image[..., None] * np.nan)
+
+
+def test_early_stopping_keeps_the_best_weights(tmp_path, tiny_config, scenes, normalise, monkeypatch):
+    worse = iter([10.0, 20.0, 30.0, 40.0, 50.0])
+    make = training.make_monitor
+
+    def make_worse(*arguments):
+        evaluate = make(*arguments)
+        return lambda scenes: {**evaluate(scenes), "prior_nll": next(worse)}
+
+    monkeypatch.setattr(training, "make_monitor", make_worse)
+    settings = dataclasses.replace(tiny_config.training, steps=20, patience=2, beta_warmup=0.0)
+    _, facts = train(tmp_path, dataclasses.replace(tiny_config, training=settings), scenes, normalise)
+    assert facts["steps"] == 12 and facts["best_step"] == 4
+
+
+def test_precision():
+    assert training.resolve_precision("float32") == "float32"
+    assert training.resolve_precision("bfloat16") == "mixed_bfloat16"
+
+
+def test_recalibration_undoes_logits_that_are_three_times_too_sure(tmp_path, tiny_config, scenes, normalise):
+    settings = dataclasses.replace(tiny_config.training, steps=60, evaluate_every=60, learning_rate=1e-2)
+    model, _ = train(tmp_path, dataclasses.replace(tiny_config, training=settings), scenes, normalise)
+    fitted = recalibrate(model, scenes, normalise, seed=1)
+    for variable in (model.head.to_logits.kernel, model.head.to_logits.bias):
+        variable.assign(3.0 * variable)
+    again = recalibrate(model, scenes, normalise, seed=1)
+    assert again["nll_before"] > fitted["nll_before"] + 1
+    assert again["temperature"] == pytest.approx(3 * fitted["temperature"], rel=0.15)
+    assert again["nll_after"] == pytest.approx(fitted["nll_after"], rel=0.02)
