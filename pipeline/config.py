@@ -5,6 +5,7 @@ only what it changes.
 """
 
 import dataclasses
+import difflib
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,6 +120,34 @@ class ThresholdConfig:
 
 
 @dataclass(frozen=True)
+class RelativeConfig:
+    """One rule against the live model: a metric may be worse than the live one's by at most `margin`."""
+
+    metric: str = _limit("")
+    population: str = _limit("boosted", choices=("boosted", "natural"))
+    slice: str = _limit("")  # as in a threshold
+    margin: float = _limit(0.0, 0.0, 1e9)  # in the metric's own unit
+    # Which end of the paired difference's interval must keep to it: pessimistic asks for proof that the model is not
+    # worse, optimistic refuses it only when it is shown to be worse.
+    bound: str = _limit("optimistic", choices=("value", "pessimistic", "optimistic"))
+
+
+@dataclass(frozen=True)
+class ClassicalConfig:
+    """Source detection and deblending with SExtractor's library, as a peer on the same scenes.
+
+    The defaults are the "hot" settings of the Euclid morphology challenge and SExtractor's own extent of an object.
+    """
+
+    enabled: bool = _limit(True)  # needs the package `sep`; without it the peer is left out
+    threshold: float = _limit(2.0, 0.1, 100.0)  # sky sigma
+    min_area: int = _limit(5, 1, 10**4)  # pixels
+    deblend_levels: int = _limit(64, 1, 1024)
+    deblend_contrast: float = _limit(0.001, 0.0, 1.0)
+    ellipse_scale: float = _limit(3.0, 0.1, 20.0)  # semi-axes of an object, in units of its second moments
+
+
+@dataclass(frozen=True)
 class SliceConfig:
     """Bins of one scalar of the record, in its own unit."""
 
@@ -138,6 +167,8 @@ class EvaluationConfig:
     bootstrap_replicates: int = _limit(400, 2, 10**5)  # of the 95 % intervals
     min_scenes: int = _limit(30, 1, 10**9)  # a rule on fewer scenes than this fails, and says so
     gallery_scenes: int = _limit(10, 1, 50)  # rows of the picture page
+    object_overlap: float = _limit(0.5, 0.01, 1.0)  # share of a blend's pixels that must agree for it to count as found
+    classical: ClassicalConfig = field(default_factory=ClassicalConfig)
     thresholds: tuple[ThresholdConfig, ...] = (
         ThresholdConfig("iou_galaxy", "boosted", min=0.78),
         ThresholdConfig("iou_blended", "boosted", min=0.37),
@@ -145,10 +176,17 @@ class EvaluationConfig:
         ThresholdConfig("ece_near_sources", "natural", max=0.03),
         ThresholdConfig("diversity_blended", "boosted", min=0.05),
     )
+    relative: tuple[RelativeConfig, ...] = (
+        RelativeConfig("iou_blended", "boosted", margin=0.02),
+        RelativeConfig("nll_near_sources", "boosted", margin=0.02),
+        RelativeConfig("ged", "boosted", margin=0.02),
+    )
     slices: tuple[SliceConfig, ...] = (
         SliceConfig("min_separation", (0.0, 0.3, 0.7, 1.5, 5.0)),
         SliceConfig("brightest_magnitude", (18.0, 22.0, 23.5, 25.0, 27.0)),
+        SliceConfig("magnitude_difference", (0.0, 0.5, 1.0, 2.0, 10.0)),
         SliceConfig("snr", (0.0, 10.0, 30.0, 100.0, 1e6)),
+        SliceConfig("num_galaxies", (0.0, 1.0, 2.0, 3.0, 5.0, 100.0)),
     )
 
 
@@ -235,6 +273,10 @@ def config_from_dict(raw: dict, source: str = "configuration") -> Config:
     for i, rule in enumerate(config.evaluation.thresholds):
         if not rule.metric or (rule.min is None and rule.max is None):
             raise ConfigError(f"{source}: evaluation.thresholds[{i}]: received {rule}; a rule needs `metric` and `min` or `max`")
+    for i, rule in enumerate(config.evaluation.relative):
+        if not rule.metric:
+            raise ConfigError(f"{source}: evaluation.relative[{i}]: received {rule}; a rule needs `metric`")
+    _check_names(config.evaluation, source)
     for i, cut in enumerate(config.evaluation.slices):
         if len(cut.edges) < 2 or list(cut.edges) != sorted(set(cut.edges)):
             raise ConfigError(f"{source}: evaluation.slices[{i}].edges: received {list(cut.edges)}; allowed: two or more rising numbers")
@@ -249,6 +291,34 @@ def config_to_dict(config) -> dict:
         return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
     return plain(dataclasses.asdict(config))
+
+
+def _check_names(evaluation, source):
+    """Rules name metrics and slices: a misspelt one should not come to light after hours of training."""
+    # Imported here: most users of the configuration need none of it.
+    from model.metrics.aggregate import metric_names
+    from model.metrics.rules import goodness, slice_names
+    from model.metrics.scenes import SCALARS
+
+    for i, cut in enumerate(evaluation.slices):
+        if cut.scalar not in SCALARS:
+            raise ConfigError(f"{source}: evaluation.slices[{i}].scalar: received {cut.scalar!r}; allowed: {', '.join(SCALARS)}")
+    metrics, slices = metric_names(evaluation.num_samples), slice_names(evaluation.slices)
+    for key in ("thresholds", "relative"):
+        for i, rule in enumerate(getattr(evaluation, key)):
+            if rule.metric not in metrics:
+                close = difflib.get_close_matches(rule.metric, metrics, 5, 0.3)
+                raise ConfigError(f"{source}: evaluation.{key}[{i}].metric: received {rule.metric!r}; allowed: a metric of"
+                                  f" docs/calibration.md, such as {', '.join(close or metrics[:5])}")
+            if key == "relative":
+                try:
+                    goodness(rule.metric, 0.0)
+                except ValueError as error:
+                    raise ConfigError(f"{source}: evaluation.relative[{i}].metric: received {rule.metric!r}; allowed: a metric"
+                                      f" of which more or less is better ({error})")
+            if rule.slice and rule.slice not in slices:
+                raise ConfigError(f"{source}: evaluation.{key}[{i}].slice: received {rule.slice!r}; allowed: nothing, or a"
+                                  f" bin of evaluation.slices: {', '.join(slices)}")
 
 
 def _require_order(source, low_key, low, high_key, high):
@@ -273,7 +343,7 @@ def _convert(kind, value, limits, source, key):
     if dataclasses.is_dataclass(kind):
         return _build(kind, value, source, key + ".")
     if typing.get_origin(kind) is tuple:
-        if not isinstance(value, (list, tuple)) or (not value and kind != tuple[str, ...]):
+        if not isinstance(value, (list, tuple)) or (not value and kind not in (tuple[str, ...], tuple[RelativeConfig, ...])):
             raise ConfigError(f"{source}: {key}: received {value!r}; allowed: a list")
         item = typing.get_args(kind)[0]
         return tuple(_convert(item, entry, limits, source, f"{key}[{i}]") for i, entry in enumerate(value))

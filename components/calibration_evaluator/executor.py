@@ -21,7 +21,7 @@ from pipeline.errors import DataError
 FORMAT_VERSION = 1
 SPLIT = "test"
 METRICS, PICTURE, ACCOUNT = "metrics.json", "examples.png", "account.json"
-SCENES = {scoring.CANDIDATE: "scenes.npz", scoring.LIVE: "scenes-live.npz"}
+SCENES = {scoring.CANDIDATE: "scenes.npz", scoring.LIVE: "scenes-live.npz", scoring.CLASSICAL: "scenes-classical.npz"}
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -54,12 +54,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 | "WriteScenes" >> beam.Map(write_scenes, folder=folder)
             )
         account = json.loads(io_utils.read_string_file(os.path.join(folder, ACCOUNT)))
-        rows = read_scenes(folder, scoring.CANDIDATE) if account["models"] else {"scene_id": np.array([], dtype=str)}
-        scoring.check_account(rows["scene_id"], account["records"], account["errors"], files)
+        rows = {label: read_scenes(folder, label) for label in account["methods"]}
+        names = rows[scoring.CANDIDATE]["scene_id"] if rows else np.array([], dtype=str)
+        scoring.check_account(names, account["records"], account["errors"], files)
 
-        report = make_report(rows, config) | {"model": model.uri, "records_read": account["records"]}
+        report = make_report(rows, config) | {"records_read": account["records"], "models": models}
         io_utils.write_string_file(os.path.join(folder, METRICS), json.dumps(report, indent=1, allow_nan=False))
-        draw_gallery(files, models[scoring.CANDIDATE], rows, config, os.path.join(folder, PICTURE))
+        draw_gallery(files, models[scoring.CANDIDATE], rows[scoring.CANDIDATE], config, os.path.join(folder, PICTURE))
         bless(artifact_utils.get_single_instance(output_dict["blessing"]), model, report["blessed"])
 
 
@@ -79,7 +80,7 @@ def write_scenes(result: dict, folder: str) -> None:
         np.savez_compressed(buffer, **rows)
         with fileio.open(os.path.join(folder, SCENES[label]), "wb") as file:
             file.write(buffer.getvalue())
-    account = {"models": list(result["rows"]), "records": result["records"], "errors": result["errors"]}
+    account = {"methods": list(result["rows"]), "records": result["records"], "errors": result["errors"]}
     io_utils.write_string_file(os.path.join(folder, ACCOUNT), json.dumps(account))
 
 
@@ -89,19 +90,29 @@ def read_scenes(folder: str, label: str) -> dict[str, np.ndarray]:
         return {name: stored[name] for name in stored.files}
 
 
-def make_report(rows: dict[str, np.ndarray], config: Config) -> dict:
-    """The content of `metrics.json`: metrics by population and slice, the rules and the verdict."""
-    populations = evaluation.evaluate_rows(rows, config.evaluation)
-    verdicts = rules.check_rules(config.evaluation.thresholds, populations, config.evaluation.min_scenes)
-    return {
+def make_report(rows: dict[str, dict[str, np.ndarray]], config: Config) -> dict:
+    """The content of `metrics.json`: metrics by population and slice, the rules and the verdict.
+
+    `rows` holds the columns of the candidate and, where there are any, of the live model and the classical peer.
+    """
+    settings, candidate, live = config.evaluation, rows[scoring.CANDIDATE], rows.get(scoring.LIVE)
+    populations = evaluation.evaluate_rows(candidate, settings)
+    report = {
         "format_version": FORMAT_VERSION,
-        "num_samples": config.evaluation.num_samples,
-        "seed": config.evaluation.seed,
-        "scenes_evaluated": len(rows["scene_id"]),
-        "blessed": all(verdict["passed"] for verdict in verdicts),
-        "thresholds": verdicts,
+        "num_samples": settings.num_samples,
+        "seed": settings.seed,
+        "bootstrap_replicates": settings.bootstrap_replicates,
+        "scenes_evaluated": len(candidate["scene_id"]),
+        "thresholds": rules.check_rules(settings.thresholds, populations, settings.min_scenes),
+        "relative": [rules.check_relative(rule, candidate, live, settings) for rule in settings.relative if live],
         "populations": populations,
     }
+    report["blessed"] = all(verdict["passed"] for verdict in report["thresholds"] + report["relative"])
+    if live:
+        report["live"] = evaluation.evaluate_rows(live, settings)
+    if scoring.CLASSICAL in rows:
+        report["classical"] = evaluation.keep_map_metrics(evaluation.evaluate_rows(rows[scoring.CLASSICAL], settings))
+    return report
 
 
 def draw_gallery(files: list[str], model_path: str, rows: dict[str, np.ndarray], config: Config, path: str) -> None:

@@ -7,11 +7,12 @@ import apache_beam as beam
 import numpy as np
 
 from data import records
+from model import classical
 from model.metrics import scenes
-from pipeline.config import EvaluationConfig
+from pipeline.config import ClassicalConfig, EvaluationConfig
 from pipeline.errors import BlendinatorError, DataError, ModelError
 
-CANDIDATE, LIVE = "candidate", "live"
+CANDIDATE, LIVE, CLASSICAL = "candidate", "live", "classical"
 
 
 class Sampler:
@@ -45,6 +46,18 @@ class Sampler:
         return drawn["samples"].numpy()[0], drawn["probabilities"].numpy()[0]
 
 
+class ClassicalPeer:
+    """`classical.class_map` with the interface of `Sampler`: equal samples and certain probabilities."""
+
+    def __init__(self, config: ClassicalConfig):
+        self._config = config
+
+    def draw(self, image: np.ndarray, sky_sigma: float) -> tuple[np.ndarray, np.ndarray]:
+        """Two equal samples uint8 [2, H, W] and their probabilities [H, W, 3], all 0 or 1."""
+        found = classical.class_map(image, sky_sigma, self._config)
+        return np.stack([found, found]), np.eye(3, dtype=np.float32)[found]
+
+
 def model_seed(scene_id: str, seed: int) -> tuple[int, int]:
     """The two int32 that seed a scene's samples; they depend on nothing but its id and the configured seed."""
     digest = hashlib.blake2b(f"samples:{seed}:{scene_id}".encode(), digest_size=8).digest()
@@ -64,9 +77,12 @@ def read_records(path: str) -> Iterator[bytes]:
         raise DataError(f"{path}: record {count} cannot be read ({error.message}). Ingest the span again.")
 
 
-def score_batch(batch: list[dict], sampler: Sampler, config: EvaluationConfig) -> dict[str, np.ndarray]:
+def score_batch(batch: list[dict], method: Sampler | ClassicalPeer, config: EvaluationConfig) -> dict[str, np.ndarray]:
     """Rows of `scenes.DESCRIPTORS` and statistics of decoded records."""
-    drawn = [sampler.draw(s["image"], config.num_samples, model_seed(s["scene_id"], config.seed)) for s in batch]
+    if isinstance(method, ClassicalPeer):
+        drawn = [method.draw(scene["image"], scene["sky_sigma"]) for scene in batch]
+    else:
+        drawn = [method.draw(scene["image"], config.num_samples, model_seed(scene["scene_id"], config.seed)) for scene in batch]
     rows = scenes.scene_statistics(
         mask=np.stack([scene["mask"] for scene in batch]),
         samples=np.stack([samples for samples, _ in drawn]),
@@ -75,6 +91,7 @@ def score_batch(batch: list[dict], sampler: Sampler, config: EvaluationConfig) -
         near_source_radius=config.near_source_radius,
         bins=config.calibration_bins,
         seed=config.seed,
+        object_overlap=config.object_overlap,
     )
     rows["population"] = np.array([scene["population"] for scene in batch])
     return rows | {name: np.array([scene[name] for scene in batch], np.float32) for name in scenes.SCALARS}
@@ -89,12 +106,14 @@ class ScoreFile(beam.DoFn):
 
     def __init__(self, models: dict[str, str], config: EvaluationConfig, stamp_size: int):
         self._paths, self._config, self._stamp_size = models, config, stamp_size
-        self._samplers = None
+        self._methods = None
 
     def process(self, path: str) -> Iterator[dict]:
         try:
-            if self._samplers is None:  # once per worker; not in setup(), whose errors can't become blocks
-                self._samplers = {label: Sampler(model) for label, model in self._paths.items()}
+            if self._methods is None:  # once per worker; not in setup(), whose errors can't become blocks
+                self._methods = {label: Sampler(path) for label, path in self._paths.items()}
+                if self._config.classical.enabled and classical.available():
+                    self._methods[CLASSICAL] = ClassicalPeer(self._config.classical)
             yield from self._score(path)
         except BlendinatorError as error:
             yield {"error": (type(error).__name__, str(error))}
@@ -117,7 +136,7 @@ class ScoreFile(beam.DoFn):
         yield {"records": count}
 
     def _rows(self, batch):
-        return {"rows": {name: score_batch(batch, sampler, self._config) for name, sampler in self._samplers.items()}}
+        return {"rows": {label: score_batch(batch, method, self._config) for label, method in self._methods.items()}}
 
 
 class Collect(beam.CombineFn):

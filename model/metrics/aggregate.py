@@ -6,7 +6,7 @@ A ratio with an empty denominator is NaN: a metric that the scenes at hand don't
 
 import numpy as np
 
-from model.metrics.scenes import CURVE_THRESHOLDS, DESCRIPTORS, DRAWS, LEVELS, QUANTITIES
+from model.metrics.scenes import CURVE_THRESHOLDS, DESCRIPTORS, DRAWS, LEVELS, QUANTITIES, scene_statistics
 
 CLASSES = ("background", "galaxy", "blended")
 OBJECT_COUNTS = ("true", "recognised", "marked", "right")
@@ -53,14 +53,33 @@ def metrics(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         result |= _joint(sums, suffix)
     for draws in DRAWS[1:]:
         if f"distance_among_{draws}" in sums:
-            result[f"ged_{draws}"] = _ratio(
+            result[f"ged_{draws}"] = ratio(
                 2 * sums[f"distance_truth_{draws}"] - sums[f"distance_among_{draws}"], sums["scenes"])
-    result["ged_map"] = _ratio(2 * sums["distance_truth_map"], sums["scenes"])
-    result["energy_score_map"] = _ratio(sums["energy_score_map"], sums["scenes"])
+    result["ged_map"] = ratio(2 * sums["distance_truth_map"], sums["scenes"])
+    result["energy_score_map"] = ratio(sums["energy_score_map"], sums["scenes"])
     return result
 
 
-def _ratio(numerator, denominator):
+def metric_names(num_samples: int) -> list[str]:
+    """All names that `metrics` gives for this number of samples, in its order."""
+    mask, samples = np.zeros((1, 2, 2), int), np.zeros((1, num_samples, 2, 2), np.uint8)
+    probabilities = np.full((1, 2, 2, len(CLASSES)), 1 / len(CLASSES), np.float32)
+    return list(aggregate(scene_statistics(mask, samples, probabilities, np.array([""]))))
+
+
+def lower_is_better(name: str) -> bool | None:
+    """Whether a smaller value of the metric is the better one; None where neither is (coverage, bias, diversity)."""
+    if name.startswith(("coverage", "bias", "diversity", "brier_uncertainty")):
+        return None
+    if name.startswith("brier_resolution"):
+        return False
+    lower = ("nll", "brier", "ece", "adaptive_ece", "ged", "energy_score", "aurc", "rank_chi_square",
+             "blend_presence_ece", "blend_presence_brier")
+    return name.startswith(lower)
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """numerator / denominator with NaN where the denominator is zero."""
     numerator, denominator = np.broadcast_arrays(np.asarray(numerator, float), denominator)
     return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
 
@@ -70,17 +89,17 @@ def _overlap(counts):
     result = {}
     for c, name in enumerate(CLASSES):
         hits, true, predicted = counts[:, c, c], counts[:, c, :].sum(-1), counts[:, :, c].sum(-1)
-        result[f"iou_{name}"] = _ratio(hits, true + predicted - hits)
-        result[f"completeness_{name}"] = _ratio(hits, true)
-        result[f"purity_{name}"] = _ratio(hits, predicted)
-        result[f"f1_{name}"] = _ratio(2 * hits, true + predicted)
+        result[f"iou_{name}"] = ratio(hits, true + predicted - hits)
+        result[f"completeness_{name}"] = ratio(hits, true)
+        result[f"purity_{name}"] = ratio(hits, predicted)
+        result[f"f1_{name}"] = ratio(2 * hits, true + predicted)
     result["iou_mean"] = np.mean([result[f"iou_{name}"] for name in CLASSES], axis=0)
     return result
 
 
 def _scores(sums, suffix, label):
     """Proper scores and calibration errors over the pixels of one region."""
-    result = {score + label: _ratio(sums[score + suffix], sums["pixels" + suffix]) for score in ("nll", "brier")}
+    result = {score + label: ratio(sums[score + suffix], sums["pixels" + suffix]) for score in ("nll", "brier")}
     errors = calibration_error(sums["bins" + suffix])
     result["ece" + label] = errors.mean(-1)
     parts = brier_decomposition(sums["bins" + suffix])
@@ -98,7 +117,7 @@ def calibration_error(bins: np.ndarray) -> np.ndarray:
     `pixels.calibration_bins`.
     """
     count, probability, hits = bins[:, :, 0], bins[:, :, 1], bins[:, :, 2]
-    return _ratio(np.abs(probability - hits).sum(-1), count.sum(-1))
+    return ratio(np.abs(probability - hits).sum(-1), count.sum(-1))
 
 
 def merge_equal_mass(bins: np.ndarray, target: int) -> np.ndarray:
@@ -127,10 +146,10 @@ def brier_decomposition(bins: np.ndarray) -> dict[str, np.ndarray]:
     """
     count, probability, hits = bins[:, :, 0], bins[:, :, 1], bins[:, :, 2]
     total = count.sum(-1)
-    frequency, rate = _ratio(hits, count), _ratio(hits.sum(-1), total)
-    reliability = np.nansum(count * (_ratio(probability, count) - frequency) ** 2, -1)
+    frequency, rate = ratio(hits, count), ratio(hits.sum(-1), total)
+    reliability = np.nansum(count * (ratio(probability, count) - frequency) ** 2, -1)
     resolution = np.nansum(count * (frequency - rate[..., None]) ** 2, -1)
-    return {"reliability": _ratio(reliability, total), "resolution": _ratio(resolution, total),
+    return {"reliability": ratio(reliability, total), "resolution": ratio(resolution, total),
             "uncertainty": rate * (1 - rate)}
 
 
@@ -138,13 +157,13 @@ def auroc(negatives: np.ndarray, positives: np.ndarray) -> np.ndarray:
     """Area under the ROC curve [R] from counts [R, bins] of a score, rising; ties within a bin count one half."""
     below = np.cumsum(negatives, -1) - negatives
     wins = (positives * (below + negatives / 2)).sum(-1)
-    return _ratio(wins, negatives.sum(-1) * positives.sum(-1))
+    return ratio(wins, negatives.sum(-1) * positives.sum(-1))
 
 
 def risk_coverage(wrong: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Share of the pixels kept and error rate among them [R, bins], from the most certain pixels on."""
     kept = np.cumsum(wrong + right, -1)
-    return _ratio(kept, kept[:, -1:]), _ratio(np.cumsum(wrong, -1), kept)
+    return ratio(kept, kept[:, -1:]), ratio(np.cumsum(wrong, -1), kept)
 
 
 def _entropy_against_error(wrong, right, label):
@@ -159,10 +178,10 @@ def _objects(sums):
     half = {name: sums["objects_" + name][:, list(CURVE_THRESHOLDS).index(0.5)] for name in OBJECT_COUNTS}
     single = {name: sums[f"objects_{name}_map"] for name in OBJECT_COUNTS}
     for suffix, counts in (("", half), ("_map", single)):
-        completeness, purity = _ratio(counts["recognised"], counts["true"]), _ratio(counts["right"], counts["marked"])
+        completeness, purity = ratio(counts["recognised"], counts["true"]), ratio(counts["right"], counts["marked"])
         result["object_completeness" + suffix], result["object_purity" + suffix] = completeness, purity
         # Nothing recognised and nothing right is an F1 of 0, not an undefined one.
-        result["object_f1" + suffix] = np.where(completeness + purity == 0, 0, _ratio(2 * completeness * purity, completeness + purity))
+        result["object_f1" + suffix] = np.where(completeness + purity == 0, 0, ratio(2 * completeness * purity, completeness + purity))
     return result
 
 
@@ -190,7 +209,7 @@ def rank_chi_square(ranks: np.ndarray) -> np.ndarray:
     Ties are spread over their ranks, which makes it smaller: a value well above 1 is a misfit, one below proves little.
     """
     expected = ranks.sum(-1, keepdims=True) / ranks.shape[-1]
-    return _ratio((ranks - expected) ** 2, expected).sum(-1) / (ranks.shape[-1] - 1)
+    return ratio((ranks - expected) ** 2, expected).sum(-1) / (ranks.shape[-1] - 1)
 
 
 def _joint(sums, suffix):
@@ -198,22 +217,22 @@ def _joint(sums, suffix):
     column = {name[:len(name) - len(suffix)]: value for name, value in sums.items() if name.endswith(suffix)}
     scenes = sums["scenes"]
     result = {
-        "ged": _ratio(2 * column["distance_truth"] - column["distance_among"], scenes),
-        "diversity": _ratio(column["distance_among"], scenes),
-        "diversity_blended": _ratio(column["distance_among_blended"], column["blended_scenes"]),
-        "energy_score": _ratio(column["energy_score"], scenes),
+        "ged": ratio(2 * column["distance_truth"] - column["distance_among"], scenes),
+        "diversity": ratio(column["distance_among"], scenes),
+        "diversity_blended": ratio(column["distance_among_blended"], column["blended_scenes"]),
+        "energy_score": ratio(column["energy_score"], scenes),
     }
     for name in RANKED:
         for level in LEVELS:
-            result[f"coverage_{name}_{level}"] = _ratio(column[f"{name}_covered_{level}"], column[name + "_scenes"])
+            result[f"coverage_{name}_{level}"] = ratio(column[f"{name}_covered_{level}"], column[name + "_scenes"])
         result[f"rank_chi_square_{name}"] = rank_chi_square(column[name + "_ranks"])
     for name in QUANTITIES:
-        result[f"bias_{name}"] = _ratio(column[name + "_bias"], column[name + "_truth"])
+        result[f"bias_{name}"] = ratio(column[name + "_bias"], column[name + "_truth"])
     table = column["blend_presence"]
     expected, count, holding = presence_calibration(table)
     draws = table.shape[-1] - 1
     p = np.arange(draws + 1) / draws
-    result["blend_presence_ece"] = _ratio(np.abs(count * expected - holding).sum(-1), scenes)
-    result["blend_presence_brier"] = _ratio(table[:, 0] @ p**2 + table[:, 1] @ (1 - p) ** 2, scenes)
+    result["blend_presence_ece"] = ratio(np.abs(count * expected - holding).sum(-1), scenes)
+    result["blend_presence_brier"] = ratio(table[:, 0] @ p**2 + table[:, 1] @ (1 - p) ** 2, scenes)
     result["blend_presence_auroc"] = auroc(table[:, 0], table[:, 1])
     return {name + suffix: value for name, value in result.items()}

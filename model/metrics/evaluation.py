@@ -6,6 +6,7 @@ import numpy as np
 
 from model.metrics.aggregate import metrics, sum_rows
 from model.metrics.bootstrap import interval, poisson_weights
+from model.metrics.curves import curves
 from model.metrics.scenes import select
 from pipeline.config import EvaluationConfig, SliceConfig
 
@@ -20,8 +21,8 @@ def evaluate_rows(rows: dict[str, np.ndarray], config: EvaluationConfig) -> dict
       config: seed and number of the bootstrap's replicates, slices.
 
     Returns:
-      By population, for those with at least one scene: `scenes`, `metrics` (name to `value`, `low`, `high`) and
-      `slices` (scalar to a list of bins with `low`, `high`, `scenes`, `metrics`). The populations are never mixed.
+      By population, for those with at least one scene: `scenes`, `metrics` (name to `value`, `low`, `high`), `curves`
+      (see `curves.py`) and `slices` (scalar to a list of bins with `low`, `high`, `scenes`, `metrics`). The populations are never mixed.
     """
     report = {}
     for population in POPULATIONS:
@@ -31,6 +32,7 @@ def evaluate_rows(rows: dict[str, np.ndarray], config: EvaluationConfig) -> dict
             report[population] = {
                 "scenes": len(chosen["scene_id"]),
                 "metrics": with_intervals(chosen, weights),
+                "curves": curves(sum_rows(chosen), sum_rows(chosen, weights)),
                 "slices": {cut.scalar: _slice(chosen, weights, cut) for cut in config.slices},
             }
     return report
@@ -63,4 +65,23 @@ def _slice(rows, weights, cut: SliceConfig):
 
 
 def _number(value):
-    return float(value) if math.isfinite(value) else None
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+# What can be said of a single class map without probabilities.
+MAP_METRICS = ("iou_", "completeness_", "purity_", "f1_", "object_", "ged_map", "energy_score_map")
+
+
+def keep_map_metrics(report: dict[str, dict]) -> dict[str, dict]:
+    """The report of a method that gives one class map per scene: without the metrics that need probabilities."""
+    def keep(found):
+        return {name: value for name, value in found.items() if name.startswith(MAP_METRICS)}
+
+    return {
+        population: {
+            "scenes": entry["scenes"], "metrics": keep(entry["metrics"]),
+            "slices": {scalar: [one | {"metrics": keep(one["metrics"])} for one in bins]
+                       for scalar, bins in entry["slices"].items()},
+        }
+        for population, entry in report.items()
+    }

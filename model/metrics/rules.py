@@ -1,6 +1,14 @@
 """The verdict: rules of the configuration applied to the metrics."""
 
-from pipeline.config import ThresholdConfig
+import math
+
+import numpy as np
+
+from model.metrics.aggregate import lower_is_better, metrics, sum_rows
+from model.metrics.bootstrap import interval, poisson_weights
+from model.metrics.evaluation import inside
+from model.metrics.scenes import LEVELS, select
+from pipeline.config import EvaluationConfig, RelativeConfig, SliceConfig, ThresholdConfig
 
 
 def check_rule(rule: ThresholdConfig, report: dict, min_scenes: int) -> dict:
@@ -30,11 +38,7 @@ def check_rule(rule: ThresholdConfig, report: dict, min_scenes: int) -> dict:
         return result | {"passed": False, "reason": f"no metric is called {rule.metric}"}
     if numbers["value"] is None:
         return result | {"passed": False, "reason": f"undefined on these scenes ({where})"}
-    lower, upper = {
-        "value": (numbers["value"], numbers["value"]),
-        "pessimistic": (numbers["low"], numbers["high"]),
-        "optimistic": (numbers["high"], numbers["low"]),
-    }[rule.bound]
+    lower, upper = _ends(rule.bound, numbers)
     failures = []
     if rule.min is not None and not lower >= rule.min:
         failures.append(f"{lower:.4g} is below {rule.min:g}")
@@ -48,9 +52,97 @@ def check_rules(rules: tuple[ThresholdConfig, ...], report: dict, min_scenes: in
     return [check_rule(rule, report, min_scenes) for rule in rules]
 
 
+def check_relative(
+    rule: RelativeConfig, rows: dict[str, np.ndarray], live: dict[str, np.ndarray], config: EvaluationConfig
+) -> dict:
+    """One rule against the live model.
+
+    Both models saw the same scenes with the same seeds, and each bootstrap replicate weights the scenes of both alike,
+    so that what they share cancels: the interval is that of the paired difference.
+
+    Args:
+      rule: the rule.
+      rows: columns of the candidate.
+      live: columns of the live model, of the same scenes in the same order.
+      config: seed and replicates, slices and the least number of scenes.
+
+    Returns:
+      The rule's own keys and `value`, `low`, `high` of the gain (positive: the candidate is better), `candidate`,
+      `live`, `scenes`, `passed` and `reason`.
+
+    Raises:
+      ValueError: the scenes differ.
+    """
+    if not np.array_equal(rows["scene_id"], live["scene_id"]):
+        raise ValueError("the candidate and the live model were evaluated on different scenes")
+    where = (rows["population"] == rule.population) & _in_slice(rule.slice, rows, config.slices)
+    result = {
+        "metric": rule.metric, "population": rule.population, "slice": rule.slice, "margin": rule.margin,
+        "bound": rule.bound, "scenes": int(where.sum()), "candidate": None, "live": None,
+        "value": None, "low": None, "high": None,
+    }
+    place = f"{rule.population} population" + (f", {rule.slice}" if rule.slice else "")
+    if where.sum() < config.min_scenes:
+        return result | {"passed": False, "reason": f"too few scenes ({place}): {where.sum()} of at least {config.min_scenes}"}
+    weights = poisson_weights(rows["scene_id"][where], config.bootstrap_replicates, config.seed)
+    values, replicates = [], []
+    for columns in (rows, live):
+        chosen = select(columns, where)
+        values.append(float(metrics(sum_rows(chosen))[rule.metric][0]))
+        replicates.append(goodness(rule.metric, metrics(sum_rows(chosen, weights))[rule.metric]))
+    gain = float(goodness(rule.metric, values[0]) - goodness(rule.metric, values[1]))
+    if not math.isfinite(gain):
+        return result | {"passed": False, "reason": f"undefined on these scenes ({place})"}
+    low, high = interval(replicates[0] - replicates[1])
+    result |= {"candidate": values[0], "live": values[1], "value": gain, "low": low, "high": high}
+    lower, _ = _ends(rule.bound, result)
+    if lower >= -rule.margin:
+        return result | {"passed": True, "reason": "kept"}
+    return result | {"passed": False, "reason": f"worse than the live model: gain {lower:.4g} is below {-rule.margin:g}"}
+
+
+def goodness(name: str, value):
+    """The metric with its sign such that more is better: for a coverage, minus its distance from the nominal one.
+
+    Raises:
+      ValueError: neither more nor less of this metric is better.
+    """
+    lower = lower_is_better(name)
+    if lower is not None:
+        return -value if lower else value
+    for level in LEVELS:
+        if name.startswith("coverage") and f"_{level}" in name:
+            return -abs(value - level / 100)
+    if name.startswith("bias"):
+        return -abs(value)
+    raise ValueError(f"{name}: neither more nor less of it is better, so that two models can't be compared by it")
+
+
 def slice_name(scalar: str, low: float, high: float) -> str:
     """How a rule names a bin: `min_separation 0.3 to 0.7`."""
     return f"{scalar} {low:g} to {high:g}"
+
+
+def slice_names(slices: tuple[SliceConfig, ...]) -> list[str]:
+    """The names of all bins."""
+    return [slice_name(cut.scalar, *ends) for cut in slices for ends in zip(cut.edges[:-1], cut.edges[1:])]
+
+
+def _in_slice(name, rows, slices):
+    for cut in slices:
+        for i, (low, high) in enumerate(zip(cut.edges[:-1], cut.edges[1:])):
+            if slice_name(cut.scalar, low, high) == name:
+                return inside(rows[cut.scalar], low, high, last=i == len(cut.edges) - 2)
+    return np.ones(len(rows["scene_id"]), bool)
+
+
+def _ends(bound, numbers):
+    """What must keep to a minimum and to a maximum."""
+    return {
+        "value": (numbers["value"], numbers["value"]),
+        "pessimistic": (numbers["low"], numbers["high"]),
+        "optimistic": (numbers["high"], numbers["low"]),
+    }[bound]
 
 
 def _find(rule, report):
