@@ -51,7 +51,7 @@ def _monitor(compute, scenes: Scenes, seed: int) -> dict:
 def _batch_monitors(model, normalised, mask, seed):
     features, prior = model.features(normalised)
     posterior = model.posterior(normalised, mask)
-    reconstruction = losses.cross_entropy(model.logits(features, posterior.loc), mask)
+    reconstruction = losses.cross_entropy(model.logits(features, posterior.loc[:, None])[:, 0], mask)
     shape = tf.shape(prior.loc)
     noise = tf.random.stateless_normal(tf.concat([shape[:1], [_DRAWS], shape[1:]], 0), seed)
     logits = model.draw_logits(features, prior, noise)

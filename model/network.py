@@ -150,11 +150,24 @@ class Head(keras.layers.Layer):
         self.built = True
 
     def call(self, features, z=None):
-        """Features [B, H, W, F] and z [B, h, w, L] or [B, 1, 1, L], or None for z = 0 -> logits [B, H, W, 3], float32."""
-        x = features
-        if z is not None:
-            shift = self.from_latent(z)
-            x = x + (self.upsample(shift) if self.spatial else shift)
+        """Features [B, H, W, F] and z of N draws [B, N, h, w, L] -> logits [B, N, H, W, 3], float32.
+
+        Without z (z = 0) -> [B, H, W, 3].
+        """
+        if z is None:
+            return self._mix(features)
+        batch, draws, height, width = tf.unstack(tf.shape(z)[:4])
+        shift = self.from_latent(tf.reshape(z, [batch * draws, height, width, self.latent_dim]))
+        if self.spatial:
+            shift = self.upsample(shift)
+        side = tf.shape(shift)[1:3]
+        shift = tf.reshape(shift, [batch, draws, side[0], side[1], self.head_channels])
+        height, width = tf.unstack(tf.shape(features)[1:3])
+        x = tf.reshape(features[:, None] + shift, [batch * draws, height, width, self.head_channels])
+        logits = tf.reshape(self._mix(x), [batch, draws, height, width, NUM_CLASSES])
+        return tf.ensure_shape(logits, [None, z.shape[1], *features.shape[1:3], NUM_CLASSES])
+
+    def _mix(self, x):
         x = tf.nn.relu(x)
         for layer in self.hidden:
             x = layer(x)

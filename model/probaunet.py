@@ -62,23 +62,18 @@ class ProbaUNet(keras.Model):
         return _gaussian(*self.posterior_gaussian(self.posterior_encoder(tf.concat([image, truth], axis=-1))))
 
     def logits(self, features, z=None):
-        """Features and one z an image (None: z = 0) -> uncalibrated logits [B, H, W, 3]."""
+        """Features and z of N draws [B, N, h, w, L] -> uncalibrated logits [B, N, H, W, 3]; for z = 0 [B, H, W, 3]."""
         return self.head(features, z)
 
     def draw_logits(self, features, prior, noise):
-        """Calibrated logits of several draws from the prior, [B, N, H, W, 3].
+        """Calibrated logits of N draws from the prior, [B, N, H, W, 3].
 
         Args:
           features: [B, H, W, F] and `prior`, from `features`.
           noise: standard normal [B, N, h, w, L].
         """
-        mu, sigma = prior.mean()[:, None], self.prior_scale * prior.stddev()[:, None]
-        z = mu + sigma * noise
-        draws = tf.shape(noise)[1]
-        logits = self.head(tf.repeat(features, draws, axis=0), tf.reshape(z, tf.concat([[-1], tf.shape(z)[2:]], 0)))
-        shape = tf.shape(features)
-        logits = tf.reshape(logits / self.temperature, [shape[0], draws, shape[1], shape[2], network.NUM_CLASSES])
-        return tf.ensure_shape(logits, [None, noise.shape[1], *features.shape[1:3], network.NUM_CLASSES])
+        z = prior.loc[:, None] + self.prior_scale * prior.scale[:, None] * noise
+        return self.logits(features, z) / self.temperature
 
 
 def _gaussian(mu, log_sigma):

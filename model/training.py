@@ -75,7 +75,7 @@ def make_steps(model: ProbaUNet, optimizer, config: TrainingConfig) -> dict:
         features, prior = model.features(image)
         posterior = model.posterior(image, mask)
         z = posterior.loc + posterior.scale * noise(tf.shape(posterior.loc), step)
-        reconstruction = losses.cross_entropy(model.logits(features, z), mask)
+        reconstruction = losses.cross_entropy(model.logits(features, z[:, None])[:, 0], mask)
         kl = losses.balanced_kl(posterior, prior, config.kl_balance)
         beta = losses.beta_at(step, phases.latent_from, phases.warmup, config.beta)
         loss = losses.negative_elbo(reconstruction, losses.free_bits(kl, config.free_bits), beta)
@@ -84,12 +84,11 @@ def make_steps(model: ProbaUNet, optimizer, config: TrainingConfig) -> dict:
 
     def multi_sample(image, mask, step):
         features, prior = model.features(image)
-        shape = tf.shape(prior.loc)
-        draws = config.multi_sample_draws
+        shape, draws = tf.shape(prior.loc), config.multi_sample_draws
         z = prior.loc[:, None] + prior.scale[:, None] * noise(tf.concat([shape[:1], [draws], shape[1:]], 0), step)
-        logits = model.logits(tf.repeat(features, draws, axis=0), tf.reshape(z, tf.concat([[-1], shape[1:]], 0)))
-        cross_entropies = losses.cross_entropy(logits, tf.repeat(mask, draws, axis=0))
-        loss = tf.reduce_mean(losses.multi_sample_nll(tf.reshape(cross_entropies, [-1, draws])))
+        logits = model.logits(features, tf.ensure_shape(z, [None, draws, *prior.loc.shape[1:]]))
+        cross_entropies = losses.cross_entropy(logits, tf.repeat(mask[:, None], draws, axis=1))
+        loss = tf.reduce_mean(losses.multi_sample_nll(cross_entropies))
         return loss, {"cross_entropy": tf.reduce_mean(cross_entropies)}
 
     def compiled(objective):

@@ -39,7 +39,8 @@ def test_shapes(net, image, mask):
     posterior = net.posterior(image, mask)
     assert features.shape == [2, 16, 16, 5]
     assert prior.loc.shape == posterior.loc.shape == [2, *latent_shape(net, 16), 3]
-    assert net.logits(features, posterior.loc).shape == [2, 16, 16, 3]
+    assert net.logits(features, posterior.loc[:, None]).shape == [2, 1, 16, 16, 3]
+    assert net.logits(features).shape == [2, 16, 16, 3]
 
 
 @pytest.mark.parametrize("side", [32, 48])
@@ -67,16 +68,16 @@ def test_mu_and_log_sigma_are_free(net):
 def test_logits_are_free(net, image):
     """Defect: a ReLU on the logits."""
     features, prior = net.features(image)
-    logits = net.logits(features, prior.loc).numpy()
+    logits = net.logits(features, prior.loc[:, None]).numpy()
     assert logits.min() < 0 < logits.max()
 
 
 def test_z_acts_through_the_head_on_every_class(net, image):
     """Defect: a head so narrow that z can hardly act."""
     features, prior = net.features(image)
-    logits = [net.logits(features, prior.loc + shift).numpy() for shift in (-1.0, 1.0)]
+    logits = [net.logits(features, prior.loc[:, None] + shift).numpy() for shift in (-1.0, 1.0)]
     change = np.abs(logits[0] - logits[1])
-    assert change.mean(axis=(0, 1, 2)).min() > 0.05
+    assert change.mean(axis=(0, 1, 2, 3)).min() > 0.05
 
 
 def test_head_equals_convolutions_of_the_concatenation(net, image):
@@ -91,7 +92,7 @@ def test_head_equals_convolutions_of_the_concatenation(net, image):
     for layer in head.hidden:
         x = tf.nn.relu(tf.einsum("bhwc,cd->bhwd", x, layer.kernel[0, 0]) + layer.bias)
     expected = tf.einsum("bhwc,cd->bhwd", x, head.to_logits.kernel[0, 0]) + head.to_logits.bias
-    np.testing.assert_allclose(net.logits(features, z), expected, atol=1e-4)
+    np.testing.assert_allclose(net.logits(features, z[:, None])[:, 0], expected, atol=1e-4)
 
 
 def test_posterior_sees_the_mask_as_one_hot_minus_a_half(net, image):
@@ -161,12 +162,12 @@ def test_elbo_equals_numpy(net, image, mask):
     features, prior = net.features(image)
     posterior = net.posterior(image, mask)
     z = posterior.loc + 0.3 * posterior.scale
-    logits = net.logits(features, z).numpy().astype("f8")
+    logits = net.logits(features, z[:, None])[:, 0].numpy().astype("f8")
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     nll = -np.log(np.take_along_axis(probabilities, mask.numpy()[..., None], axis=-1)).sum(axis=(1, 2, 3))
     mq, sq, mp, sp = (x.numpy().astype("f8") for x in (posterior.loc, posterior.scale, prior.loc, prior.scale))
     kl = (np.log(sp / sq) + (sq**2 + (mq - mp) ** 2) / (2 * sp**2) - 0.5).sum(axis=(1, 2, 3))
-    ours = losses.negative_elbo(losses.cross_entropy(net.logits(features, z), mask),
+    ours = losses.negative_elbo(losses.cross_entropy(net.logits(features, z[:, None])[:, 0], mask),
                                 losses.free_bits(losses.kl_per_dimension(posterior, prior), 0.0), beta=0.7)
     assert float(ours) == pytest.approx(nll.mean() + 0.7 * kl.mean(), rel=1e-4)
 
