@@ -1,6 +1,6 @@
 """The component's specification."""
 
-import model as _  # noqa: F401  settles the Keras version before TFX imports TensorFlow
+import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec

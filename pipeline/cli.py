@@ -1,0 +1,62 @@
+"""The command `blendinator`. Heavy imports stand inside the commands, so that --help is immediate."""
+
+import sys
+
+import click
+
+from pipeline.config import load_config
+from pipeline.errors import BlendinatorError
+
+
+class _Group(click.Group):
+    """Shows a user's mistake as one message, without a traceback."""
+
+    def invoke(self, context):
+        try:
+            return super().invoke(context)
+        except BlendinatorError as error:
+            click.echo(str(error), err=True)
+            context.exit(1)
+
+
+config_option = click.option(
+    "--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults.")
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="blendinator")
+def main():
+    """Blendinator: calibrated maps of where galaxies overlap."""
+
+
+@main.command()
+@config_option
+@click.option("--spans", default="latest", show_default=True, help="Spans to use: latest, or for example 1,3-5.")
+@click.option("--no-cache", is_flag=True, help="Run every step, even when nothing changed.")
+def run(config_path, spans, no_cache):
+    """Run the whole pipeline, simulating span 1 first if there is no data."""
+    config = load_config(config_path)
+    from pipeline.run import run as run_pipeline
+
+    sys.exit(run_pipeline(config, spans, enable_cache=not no_cache))
+
+
+@main.command()
+@config_option
+@click.option("--span", type=click.IntRange(1), help="Number of the span; by default the one after the last.")
+@click.option("--workers", type=click.IntRange(0), help="Processes; 0 for one per core. Overrides beam.simulation_workers.")
+def simulate(config_path, span, workers):
+    """Simulate a span, or complete one that was interrupted."""
+    config = load_config(config_path)
+    from rich.console import Console
+
+    from data.spans import list_spans, span_dir
+    from pipeline.run import simulate as simulate_span
+
+    span = span or max(list_spans(config.data_root), default=0) + 1
+    simulate_span(config, span, Console(highlight=False), workers)
+    click.echo(str(span_dir(config.data_root, span)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Hashes that make TFX's cache see what it does not look at: the code behind a dotted path, and the data of a span.
+
+TFX's cache compares a component's inputs and parameters. For `run_fn="model.trainer.run_fn"` that is the text only, so
+that edited code would reuse old results. These hashes go in as parameters.
+"""
+
+import hashlib
+from pathlib import Path
+
+from data import spans
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def code_fingerprint(*paths: str, root: Path = PROJECT) -> str:
+    """SHA-256 over the names and contents of the Python files of packages or of single files, in a fixed order.
+
+    Args:
+      *paths: folders or files below `root`, such as "model" or "pipeline/config.py".
+      root: the project's folder.
+
+    Raises:
+      FileNotFoundError: a path does not exist: a hash of nothing would never change.
+    """
+    files = []
+    for name in paths:
+        path = root / name
+        if not path.exists():
+            raise FileNotFoundError(path)
+        files += path.rglob("*.py") if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root)}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def data_fingerprint(data_root: str | Path, chosen: tuple[int, ...]) -> str:
+    """SHA-256 over the manifests of spans, which hold each file's checksum."""
+    digest = hashlib.sha256()
+    for span in chosen:
+        digest.update((spans.span_dir(data_root, span) / spans.MANIFEST).read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,48 @@
+"""The pipeline for TFX's own command line, which calls this file as a script.
+
+    tfx pipeline create --engine=local --pipeline-path=<absolute path of this file>
+    tfx run create --engine=local --pipeline-name=blendinator
+
+The configuration is the file that BLENDINATOR_CONFIG names, else configs/default.yaml of the project; BLENDINATOR_SPANS
+chooses the spans ("latest" if unset). A relative output_dir is taken from the project's folder.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
+
+from tfx.v1.orchestration import LocalDagRunner
+
+from pipeline.config import load_config
+from pipeline.errors import BlendinatorError
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def main() -> int:
+    """Runs the pipeline, or only describes it to `tfx pipeline create`; returns the exit code."""
+    spans = os.environ.get("BLENDINATOR_SPANS", "latest")
+    try:
+        config = load_config(os.environ.get("BLENDINATOR_CONFIG", PROJECT / "configs" / "default.yaml"), base=PROJECT)
+    except BlendinatorError as error:
+        print(error, file=sys.stderr)
+        return 1
+    # `tfx pipeline create` wraps `run` in a function that only notes the pipeline's name. Nothing may be simulated then.
+    if hasattr(LocalDagRunner.run, "__wrapped__"):
+        from pipeline.pipeline import create_pipeline
+        from schemas.schema import write_schema
+
+        schema_file = write_schema(config.simulation.stamp_size, config.pipeline_root / "schema")
+        LocalDagRunner().run(create_pipeline(config, spans, schema_file))
+        return 0
+    from pipeline.run import run
+
+    return run(config, spans)
+
+
+if __name__ == "__main__":
+    code = main()
+    if code:
+        sys.exit(code)

@@ -1,0 +1,119 @@
+"""What a run did: read from the metadata store and the artifacts, and shown as a short table."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_metadata.metadata_store import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+from rich.console import Console
+from rich.table import Table
+
+from data.spans import read_manifest, span_dir
+from pipeline.config import Config
+
+METRICS, PICTURE, REPORT = "metrics.json", "examples.png", "report.json"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The outcome of a run.
+
+    Attributes:
+      spans: the spans that were used.
+      pushed: whether the model was pushed.
+      reason: why not, or "".
+      version_path: the pushed version, or None.
+      evaluation: the content of `metrics.json`.
+      metrics_path, picture_path: files of the evaluation.
+    """
+
+    spans: tuple[int, ...]
+    pushed: bool
+    reason: str
+    version_path: Path | None
+    evaluation: dict
+    metrics_path: Path
+    picture_path: Path
+
+
+def collect(config: Config, spans: tuple[int, ...]) -> RunResult:
+    """Reads the outcome of the newest run of the pipeline from the metadata store and its artifacts."""
+    artifacts = latest_artifacts(config)
+    evaluation_uri, check_uri = Path(artifacts["ModelEvaluation"].uri), Path(artifacts["InfraBlessing"].uri)
+    evaluation = json.loads((evaluation_uri / METRICS).read_text(encoding="utf-8"))
+    check = json.loads((check_uri / REPORT).read_text(encoding="utf-8"))
+    push = artifacts["PushedModel"].custom_properties
+    pushed = push["pushed"].int_value == 1
+    path = Path(push["pushed_destination"].string_value) if pushed else None
+    reasons = not_pushed_because(evaluation, check)
+    if pushed and not path.exists():
+        pushed, reasons = False, [f"the version pushed for the same model by an earlier run, {path.name}, was removed since"]
+    return RunResult(spans, pushed, "" if pushed else "; ".join(reasons), path if pushed else None, evaluation,
+                     evaluation_uri / METRICS, evaluation_uri / PICTURE)
+
+
+def latest_artifacts(config: Config) -> dict[str, metadata_store_pb2.Artifact]:
+    """{type name: artifact} of the newest run; of several of a type, the last one."""
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = str(config.metadata_path)
+    store = metadata_store.MetadataStore(connection)
+    names = {kind.id: kind.name for kind in store.get_artifact_types()}
+    run = max(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
+    artifacts = sorted(store.get_artifacts_by_context(run.id), key=lambda artifact: artifact.id)
+    return {names[artifact.type_id]: artifact for artifact in artifacts}
+
+
+def not_pushed_because(evaluation: dict, check: dict) -> list[str]:
+    """The rules and checks that the model failed, each with what was found and what is asked for."""
+    reasons = []
+    for rule in evaluation["thresholds"]:
+        if not rule["passed"]:
+            reasons.append(f"{rule['metric']} ({rule['population']}) is {_number(rule['value'])}, asked for {_bound(rule)}")
+    for entry in check["checks"]:
+        if not entry["passed"]:
+            reasons.append(f"export check: {entry['name']}: {entry['detail']}")
+    return reasons
+
+
+def print_summary(console: Console, config: Config, result: RunResult, log_path: Path, seconds: float) -> None:
+    """Prints the table that ends a run."""
+    console.print()
+    table = Table(title="Test split", title_justify="left", title_style="bold")
+    for name, justify in (("metric", "left"), ("population", "left"), ("value", "right"), ("asked for", "right"), ("", "left")):
+        table.add_column(name, justify=justify)
+    for rule in result.evaluation["thresholds"]:
+        verdict = "[green]passed[/]" if rule["passed"] else "[red]failed[/]"
+        table.add_row(rule["metric"], rule["population"], _number(rule["value"]), _bound(rule), verdict)
+    console.print(table)
+
+    facts = Table.grid(padding=(0, 2))
+    for span in result.spans:
+        facts.add_row(f"span {span}", describe_span(read_manifest(span_dir(config.data_root, span))))
+    if result.pushed:
+        facts.add_row("model", "[green]pushed[/]")
+        facts.add_row("version", str(result.version_path))
+    else:
+        facts.add_row("model", f"[red]not pushed[/], because {result.reason}")
+    facts.add_row("metrics", str(result.metrics_path))
+    facts.add_row("picture", str(result.picture_path))
+    facts.add_row("log", str(log_path))
+    facts.add_row("time", f"{seconds // 60:.0f} min {seconds % 60:.0f} s")
+    console.print(facts)
+
+
+def describe_span(manifest: dict) -> str:
+    """Scenes per split, and the share of galaxy and blended pixels per population."""
+    counts = ", ".join(f"{entry['records']} {split}" for split, entry in manifest["splits"].items())
+    shares = "; ".join(f"{name}: {share[1]:.2%} galaxy, {share[2]:.2%} blended"
+                       for name, share in sorted(manifest["class_shares"].items()))
+    return f"{counts} scenes; pixels {shares}"
+
+
+def _number(value):
+    return "not measured" if value is None else f"{value:.4g}"
+
+
+def _bound(rule):
+    bounds = [("at least", rule.get("min")), ("at most", rule.get("max"))]
+    return " and ".join(f"{text} {value:g}" for text, value in bounds if value is not None)
