@@ -165,11 +165,11 @@ def draw_natural(rng: np.random.Generator, config: PopulationConfig, survey: Sur
 
 
 def draw_boosted(rng: np.random.Generator, config: PopulationConfig, survey: Survey, stamp_size: int, source=None) -> Galaxies:
-    """A boosted scene's galaxies: a natural scene, and 1 to `boosted_groups_max` pairs with both centres in the stamp
-    or just outside.
+    """A boosted scene's galaxies: a natural scene, and 1 to `boosted_groups_max` pairs.
 
     A pair's first magnitude is uniform between `boosted_magnitude_bright` and `boosted_magnitude_faint`, the second is
-    fainter by a uniform difference; the separation is uniform in units of the larger half-light radius.
+    fainter by a uniform difference. The separation is uniform in units of the sum of the two half-light radii along the
+    major axes, in a random direction. The first galaxy's centre is uniform over the stamp; the second may lie outside.
     """
     background = draw_natural(rng, config, survey, stamp_size, source)
     count = int(rng.integers(1, config.boosted_groups_max + 1))
@@ -178,7 +178,8 @@ def draw_boosted(rng: np.random.Generator, config: PopulationConfig, survey: Sur
     magnitudes = np.concatenate((first, second))
     pairs = source.draw_like(rng, magnitudes) if source else draw_galaxies(rng, magnitudes)
     x, y = rng.uniform(-0.5, stamp_size - 0.5, (2, count))
-    radius = np.maximum(pairs.half_light[:count], pairs.half_light[count:]) / survey.pixel_scale
+    semi_major = pairs.half_light / np.sqrt((pairs.share * pairs.axis_ratio).sum(axis=1))
+    radius = (semi_major[:count] + semi_major[count:]) / survey.pixel_scale
     distance = radius * rng.uniform(config.boosted_separation_min, config.boosted_separation_max, count)
     angle = 2.0 * np.pi * rng.random(count)
     pairs = pairs.replace(x=np.concatenate((x, x + distance * np.cos(angle))), y=np.concatenate((y, y + distance * np.sin(angle))))

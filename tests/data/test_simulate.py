@@ -1,0 +1,136 @@
+"""The simulation of a span: same bytes always, restarts, refusals."""
+
+import dataclasses
+import errno
+import gzip
+
+import numpy as np
+import pytest
+
+from data import simulate, spans
+from data.records import check, decode
+from data.scene import Simulator
+from pipeline.config import SimulationConfig
+from pipeline.errors import DataError
+
+CONFIG = SimulationConfig(train_scenes=7, calibration_scenes=3, test_scenes=4, scenes_per_shard=4, stamp_size=32)
+
+
+@pytest.fixture(scope="module")
+def span(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    calls = []
+    manifest = simulate.simulate_span(CONFIG, root, 1, workers=1, progress=lambda *call: calls.append(call))
+    return root, manifest, calls
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_span_is_complete_and_keeps_the_contract(span):
+    root, manifest, calls = span
+    folder = spans.span_dir(root, 1)
+    assert spans.verify_span(folder) == manifest
+    names = ["train-00000-of-00002", "train-00001-of-00002", "calibration-00000-of-00001", "test-00000-of-00001"]
+    assert [f"{name}.tfrecord.gz" for name in names] == [shard.name for shard in simulate.shards(CONFIG)]
+    assert set(contents(folder)) == {f"{name}.tfrecord.gz" for name in names} | {"manifest.json", "settings.json"}
+    assert manifest["splits"]["train"] == {"records": 7, "boosted": 5, "natural": 2}  # 0.8 of 7, rounded down
+    assert manifest["splits"]["test"] == {"records": 4, "boosted": 2, "natural": 2}
+    assert calls[-1] == (14, 14)
+    scenes = [decode(record) for name in names for record in spans.read_records(folder / f"{name}.tfrecord.gz")]
+    assert [scene["scene_id"] for scene in scenes] == [f"1:{i}" for i in range(14)]
+    for scene in scenes:
+        check(scene, 32)
+    boosted = [np.bincount(scene["mask"].ravel(), minlength=3) for scene in scenes if scene["population"] == "boosted"]
+    np.testing.assert_allclose(manifest["class_shares"]["boosted"], np.sum(boosted, axis=0) / np.sum(boosted))
+
+
+def test_two_processes_write_the_same_bytes(span, tmp_path):
+    simulate.simulate_span(CONFIG, tmp_path, 1, workers=2)
+    assert contents(spans.span_dir(tmp_path, 1)) == contents(spans.span_dir(span[0], 1))
+
+
+def test_an_interrupted_span_is_completed_with_the_same_bytes(span, tmp_path, monkeypatch):
+    def killed(shard, *rest):
+        if shard.split == "test":
+            raise RuntimeError("killed")
+        return write(shard, *rest)
+
+    write = simulate.write_shard
+    monkeypatch.setattr(simulate, "write_shard", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        simulate.simulate_span(CONFIG, tmp_path, 1, workers=1)
+    folder = spans.span_dir(tmp_path, 1)
+    with pytest.raises(DataError, match="there is no manifest"):
+        spans.verify_span(folder)
+    (folder / "test-00000-of-00001.tfrecord.gz.99.tmp").write_bytes(b"half")
+
+    written = []
+    monkeypatch.setattr(simulate, "write_shard", lambda shard, *rest: written.append(shard.name) or write(shard, *rest))
+    simulate.simulate_span(CONFIG, tmp_path, 1, workers=1)
+    assert "test-00000-of-00001.tfrecord.gz" in written
+    assert contents(folder) == contents(spans.span_dir(span[0], 1))
+
+
+def test_a_complete_span_is_left_alone(span, monkeypatch):
+    monkeypatch.setattr(simulate, "_run", None)
+    assert simulate.simulate_span(CONFIG, span[0], 1) == span[1]
+
+
+def test_another_configuration_is_refused(span):
+    other = dataclasses.replace(CONFIG, seed=2, truth_threshold=2.0)
+    with pytest.raises(DataError, match=r"span-0001: this span was simulated with other settings \(simulation.seed: 1 there, "
+                                        r"2 asked for, simulation.truth_threshold: 1.0 there.*Choose another span number"):
+        simulate.simulate_span(other, span[0], 1)
+
+
+def test_a_foreign_folder_is_refused(tmp_path):
+    (tmp_path / "span-0001").mkdir()
+    (tmp_path / "span-0001" / "thesis.tex").write_text("")
+    with pytest.raises(DataError, match="span-0001: the folder is not empty and holds no span"):
+        simulate.simulate_span(CONFIG, tmp_path, 1)
+
+
+def test_unreadable_settings_are_refused(tmp_path):
+    (tmp_path / "span-0001").mkdir()
+    (tmp_path / "span-0001" / "settings.json").write_text("{")
+    with pytest.raises(DataError, match="settings.json: the settings of this span cannot be read"):
+        simulate.simulate_span(CONFIG, tmp_path, 1)
+
+
+def test_too_little_space_is_said_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(simulate.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    with pytest.raises(DataError, match="span-0001: the disk has 0.0 GB left .* Free some space"):
+        simulate.simulate_span(CONFIG, tmp_path, 1)
+    assert not list(tmp_path.rglob("*.gz"))
+
+
+@pytest.mark.parametrize(("code", "message"), [
+    (errno.ENOSPC, "The disk is full: free some space or choose another output_dir"),
+    (errno.EACCES, "Check the folder's permissions"),
+])
+def test_a_failed_write_leaves_nothing_half_written(tmp_path, monkeypatch, code, message):
+    class Full(gzip.GzipFile):
+        def write(self, data):
+            raise OSError(code, "it failed")
+
+    monkeypatch.setattr(simulate.gzip, "GzipFile", Full)
+    with pytest.raises(DataError, match=f"tfrecord.gz: this cannot be written \\(it failed\\). {message}"):
+        simulate.simulate_span(CONFIG, tmp_path, 1, workers=1)
+    assert not list(tmp_path.rglob("*.gz")) and not list(tmp_path.rglob("*.tmp"))
+
+
+def test_an_output_folder_that_is_a_file(tmp_path):
+    (tmp_path / "data").write_text("")
+    with pytest.raises(DataError, match="span-0001: this cannot be written .*Check the folder's permissions"):
+        simulate.simulate_span(CONFIG, tmp_path / "data", 1)
+
+
+def test_a_scene_drawn_alone_is_the_one_in_the_span(span):
+    simulator = Simulator(CONFIG)
+    path = spans.span_dir(span[0], 1) / "train-00001-of-00002.tfrecord.gz"
+    stored = decode(list(spans.read_records(path))[2])
+    alone, = simulator.scenes(1, [6])
+    for name in ("image", "noise_free", "mask"):
+        np.testing.assert_array_equal(alone[name], stored[name])

@@ -1,0 +1,166 @@
+"""Spans on disk: selection, TFRecord framing, and what is wrong with a damaged one."""
+
+import gzip
+import json
+
+import pytest
+import tensorflow as tf
+
+from data import spans
+from pipeline.errors import ConfigError, DataError
+
+
+def write_span(root, span, shards=(("train-00000-of-00001.tfrecord.gz", (b"one", b"two")),)):
+    folder = spans.span_dir(root, span)
+    folder.mkdir(parents=True)
+    files = {}
+    for name, records in shards:
+        with gzip.open(folder / name, "wb") as file:
+            for record in records:
+                file.write(spans.frame_record(record))
+        files[name] = {"split": "train", "records": len(records), "sha256": spans.sha256(folder / name)}
+    manifest = {"complete": True, "format_version": spans.FORMAT_VERSION, "files": files}
+    (folder / spans.MANIFEST).write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_span(tmp_path, 1)
+
+
+FIRST = "train-00000-of-00001.tfrecord.gz"
+
+
+def test_tensorflow_reads_the_framing(folder):
+    data = tf.data.TFRecordDataset(str(folder / FIRST), compression_type="GZIP")
+    assert [item.numpy() for item in data] == [b"one", b"two"]
+
+
+def test_the_framing_of_tensorflow_is_read(tmp_path):
+    path = tmp_path / "x.gz"
+    with tf.io.TFRecordWriter(str(path), options="GZIP") as writer:
+        writer.write(b"abc")
+        writer.write(b"")
+    assert list(spans.read_records(path)) == [b"abc", b""]
+
+
+def test_names():
+    assert str(spans.span_dir("out", 3)) == "out/span-0003"
+    assert spans.shard_name("test", 0, 20) == "test-00000-of-00020.tfrecord.gz"
+
+
+@pytest.mark.parametrize(("selection", "expected"), [
+    ("latest", (11,)), ("1", (1,)), ("1, 3-4", (1, 3, 4)), ("4,3,3", (3, 4)),
+])
+def test_resolve_spans(tmp_path, selection, expected):
+    for span in (1, 3, 4, 11):
+        write_span(tmp_path, span)
+    (tmp_path / "span-0012").mkdir()  # begun, without a manifest
+    (tmp_path / "span-x").mkdir()
+    assert spans.list_spans(tmp_path) == (1, 3, 4, 11)
+    assert spans.resolve_spans(selection, tmp_path) == expected
+
+
+@pytest.mark.parametrize("selection", ["", "a", "3-1", "1;2", "-1"])
+def test_resolve_spans_refuses_what_it_cannot_read(folder, selection):
+    with pytest.raises(ConfigError, match=f"spans: received '{selection}'; allowed: latest, or numbers and ranges"):
+        spans.resolve_spans(selection, folder.parent)
+
+
+def test_resolve_spans_without_any(tmp_path):
+    with pytest.raises(DataError, match="there is no complete span. Run `blendinator simulate` first.*none"):
+        spans.resolve_spans("latest", tmp_path)
+
+
+def test_resolve_spans_names_the_missing_one(folder):
+    with pytest.raises(DataError, match="span-0002: span 2 is missing or incomplete.*choose from: 1"):
+        spans.resolve_spans("1-2", folder.parent)
+
+
+def test_verify_span_returns_the_manifest(folder):
+    assert spans.verify_span(folder)["files"][FIRST]["records"] == 2
+
+
+def test_missing_manifest(tmp_path):
+    with pytest.raises(DataError, match="manifest.json: there is no manifest.*Call `blendinator simulate` again"):
+        spans.read_manifest(tmp_path)
+
+
+def test_unreadable_manifest(folder):
+    (folder / spans.MANIFEST).write_text("{")
+    with pytest.raises(DataError, match="manifest.json: the manifest cannot be read .*Remove the span's folder"):
+        spans.read_manifest(folder)
+
+
+def test_manifest_of_an_incomplete_span(folder):
+    (folder / spans.MANIFEST).write_text("{}")
+    with pytest.raises(DataError, match="does not say that the span is complete"):
+        spans.read_manifest(folder)
+
+
+def test_manifest_of_another_format(folder):
+    (folder / spans.MANIFEST).write_text(json.dumps({"complete": True, "format_version": 99}))
+    with pytest.raises(DataError, match="format_version is 99; allowed: 1"):
+        spans.read_manifest(folder)
+
+
+def test_missing_file(folder):
+    (folder / FIRST).unlink()
+    with pytest.raises(DataError, match=f"{FIRST}: this file is missing. Remove .* simulate the span again"):
+        spans.verify_span(folder)
+
+
+def test_extra_file(folder):
+    (folder / "train-00001-of-00002.tfrecord.gz").write_bytes(b"")
+    with pytest.raises(DataError, match="train-00001-of-00002.tfrecord.gz: this file is not in the manifest"):
+        spans.verify_span(folder)
+
+
+def test_truncated_file_names_the_record(folder):
+    path = folder / FIRST
+    data = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(data[:-3]))
+    with pytest.raises(DataError, match=f"{FIRST}: record 1 cannot be read: .*truncated or corrupt.*simulate it again"):
+        spans.verify_span(folder)
+
+
+def test_truncated_compression(folder):
+    path = folder / FIRST
+    path.write_bytes(path.read_bytes()[:-12])
+    with pytest.raises(DataError, match=f"{FIRST}: record . cannot be read: .*truncated or corrupt"):
+        spans.verify_span(folder)
+
+
+def test_flipped_byte_names_the_record(folder):
+    path = folder / FIRST
+    data = bytearray(gzip.decompress(path.read_bytes()))
+    data[12] ^= 1  # in the first record's data
+    path.write_bytes(gzip.compress(bytes(data)))
+    with pytest.raises(DataError, match=f"{FIRST}: record 0 cannot be read: .*its checksum is wrong"):
+        spans.verify_span(folder)
+
+
+def test_no_gzip_file(folder):
+    (folder / FIRST).write_bytes(b"nonsense")
+    with pytest.raises(DataError, match=f"{FIRST}: record 0 cannot be read: .*Not a gzipped file"):
+        spans.verify_span(folder)
+
+
+def test_replaced_file(folder):
+    (folder / FIRST).write_bytes(gzip.compress(spans.frame_record(b"other")))
+    with pytest.raises(DataError, match=f"{FIRST}: the checksum differs from the manifest \\(1 readable records\\)"):
+        spans.verify_span(folder)
+
+
+def test_wrong_count_in_the_manifest(folder):
+    manifest = json.loads((folder / spans.MANIFEST).read_text())
+    manifest["files"][FIRST]["records"] = 3
+    (folder / spans.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=f"{FIRST}: received 2 records; the manifest says 3"):
+        spans.verify_span(folder)
+
+
+def test_read_records_of_a_missing_file(tmp_path):
+    with pytest.raises(DataError, match="x.gz: this file is missing. Simulate the span again"):
+        list(spans.read_records(tmp_path / "x.gz"))
