@@ -62,6 +62,7 @@ def _logging_to(log_file, console):
     root.setLevel(logging.INFO)
     absl.logging.set_verbosity(absl.logging.INFO)
     ours.setLevel(logging.INFO)
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)  # thousands of lines about types and stages
     ours.addHandler(to_console)
     absl_logger.addHandler(steps)
     try:

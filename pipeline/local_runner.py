@@ -31,7 +31,7 @@ def main() -> int:
         return 1
     # `tfx pipeline create` wraps `run` in a function that only notes the pipeline's name. Nothing may be simulated then.
     if hasattr(LocalDagRunner.run, "__wrapped__"):
-        from pipeline.pipeline import create_pipeline
+        from pipeline.dag import create_pipeline
         from schemas.schema import write_schema
 
         schema_file = write_schema(config.simulation.stamp_size, config.pipeline_root / "schema")

@@ -74,10 +74,11 @@ def run_pipeline(config: Config, spans: str, console, enable_cache: bool = True)
     chosen = resolve_spans(spans, config.data_root)
     warn_of_other_settings(config, chosen)
 
+    console.print("Loading TensorFlow and TFX", style="dim")
     import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
     from tfx.v1.orchestration import LocalDagRunner
 
-    from pipeline.pipeline import create_pipeline
+    from pipeline.dag import create_pipeline
 
     schema_file = write_schema(config.simulation.stamp_size, config.pipeline_root / "schema")
     Path(config.metadata_path).parent.mkdir(parents=True, exist_ok=True)

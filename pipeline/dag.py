@@ -1,4 +1,8 @@
-"""The DAG: one for the local runner and for Kubeflow. No resolver and no custom driver, which Kubeflow does not run."""
+"""The DAG: one for the local runner and for Kubeflow. No resolver and no custom driver, which Kubeflow does not run.
+
+This file must not be called pipeline.py: TFX's command line runs local_runner.py with this folder first on sys.path, where
+`import pipeline` would then find the file instead of the package.
+"""
 
 import dataclasses
 import json
