@@ -33,9 +33,9 @@ class PopulationConfig:
     margin: float = _limit(6.0, 0.0, 60.0)  # arcsec; galaxies are centred up to this far outside the stamp
     clustering: float = _limit(0.0, 0.0, 1.0)  # share of galaxies placed next to another one (natural population)
     clustering_radius: float = _limit(3.0, 0.1, 60.0)  # arcsec; largest distance of such neighbours
-    boosted_magnitude_bright: float = _limit(22.0, 10.0, 30.0)  # bright end of the primaries in the boosted population
-    boosted_magnitude_faint: float = _limit(25.5, 15.0, 32.0)  # faint end of the primaries in the boosted population
-    boosted_separation_min: float = _limit(0.3, 0.0, 10.0)  # separation / half-light radius of the larger galaxy
+    boosted_magnitude_bright: float = _limit(21.0, 10.0, 30.0)  # bright end of the primaries in the boosted population
+    boosted_magnitude_faint: float = _limit(24.0, 15.0, 32.0)  # faint end of the primaries in the boosted population
+    boosted_separation_min: float = _limit(0.3, 0.0, 10.0)  # separation / sum of the semi-major half-light radii
     boosted_separation_max: float = _limit(3.0, 0.0, 10.0)
     boosted_magnitude_difference: float = _limit(3.0, 0.0, 10.0)  # drawn uniformly from 0 to this
     boosted_groups_max: int = _limit(2, 1, 20)  # pairs per boosted scene: 1 to this many
