@@ -34,7 +34,7 @@ def curves(sums: dict[str, np.ndarray], replicates: dict[str, np.ndarray]) -> di
         for name in RANKED:
             shares = [ratio(s[f"{name}_ranks{suffix}"], s[f"{name}_ranks{suffix}"].sum(-1, keepdims=True))
                       for s in (sums, replicates)]
-            result[f"ranks_{name}{suffix}"] = {"share": _plain(shares[0][0]), **_intervals(shares[1])}
+            result[f"ranks_{name}{suffix}"] = {"share": _plain(shares[0][0]), **_intervals(shares[1], shares[0][0])}
         result["blend_presence" + suffix] = _presence(*(s["blend_presence" + suffix] for s in (sums, replicates)))
     result["objects"] = _objects(sums, replicates)
     result["pixels_blended"] = _pixels(sums["bins"][:, CLASSES.index("blended")])
@@ -45,7 +45,7 @@ def _reliability(parts, replicates):
     count, probability, hits = parts
     return {
         "probability": _plain(ratio(probability, count)[0]), "frequency": _plain(ratio(hits, count)[0]),
-        "count": _plain(count[0]), **_intervals(ratio(replicates[2], replicates[0])),
+        "count": _plain(count[0]), **_intervals(ratio(replicates[2], replicates[0]), ratio(hits, count)[0]),
     }
 
 
@@ -53,15 +53,15 @@ def _presence(table, replicates):
     expected, count, holding = presence_calibration(table)
     _, drawn_count, drawn_holding = presence_calibration(replicates)
     return {"probability": _plain(expected), "frequency": _plain(ratio(holding, count)[0]),
-            "count": _plain(count[0]), **_intervals(ratio(drawn_holding, drawn_count))}
+            "count": _plain(count[0]), **_intervals(ratio(drawn_holding, drawn_count), ratio(holding, count)[0])}
 
 
 def _objects(sums, replicates):
     result = {"threshold": _plain(CURVE_THRESHOLDS)}
     plain, drawn = ({name: s["objects_" + name] for name in OBJECT_COUNTS} for s in (sums, replicates))
     for name, part, whole in (("completeness", "recognised", "true"), ("purity", "right", "marked")):
-        result[name] = _plain(ratio(plain[part], plain[whole])[0])
-        ends = _intervals(ratio(drawn[part], drawn[whole]))
+        values = ratio(plain[part], plain[whole])[0]
+        result[name], ends = _plain(values), _intervals(ratio(drawn[part], drawn[whole]), values)
         result[name + "_low"], result[name + "_high"] = ends["low"], ends["high"]
     return result
 
@@ -73,8 +73,8 @@ def _pixels(bins):
             "completeness": _plain(ratio(hits, hits[:1])), "purity": _plain(ratio(hits, count))}
 
 
-def _intervals(replicates):
-    ends = [interval(column) for column in replicates.reshape(len(replicates), -1).T]
+def _intervals(replicates, values):
+    ends = [interval(column, value) for column, value in zip(replicates.T, values)]
     return {"low": _plain([low for low, _ in ends]), "high": _plain([high for _, high in ends])}
 
 

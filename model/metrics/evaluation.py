@@ -43,7 +43,7 @@ def with_intervals(rows: dict[str, np.ndarray], weights: np.ndarray) -> dict[str
     values, replicates = metrics(sum_rows(rows)), metrics(sum_rows(rows, weights))
     result = {}
     for name, value in values.items():
-        low, high = interval(replicates[name]) if math.isfinite(value[0]) else (math.nan, math.nan)
+        low, high = interval(replicates[name], value[0])
         result[name] = {"value": _number(value[0]), "low": _number(low), "high": _number(high)}
     return result
 

@@ -93,7 +93,7 @@ def check_relative(
     gain = float(goodness(rule.metric, values[0]) - goodness(rule.metric, values[1]))
     if not math.isfinite(gain):
         return result | {"passed": False, "reason": f"undefined on these scenes ({place})"}
-    low, high = interval(replicates[0] - replicates[1])
+    low, high = interval(replicates[0] - replicates[1], gain)
     result |= {"candidate": values[0], "live": values[1], "value": gain, "low": low, "high": high}
     lower, _ = _ends(rule.bound, result)
     if lower >= -rule.margin:

@@ -38,13 +38,25 @@ def test_bootstrap_weights_belong_to_the_scene():
 def test_bootstrap_interval_of_a_mean_has_the_known_width():
     values = np.random.default_rng(0).normal(5, 2, 1000)
     weights = bootstrap.poisson_weights(np.arange(1000).astype(str), 1000, seed=1)
-    low, high = bootstrap.interval(weights @ values / weights.sum(1))
+    low, high = bootstrap.interval(weights @ values / weights.sum(1), values.mean())
     assert low < 5 < high
     assert high - low == pytest.approx(2 * 1.96 * 2 / np.sqrt(1000), rel=0.1)
 
 
-def test_interval_without_a_finite_replicate_is_undefined():
-    assert np.isnan(bootstrap.interval(np.array([np.nan, np.nan]))).all()
+def test_interval_of_unbiased_replicates_is_the_percentile_interval():
+    assert bootstrap.interval(np.arange(1001.0), 500.0) == pytest.approx((25, 975))
+    assert bootstrap.interval(np.zeros(100), 0.0) == (0, 0)
+
+
+def test_interval_of_biased_replicates_is_moved_back():
+    """Replicates with twice the bias of the value itself: a distance that noise adds to."""
+    low, high = bootstrap.interval(np.random.default_rng(0).normal(1, 1, 10000), 0.0)
+    assert (low, high) == pytest.approx((-2.96, 0.96), abs=0.15)
+
+
+def test_interval_without_a_finite_replicate_or_value_is_undefined():
+    assert np.isnan(bootstrap.interval(np.array([np.nan, np.nan]), 1.0)).all()
+    assert np.isnan(bootstrap.interval(np.array([1.0, 2.0]), np.nan)).all()
 
 
 def test_brier_decomposition_by_hand():
