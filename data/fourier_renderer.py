@@ -44,49 +44,39 @@ class FourierRenderer:
         """
         stamps = np.zeros((len(galaxies), stamp_size, stamp_size), np.float32)
         sizes = np.asarray(PATCH_SIZES)
-        patch = sizes[np.minimum(np.searchsorted(sizes, 2.0 * np.asarray(reach) + 2.0), len(sizes) - 1)]
+        # A patch is periodic: a pixel at distance d along an axis also gets the light at distance size - d.
+        first = [np.clip(np.floor(c - reach), 0, stamp_size - 1).astype(int) for c in (galaxies.x, galaxies.y)]
+        last = [np.clip(np.ceil(c + reach), 0, stamp_size - 1).astype(int) for c in (galaxies.x, galaxies.y)]
+        farthest = np.max([np.maximum(c - a, b - c) for c, a, b in zip((galaxies.x, galaxies.y), first, last)], axis=0)
+        patch = sizes[np.minimum(np.searchsorted(sizes, np.minimum(farthest, reach + 1.0) + reach), len(sizes) - 1)]
         for size in np.unique(patch):
             rows = np.flatnonzero(patch == size)
             step = max(1, _CHUNK // self._grid(int(size))[0].size ** 2)
             for start in range(0, len(rows), step):
                 chunk = rows[start:start + step]
-                self._add(stamps, chunk, galaxies.take(chunk), flux[chunk], fwhm[chunk], g1[chunk], g2[chunk], int(size))
+                corner = [axis[chunk] for axis in first]
+                pixels = self._patches(galaxies.take(chunk), flux[chunk], fwhm[chunk], g1[chunk], g2[chunk], *corner, int(size))
+                for row, drawn in zip(chunk, pixels):
+                    (left, low), (right, high) = ((axis[0][row], axis[1][row]) for axis in (first, last))
+                    right, high = min(right + 1, left + size), min(high + 1, low + size)
+                    stamps[row, low:high, left:right] = drawn[:high - low, :right - left]
         return stamps
 
-    def _add(self, stamps, rows, galaxies, flux, fwhm, g1, g2, size):
-        """Draws galaxies of one patch size and adds them to their stamps."""
-        pixels, corner_x, corner_y = self._patches(galaxies, flux, fwhm, g1, g2, size)
-        stamp_size = stamps.shape[1]
-        for row, patch, x0, y0 in zip(rows, pixels, corner_x.tolist(), corner_y.tolist()):
-            left, right = max(x0, 0), min(x0 + size, stamp_size)
-            low, high = max(y0, 0), min(y0 + size, stamp_size)
-            if left < right and low < high:
-                stamps[row, low:high, left:right] = patch[low - y0:high - y0, left - x0:right - x0]
-
-    def _patches(self, galaxies, flux, fwhm, g1, g2, size):
-        """Pixels [G, size, size] around each galaxy, and the stamp's coordinates of the first one."""
+    def _patches(self, galaxies, flux, fwhm, g1, g2, corner_x, corner_y, size):
+        """Pixels [G, size, size], the first of which is the stamp's pixel (corner_x, corner_y)."""
         fx, fy = self._grid(size)  # cycles per (fine) pixel
         finer = self._oversampling
         pixel = self._psf.survey.pixel_scale / finer
-        corner_x = np.rint(galaxies.x).astype(int) - size // 2
-        corner_y = np.rint(galaxies.y).astype(int) - size // 2
-
-        transform = None
+        transform = np.zeros((len(galaxies), fy.size, fx.size), np.float32)
         for part in range(galaxies.share.shape[1]):
             for index in np.unique(galaxies.index[:, part]):
                 use = np.flatnonzero((galaxies.index[:, part] == index) & (galaxies.share[:, part] > 0.0))
-                if not use.size:
-                    continue
-                radius = galaxies.radius[use, part] / pixel
-                squared = _squared(fx, fy, galaxies.axis_ratio[use, part], galaxies.angle[use, part], radius)
-                value = sersic_fourier(float(index), squared)
-                value *= (galaxies.share[use, part] * flux[use]).astype(np.float32)[:, None, None]
-                if transform is None and use.size == len(galaxies):
-                    transform = value
-                    continue
-                if transform is None:
-                    transform = np.zeros((len(galaxies),) + value.shape[1:], np.float32)
-                transform[use] += value
+                if use.size:
+                    radius = galaxies.radius[use, part] / pixel
+                    squared = _squared(fx, fy, galaxies.axis_ratio[use, part], galaxies.angle[use, part], radius)
+                    value = sersic_fourier(float(index), squared)
+                    value *= (galaxies.share[use, part] * flux[use]).astype(np.float32)[:, None, None]
+                    transform[use] += value
 
         # The PSF's table, sheared and dilated; beyond its end the last entry, 0.
         shear = np.hypot(g1, g2)
@@ -106,7 +96,7 @@ class FourierRenderer:
         product *= along_x[:, None, :]
         pixels = fft.irfft2(_fold(product, size * finer), s=(size * finer,) * 2, axes=(1, 2))
         # `irfft2` divides by the number of fine pixels; each sample stands for the flux of a whole survey pixel.
-        return pixels[:, ::finer, ::finer] * np.float32(finer**2), corner_x, corner_y
+        return pixels[:, ::finer, ::finer] * np.float32(finer**2)
 
     def _grid(self, size):
         if size not in self._grids:

@@ -1,0 +1,151 @@
+"""Speed of the simulator: its Fourier renderer beside GalSim's, on the same scenes and one core, and whole spans.
+
+    python benchmarks/simulation.py render        # seconds per scene of each renderer, and how well they agree
+    python benchmarks/simulation.py scale 1000 10000 100000   # time, peak memory and bytes per scene of whole spans
+
+Times are processor times, so other work on the machine changes them little. GalSim draws every galaxy with `drawImage`,
+with its default accuracy; with a PSF x pixel image made once (which needs a PSF that is the same in every scene: so here
+the PSF's scatter is off for all); and so with its accuracy relaxed as far as the agreement allows.
+"""
+
+import argparse
+import dataclasses
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import galsim
+import numpy as np
+
+from data.galsim_renderer import GalSimRenderer, galaxy_profile
+from data.population import Galaxies
+from data.scene import Simulator
+from data.simulate import simulate_span
+from pipeline.config import SimulationConfig
+
+RELAXED = galsim.GSParams(folding_threshold=2e-2, maxk_threshold=5e-3, kvalue_accuracy=1e-4, xvalue_accuracy=1e-4)
+
+
+class CachedGalSimRenderer:
+    """GalSim with PSF and pixel convolved once into an image: only for a PSF that does not change."""
+
+    def __init__(self, psf, gsparams=None, oversampling=4):
+        self._scale, self._gsparams = psf.survey.pixel_scale, gsparams
+        effective = galsim.Convolve(psf.galsim(psf.fwhm, 0.0, 0.0), galsim.Pixel(self._scale))
+        image = effective.drawImage(scale=self._scale / oversampling, method="no_pixel", nx=256, ny=256)
+        self._effective = galsim.InterpolatedImage(image, x_interpolant="lanczos5", gsparams=gsparams)
+
+    def render(self, galaxies, flux, reach, fwhm, g1, g2, stamp_size):
+        stamps = np.zeros((len(galaxies), stamp_size, stamp_size), np.float32)
+        middle = (stamp_size - 1) / 2.0
+        for i in range(len(galaxies)):
+            profile = galsim.Convolve(galaxy_profile(galaxies, i, float(flux[i]), self._gsparams), self._effective)
+            image = galsim.Image(stamps[i], scale=self._scale)
+            centre = image.true_center + galsim.PositionD(galaxies.x[i] - middle, galaxies.y[i] - middle)
+            profile.drawImage(image=image, center=centre, method="no_pixel")
+        return stamps
+
+
+def render(scenes: int, repeats: int, boosted: float) -> list[dict]:
+    """Median time per scene of each renderer, and its worst pixel and truth flips against GalSim's default."""
+    config = SimulationConfig(psf_fwhm_scatter=0.0, psf_ellipticity_scatter=0.0, train_boosted_share=boosted)
+    simulator = Simulator(config)
+    drawn = [simulator.draw(1, number) for number in range(scenes)]
+    renderers = {
+        "fourier": Simulator(config)._renderer,
+        "galsim": GalSimRenderer(simulator.psf),
+        "galsim, cached PSF": CachedGalSimRenderer(simulator.psf),
+        "galsim, cached PSF, relaxed": CachedGalSimRenderer(simulator.psf, RELAXED),
+    }
+    seconds = {name: [] for name in renderers}
+    images = {}
+    for _ in range(repeats):  # one after the other, so that a slow spell of the machine meets all
+        for name, renderer in renderers.items():
+            start = time.process_time()
+            images[name] = _render_all(renderer, simulator, drawn)
+            seconds[name].append(time.process_time() - start)
+    reference, threshold = images["galsim"], config.truth_threshold * simulator.sky_sigma
+    out = []
+    for name in renderers:
+        worst, flips = 0.0, 0
+        for a, b in zip(images[name], reference):
+            worst = max(worst, float(np.abs(a.sum(axis=0) - b.sum(axis=0)).max(initial=0.0)) / simulator.sky_sigma)
+            flips += np.count_nonzero(_classes(a, threshold) != _classes(b, threshold))
+        middle = statistics.median(seconds[name])
+        out.append({"renderer": name, "scenes_per_second": scenes / middle, "spread": (max(seconds[name]) - min(seconds[name])) / middle,
+                    "worst_pixel_sigma": worst, "truth_flips": flips / (scenes * config.stamp_size**2)})
+    return out
+
+
+def _render_all(renderer, simulator, drawn, batch=32):
+    size, images = simulator.config.stamp_size, []
+    for start in range(0, len(drawn), batch):
+        scenes = drawn[start:start + batch]
+        counts = [len(scene.galaxies) for scene in scenes]
+        galaxies = Galaxies.concatenate([scene.galaxies for scene in scenes])
+        psf = [np.repeat([getattr(scene, name) for scene in scenes], counts) for name in ("fwhm", "g1", "g2")]
+        reach = np.concatenate([scene.reach for scene in scenes])
+        stamps = renderer.render(galaxies, simulator.survey.flux(galaxies.magnitude), reach, *psf, size)
+        images += np.split(stamps, np.cumsum(counts)[:-1])
+    return images
+
+
+def _classes(stamps, threshold):
+    return np.minimum((stamps > threshold).sum(axis=0), 2)
+
+
+def span(scenes: int, workers: int) -> dict:
+    """Simulates one span in this process and its workers, and measures it."""
+    config = SimulationConfig()
+    share = config.train_scenes + config.calibration_scenes + config.test_scenes
+    counts = {f"{split}_scenes": max(1, round(getattr(config, f"{split}_scenes") / share * scenes)) for split in ("calibration", "test")}
+    config = dataclasses.replace(config, train_scenes=scenes - sum(counts.values()), **counts)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.time()
+        manifest = simulate_span(config, folder, 1, workers=workers)
+        seconds = time.time() - start
+    return {
+        "scenes": scenes,
+        "workers": workers,
+        "seconds": seconds,
+        "processor_seconds": sum(resource.getrusage(who).ru_utime + resource.getrusage(who).ru_stime
+                                 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)),
+        "peak_mib_per_process": max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024,
+        "bytes_per_scene": sum(entry["bytes"] for entry in manifest["files"].values()) / scenes,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    draw = commands.add_parser("render")
+    draw.add_argument("--scenes", type=int, default=60)
+    draw.add_argument("--repeats", type=int, default=3)
+    scale = commands.add_parser("scale")
+    scale.add_argument("scenes", type=int, nargs="+")
+    scale.add_argument("--workers", type=int, default=1)
+    one = commands.add_parser("span")  # each size in a process of its own: peak memory only ever rises in one
+    one.add_argument("scenes", type=int)
+    one.add_argument("workers", type=int)
+    args = parser.parse_args()
+    if args.command == "span":
+        print(json.dumps(span(args.scenes, args.workers)))
+    elif args.command == "scale":
+        for scenes in args.scenes:
+            subprocess.run([sys.executable, __file__, "span", str(scenes), str(args.workers)], check=True)
+    else:
+        for name, boosted in (("boosted", 1.0), ("natural", 0.0)):
+            rows = render(args.scenes, args.repeats, boosted)
+            best = max(row["scenes_per_second"] for row in rows[1:])
+            print(f"{name}: fourier is {rows[0]['scenes_per_second'] / best:.1f} times as fast as GalSim's best setting")
+            for row in rows:
+                print(f"  {row['renderer']:<28} {row['scenes_per_second']:7.1f} scenes/s (spread {row['spread']:.0%}), "
+                      f"worst pixel {row['worst_pixel_sigma']:.3f} sigma, flips {row['truth_flips']:.4%}")
+
+
+if __name__ == "__main__":
+    main()
