@@ -11,6 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+WIDTH = 160  # columns, where the output is no terminal
+
 _COMPONENT = re.compile(r"Component (\S+) is (running|finished)\.")
 _CACHED = re.compile(r"A cached execution \d+ is used\.")
 
@@ -33,7 +35,7 @@ def quiet_console(log_path: Path) -> Iterator[Console]:
     with open(log_path, "a", buffering=1, encoding="utf-8") as log_file:
         os.dup2(log_file.fileno(), 1)
         os.dup2(log_file.fileno(), 2)
-        console = Console(file=terminal, highlight=False, soft_wrap=not terminal.isatty())
+        console = Console(file=terminal, highlight=False, width=None if terminal.isatty() else WIDTH)
         try:
             with _logging_to(log_file, console):
                 yield console

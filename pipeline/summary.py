@@ -48,7 +48,8 @@ def collect(config: Config, spans: tuple[int, ...]) -> RunResult:
     path = Path(push["pushed_destination"].string_value) if pushed else None
     reasons = not_pushed_because(evaluation, check)
     if pushed and not path.exists():
-        pushed, reasons = False, [f"the version pushed for the same model by an earlier run, {path.name}, was removed since"]
+        pushed, reasons = False, [f"the version pushed for the same model by an earlier run, {path.name}, was removed since; run "
+                          "with --no-cache to train and push anew"]
     return RunResult(spans, pushed, "" if pushed else "; ".join(reasons), path if pushed else None, evaluation,
                      evaluation_uri / METRICS, evaluation_uri / PICTURE)
 
@@ -65,26 +66,23 @@ def latest_artifacts(config: Config) -> dict[str, metadata_store_pb2.Artifact]:
 
 
 def not_pushed_because(evaluation: dict, check: dict) -> list[str]:
-    """The rules and checks that the model failed, each with what was found and what is asked for."""
-    reasons = []
-    for rule in evaluation["thresholds"]:
-        if not rule["passed"]:
-            reasons.append(f"{rule['metric']} ({rule['population']}) is {_number(rule['value'])}, asked for {_bound(rule)}")
-    for entry in check["checks"]:
-        if not entry["passed"]:
-            reasons.append(f"export check: {entry['name']}: {entry['detail']}")
-    return reasons
+    """The rules and checks that the model failed, each with what was found."""
+    reasons = [f"{rule['metric']} ({_where(rule)}): {rule['reason']}" for rule in _rules(evaluation) if not rule["passed"]]
+    reasons += [f"export check: {entry['name']}: {entry['detail']}" for entry in check["checks"] if not entry["passed"]]
+    return reasons or ["it was not blessed"]
 
 
 def print_summary(console: Console, config: Config, result: RunResult, log_path: Path, seconds: float) -> None:
     """Prints the table that ends a run."""
     console.print()
     table = Table(title="Test split", title_justify="left", title_style="bold")
-    for name, justify in (("metric", "left"), ("population", "left"), ("value", "right"), ("asked for", "right"), ("", "left")):
+    for name, justify in (("metric", "left"), ("population", "left"), ("value", "right"), ("95 % interval", "right"),
+                          ("asked for", "right"), ("", "left")):
         table.add_column(name, justify=justify)
-    for rule in result.evaluation["thresholds"]:
+    for rule in _rules(result.evaluation):
         verdict = "[green]passed[/]" if rule["passed"] else "[red]failed[/]"
-        table.add_row(rule["metric"], rule["population"], _number(rule["value"]), _bound(rule), verdict)
+        interval = f"{_number(rule['low'])} to {_number(rule['high'])}" if rule["low"] is not None else ""
+        table.add_row(rule["metric"], _where(rule), _number(rule["value"]), interval, _bound(rule), verdict)
     console.print(table)
 
     facts = Table.grid(padding=(0, 2))
@@ -110,10 +108,20 @@ def describe_span(manifest: dict) -> str:
     return f"{counts} scenes; pixels {shares}"
 
 
+def _rules(evaluation):
+    return evaluation["thresholds"] + evaluation.get("relative", [])
+
+
+def _where(rule):
+    return rule["population"] + (f", {rule['slice']}" if rule["slice"] else "")
+
+
 def _number(value):
     return "not measured" if value is None else f"{value:.4g}"
 
 
 def _bound(rule):
-    bounds = [("at least", rule.get("min")), ("at most", rule.get("max"))]
+    if "margin" in rule:
+        return f"at most {rule['margin']:g} worse than the live model"
+    bounds = [("at least", rule["min"]), ("at most", rule["max"])]
     return " and ".join(f"{text} {value:g}" for text, value in bounds if value is not None)

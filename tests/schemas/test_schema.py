@@ -11,7 +11,7 @@ import model  # noqa: F401  settles the Keras version before TFDV imports Tensor
 import tensorflow_data_validation as tfdv
 
 from data import records, spans
-from schemas.schema import load_schema, write_schema
+from schemas.schema import find_violation, load_schema, write_schema
 
 SIZE = 8
 
@@ -47,10 +47,10 @@ def without(name):
 
 
 def find_anomalies(serialized, folder):
-    """{feature: description} of TFDV's anomalies of a file with a good record and this one."""
+    """{feature: description} of TFDV's anomalies of a file with a good record and these."""
     path = folder / "records.tfrecord.gz"
     with gzip.open(path, "wb") as file:
-        for data in (records.encode(scene(scene_id="1:1")), serialized):
+        for data in [records.encode(scene(scene_id="1:1")), *serialized]:
             file.write(spans.frame_record(data))
     statistics = tfdv.generate_statistics_from_tfrecord(str(path))
     anomalies = tfdv.validate_statistics(statistics, load_schema(SIZE)).anomaly_info
@@ -58,26 +58,21 @@ def find_anomalies(serialized, folder):
 
 
 def test_clean_records_have_no_anomalies(tmp_path):
-    assert find_anomalies(records.encode(scene()), tmp_path) == {}
+    assert find_anomalies([records.encode(scene())], tmp_path) == {}
 
 
-@pytest.mark.parametrize("feature, serialized", [
-    ("image", records.encode(with_pixel("image", np.nan))),
-    ("image", records.encode(with_pixel("image", np.inf))),
-    ("noise_free", records.encode(with_pixel("noise_free", np.nan))),
-    ("mask", records.encode(with_pixel("mask", 3))),
-    ("image", records.encode(scene(image=np.zeros((SIZE, SIZE - 1), np.float32)))),
-    ("mask", records.encode(scene(mask=np.zeros((SIZE - 1, SIZE), np.int64)))),
-    ("population", records.encode(scene(population="crowded"))),
-    ("blended_share", records.encode(scene(blended_share=1.5))),
-    ("sky_sigma", records.encode(scene(sky_sigma=0.0))),
-    ("snr", records.encode(scene(snr=float("nan")))),
-    ("snr", without("snr")),
-    ("image", without("image")),
-    ("mask", without("mask")),
-])
-def test_each_damage_is_an_anomaly_of_its_feature(feature, serialized, tmp_path):
-    assert feature in find_anomalies(serialized, tmp_path)
+@pytest.mark.parametrize("damage", [
+    {"image": with_pixel("image", np.nan), "mask": with_pixel("mask", 3), "population": scene(population="crowded"),
+     "blended_share": scene(blended_share=1.5), "snr": scene(snr=float("nan"))},
+    {"image": with_pixel("image", np.inf), "noise_free": with_pixel("noise_free", np.nan),
+     "mask": with_pixel("mask", -1), "sky_sigma": scene(sky_sigma=0.0), "min_separation": scene(min_separation=-2.0)},
+    {name: scene(**{name: scene()[name][:, 1:]}) for name in ("image", "noise_free", "mask")},
+    {name: without(name) for name in ("image", "mask", "snr", "population")},
+], ids=["values", "other values", "shape", "missing"])
+def test_each_damage_is_an_anomaly_of_its_feature(damage, tmp_path):
+    """Each damage sits in a record of its own."""
+    serialized = [item if isinstance(item, bytes) else records.encode(item) for item in damage.values()]
+    assert set(find_anomalies(serialized, tmp_path)) & set(records.FEATURES) == set(damage)
 
 
 def test_schema_covers_the_record():
@@ -94,3 +89,24 @@ def test_same_schema_same_file_and_other_schema_other_file(tmp_path):
     assert first == again != other
     assert re.fullmatch(r"scene-[0-9a-f]{12}\.pbtxt", first.name)
     assert tfdv.load_schema_text(str(first)) == load_schema(32)
+
+
+FLAT = np.zeros(SIZE * SIZE, np.float32)
+
+
+@pytest.mark.parametrize("name, values, message", [
+    ("image", None, "is missing"),
+    ("image", FLAT[:-1], "has 63 values; allowed: 64, which is shape [8, 8]"),
+    ("image", FLAT.astype(np.int64), "is of type INT; allowed: FLOAT"),
+    ("image", np.where(np.arange(64) < 2, np.inf, FLAT), "has 2 values that are NaN or infinite"),
+    ("mask", np.full(64, 3), "holds 3; allowed: at most 2"),
+    ("mask", np.full(64, -1), "holds -1; allowed: at least 0"),
+    ("population", np.array([b"crowded"], object), "is 'crowded'; allowed: boosted, natural"),
+    ("snr", np.array([-0.5], np.float32), "holds -0.5; allowed: at least 0"),
+    ("image", FLAT, None),
+    ("mask", np.full(64, 2), None),
+    ("scene_id", np.array([b"1:0"], object), None),
+])
+def test_violation_of_one_record(name, values, message):
+    feature = next(feature for feature in load_schema(SIZE).feature if feature.name == name)
+    assert find_violation(feature, values) == message
