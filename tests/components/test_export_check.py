@@ -1,0 +1,192 @@
+"""The export check: each defect of an export has a check that finds it; a sound one is blessed as Pusher expects."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tfx.components.util import model_utils
+from tfx.types import standard_artifacts
+
+from components.export_check import executor, signatures
+from data import records, spans
+from pipeline.errors import DataError
+
+SIZE = 8
+NUM_SAMPLES = 5
+
+
+class Export(tf.Module):
+    """An export that keeps the contract, with draws that depend on the seed and the pixels alone."""
+
+    def probabilities(self, image, num_samples, seed):
+        shape = tf.concat([[num_samples], tf.shape(image)[1:], [3]], 0)
+        noise = tf.random.stateless_normal(shape, seed)
+        return tf.nn.softmax(tf.asinh(image)[:, None, :, :, None] * [0.0, 0.1, 0.2] + noise[None])
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.float32, name="image"),
+                                  tf.TensorSpec([], tf.int32, name="num_samples"), tf.TensorSpec([2], tf.int32, name="seed")])
+    def sample(self, image, num_samples, seed):
+        draws = self.probabilities(image, num_samples, seed)
+        return {"samples": tf.cast(tf.argmax(draws, -1), tf.uint8), "probabilities": tf.reduce_mean(draws, 1)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.float32, name="image")])
+    def serve(self, image):
+        draws = self.probabilities(image, NUM_SAMPLES, [1, 0])
+        mean = tf.reduce_mean(draws, 1)
+        entropy = -tf.reduce_sum(tf.math.xlogy(mean, mean), -1)
+        within = tf.reduce_mean(-tf.reduce_sum(tf.math.xlogy(draws, draws), -1), 1)
+        return {"class_map": tf.cast(tf.argmax(mean, -1), tf.uint8), "probabilities": mean, "entropy": entropy,
+                "mutual_information": entropy - within}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def serve_examples(self, examples):
+        return self.serve(tf.io.parse_example(examples, {"image": tf.io.FixedLenFeature([SIZE, SIZE], tf.float32)})["image"])
+
+
+def save(folder):
+    export = Export()
+    tf.saved_model.save(export, str(folder), signatures={
+        "sample": export.sample, "serving_default": export.serve, "from_examples": export.serve_examples})
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export")
+    save(folder)
+    return tf.saved_model.load(str(folder))
+
+
+def check(loaded, span_maker, **replaced):
+    """{check: detail} of those that fail when some signatures are replaced."""
+    serialized = [records.encode(span_maker.scene(i)) for i in range(3)]
+    image = np.stack([span_maker.scene(i)["image"] for i in range(3)])
+
+    class Model:
+        pass
+
+    model = Model()
+    model.signatures = {**loaded.signatures, **replaced}
+    model.signatures = {name: signature for name, signature in model.signatures.items() if signature}
+    checks = signatures.Checks()
+    signatures.check_model(model, image, serialized, NUM_SAMPLES, 1, checks)
+    assert checks.results
+    return {entry["name"]: entry["detail"] for entry in checks.results if not entry["passed"]}
+
+
+def altered(signature, **changes):
+    """The signature with functions applied to some of its outputs."""
+    def call(**inputs):
+        return {name: changes.get(name, lambda value: value)(value) for name, value in signature(**inputs).items()}
+
+    return call
+
+
+def test_sound_export_passes(loaded, span_maker):
+    assert check(loaded, span_maker) == {}
+
+
+def test_missing_signature(loaded, span_maker):
+    assert check(loaded, span_maker, sample=None) == {"signatures": "missing: sample"}
+
+
+def test_missing_output(loaded, span_maker):
+    serve = loaded.signatures["serving_default"]
+    without = lambda **inputs: {k: v for k, v in serve(**inputs).items() if k != "entropy"}  # noqa: E731
+    [(name, detail)] = check(loaded, span_maker, serving_default=without).items()
+    assert name == "serving_default: outputs" and "received ['class_map', 'mutual_information', 'probabilities']" in detail
+
+
+@pytest.mark.parametrize("signature, output, change, name", [
+    ("sample", "samples", lambda x: tf.cast(x, tf.int32), "sample: type and shape of samples"),
+    ("sample", "samples", lambda x: x[:, :2], "sample: type and shape of samples"),
+    ("sample", "samples", lambda x: x + tf.cast(x == 2, tf.uint8), "sample: classes of samples"),
+    ("sample", "probabilities", lambda x: x * 1.1, "sample: probabilities"),
+    ("serving_default", "probabilities", lambda x: x * np.nan, "serving_default: probabilities finite"),
+    ("serving_default", "class_map", tf.zeros_like, "serving_default: class_map is the most probable class"),
+    ("serving_default", "entropy", lambda x: x + 1, "serving_default: entropy"),
+    ("serving_default", "mutual_information", lambda x: x + 1, "serving_default: mutual_information"),
+])
+def test_each_wrong_output_is_found(loaded, span_maker, signature, output, change, name):
+    changed = altered(loaded.signatures[signature], **{output: change})
+    assert name in check(loaded, span_maker, **{signature: changed})
+
+
+def test_examples_that_are_served_differently_are_found(loaded, span_maker):
+    serve = loaded.signatures["from_examples"]
+    shuffled = lambda examples: serve(examples=tf.reverse(examples, [0]))  # noqa: E731
+    assert set(check(loaded, span_maker, from_examples=shuffled)) == {"from_examples agrees with serving_default"}
+
+
+def test_seed_that_is_ignored_is_found(loaded, span_maker):
+    sample = loaded.signatures["sample"]
+    fixed = lambda image, num_samples, seed: sample(image=image, num_samples=num_samples, seed=tf.constant([1, 0]))  # noqa: E731
+    assert set(check(loaded, span_maker, sample=fixed)) == {"other seed, other samples"}
+
+
+def test_draws_that_are_not_reproducible_are_found(loaded, span_maker):
+    sample, calls = loaded.signatures["sample"], []
+
+    def drifting(image, num_samples, seed):
+        calls.append(seed)
+        return sample(image=image, num_samples=num_samples, seed=seed + len(calls))
+
+    assert "same seed, same samples" in check(loaded, span_maker, sample=drifting)
+
+
+def test_samples_that_agree_with_each_other_are_found(loaded, span_maker):
+    frozen = altered(loaded.signatures["sample"], samples=lambda x: tf.repeat(x[:, :1], tf.shape(x)[1], axis=1))
+    assert "samples differ from each other" in check(loaded, span_maker, sample=frozen)
+
+
+def run_component(span_maker, tmp_path):
+    """The executor on a span's test split; returns the blessing."""
+    split = tmp_path / "examples" / "Split-test"
+    split.mkdir(parents=True)
+    for path in span_maker.write().glob("test-*"):
+        (split / path.name).write_bytes(path.read_bytes())
+    made = {}
+    for name, kind in (("examples", standard_artifacts.Examples), ("model", standard_artifacts.Model),
+                       ("blessing", standard_artifacts.InfraBlessing)):
+        made[name] = kind()
+        made[name].uri = str(tmp_path / name)
+    executor.Executor().Do({"examples": [made["examples"]], "model": [made["model"]]}, {"blessing": [made["blessing"]]},
+                           {"num_samples": NUM_SAMPLES, "seed": 1, "stamp_size": SIZE, "code": ""})
+    return made["blessing"]
+
+
+def test_sound_export_is_blessed_in_a_fresh_process(span_maker, tmp_path):
+    save(tmp_path / "model" / "Format-Serving")
+    blessing = run_component(span_maker, tmp_path)
+    assert model_utils.is_infra_validated(blessing) and blessing.get_string_custom_property("reason") == ""
+    assert (tmp_path / "blessing" / "INFRA_BLESSED").exists()
+    report = json.loads((tmp_path / "blessing" / "report.json").read_text())
+    assert report["records"] == 4 and all(entry["passed"] for entry in report["checks"])
+
+
+def test_export_that_cannot_be_loaded_is_not_blessed_and_says_why(span_maker, tmp_path):
+    (tmp_path / "model" / "Format-Serving").mkdir(parents=True)
+    blessing = run_component(span_maker, tmp_path)
+    assert not model_utils.is_infra_validated(blessing)
+    assert (tmp_path / "blessing" / "INFRA_NOT_BLESSED").exists()
+    assert "SavedModel file does not exist" in blessing.get_string_custom_property("reason")
+
+
+def test_process_that_dies_is_a_failed_check(tmp_path, monkeypatch):
+    monkeypatch.setattr(executor.sys, "executable", "/bin/false")
+    [entry] = executor.check_export(str(tmp_path), [b""], SIZE, NUM_SAMPLES, 1)["checks"]
+    assert entry == {"name": "process", "passed": False, "detail": "the process ended with code 1: no message"}
+
+
+def test_blended_records_are_chosen_first(span_maker, tmp_path):
+    scenes = [span_maker.scene(i, blended_share=0.1 * (i % 2)) for i in range(6)]
+    path = span_maker.write(test=[records.encode(scene) for scene in scenes]).rename(tmp_path / "test")
+    for other in (*path.glob("train-*"), *path.glob("calibration-*"), path / spans.MANIFEST):
+        other.unlink()
+    chosen = [records.decode(serialized)["scene_id"] for serialized in executor.choose_records(path, count=4)]
+    assert chosen == ["1:1", "1:3", "1:5", "1:0"]
+
+
+def test_split_without_records(tmp_path):
+    with pytest.raises(DataError, match="no records in the split 'test'"):
+        executor.choose_records(tmp_path)
