@@ -37,7 +37,7 @@ def quiet_console(log_path: Path) -> Iterator[Console]:
         os.dup2(log_file.fileno(), 2)
         console = Console(file=terminal, highlight=False, width=None if terminal.isatty() else WIDTH)
         try:
-            with _logging_to(log_file, console):
+            with contextlib.redirect_stdout(log_file), contextlib.redirect_stderr(log_file), _logging_to(log_file, console):
                 yield console
         finally:
             sys.stdout.flush()
@@ -86,7 +86,8 @@ class _ConsoleHandler(logging.Handler):
         self.console = console
 
     def emit(self, record):
-        self.console.print(f"  {time.strftime('%H:%M:%S', time.localtime(record.created))}  {record.getMessage()}", markup=False)
+        when = time.strftime("%H:%M:%S", time.localtime(record.created))
+        self.console.print(f"  {when}  {record.getMessage()}", markup=False, soft_wrap=True)
 
 
 class _StepHandler(logging.Handler):

@@ -40,14 +40,16 @@ def create_pipeline(
     """
     size = config.simulation.stamp_size
     example_gen = SpanExampleGen(
-        data_root=str(config.data_root), spans=spans, stamp_size=size, fingerprint=fingerprint)
+        data_root=str(config.data_root), spans=spans, stamp_size=size, fingerprint=fingerprint,
+        code=code_fingerprint("components/span_example_gen", "data/spans.py", *CONTRACT))
     statistics_gen = tfx.components.StatisticsGen(examples=example_gen.outputs["examples"])
     schema_gen = tfx.components.ImportSchemaGen(schema_file=str(schema_file))
     validator = tfx.components.ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"])
     gate = AnomalyGate(
         examples=example_gen.outputs["examples"], anomalies=validator.outputs["anomalies"],
-        schema=schema_gen.outputs["schema"])
+        schema=schema_gen.outputs["schema"],
+        code=code_fingerprint("components/anomaly_gate", "schemas", "data/spans.py"))
     examples = gate.outputs["checked_examples"]
 
     # Nothing is materialised: the Trainer draws fresh noise on raw electrons and applies the same graph on the fly.

@@ -43,12 +43,12 @@ def run(config: Config, spans: str = "latest", enable_cache: bool = True) -> int
                 logging.getLogger().exception("the run stopped")
                 known = explain(error)
                 if known is None:
-                    console.print(f"[bold red]Stopped by an unexpected {type(error).__name__}[/]; the log has the whole story: "
-                                  f"{log_path}")
+                    console.print(f"[bold red]Stopped by an unexpected {type(error).__name__}[/]")
+                    console.print(f"The whole story is in the log: {log_path}", markup=False, soft_wrap=True)
                     raise
                 console.print("[bold red]Stopped[/]")
-                console.print(str(known), markup=False)
-                console.print(f"Nothing was pushed. Log: {log_path}", markup=False)
+                console.print(str(known), markup=False, soft_wrap=True)
+                console.print(f"Nothing was pushed. Log: {log_path}", markup=False, soft_wrap=True)
                 return 1
             from pipeline.summary import print_summary
 
@@ -164,8 +164,8 @@ def explain(error: BaseException) -> BlendinatorError | KeyboardInterrupt | None
             where = getattr(error, "filename", None)
             return DataError(f"{where or 'The disk'}: there is no space left on the disk. Free some space or set output_dir to "
                              "another disk, then run again.")
-        if isinstance(error, PermissionError):
-            return DataError(f"{error.filename}: permission denied. Check the folder's permissions, or set output_dir to another "
-                             "folder.")
+        if isinstance(error, (PermissionError, NotADirectoryError)) or isinstance(error, OSError) and error.errno == errno.EROFS:
+            return DataError(f"{error.filename}: this cannot be written ({error.strerror}). Check the folder's permissions, or set "
+                             "output_dir to another folder.")
         error = error.__cause__ or error.__context__
     return None

@@ -7,6 +7,7 @@ from pathlib import Path
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from data.spans import read_manifest, span_dir
@@ -85,19 +86,15 @@ def print_summary(console: Console, config: Config, result: RunResult, log_path:
         table.add_row(rule["metric"], _where(rule), _number(rule["value"]), interval, _bound(rule), verdict)
     console.print(table)
 
-    facts = Table.grid(padding=(0, 2))
-    for span in result.spans:
-        facts.add_row(f"span {span}", describe_span(read_manifest(span_dir(config.data_root, span))))
+    facts = {f"span {span}": describe_span(read_manifest(span_dir(config.data_root, span))) for span in result.spans}
     if result.pushed:
-        facts.add_row("model", "[green]pushed[/]")
-        facts.add_row("version", str(result.version_path))
+        facts |= {"model": "[green]pushed[/]", "version": escape(str(result.version_path))}
     else:
-        facts.add_row("model", f"[red]not pushed[/], because {result.reason}")
-    facts.add_row("metrics", str(result.metrics_path))
-    facts.add_row("picture", str(result.picture_path))
-    facts.add_row("log", str(log_path))
-    facts.add_row("time", f"{seconds // 60:.0f} min {seconds % 60:.0f} s")
-    console.print(facts)
+        facts["model"] = f"[red]not pushed[/], because {escape(result.reason)}"
+    facts |= {"metrics": escape(str(result.metrics_path)), "picture": escape(str(result.picture_path)),
+              "log": escape(str(log_path)), "time": f"{seconds // 60:.0f} min {seconds % 60:.0f} s"}
+    for name, value in facts.items():
+        console.print(f"{name:<8}  {value}", soft_wrap=True)  # unbroken, so that paths can be copied
 
 
 def describe_span(manifest: dict) -> str:

@@ -10,9 +10,9 @@ from components.anomaly_gate import executor
 
 
 class AnomalyGateSpec(component_spec.ComponentSpec):
-    """Inputs and outputs of `AnomalyGate`."""
+    """Inputs, outputs and parameters of `AnomalyGate`."""
 
-    PARAMETERS = {}
+    PARAMETERS = {"code": component_spec.ExecutionParameter(type=str)}
     INPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "anomalies": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
@@ -34,14 +34,15 @@ class AnomalyGate(base_component.BaseComponent):
     SPEC_CLASS = AnomalyGateSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, examples: types.BaseChannel, anomalies: types.BaseChannel, schema: types.BaseChannel):
+    def __init__(self, examples: types.BaseChannel, anomalies: types.BaseChannel, schema: types.BaseChannel, code: str = ""):
         """
         Args:
           examples: the Examples that were validated.
           anomalies: what ExampleValidator found in them.
           schema: the Schema they were validated against.
+          code: a hash of the code, so that the cache sees changes.
         """
         super().__init__(AnomalyGateSpec(
-            examples=examples, anomalies=anomalies, schema=schema,
+            examples=examples, anomalies=anomalies, schema=schema, code=code,
             checked_examples=types.Channel(type=standard_artifacts.Examples),
         ))

@@ -17,6 +17,7 @@ class SpanExampleGenSpec(component_spec.ComponentSpec):
         "spans": component_spec.ExecutionParameter(type=str),
         "stamp_size": component_spec.ExecutionParameter(type=int),
         "fingerprint": component_spec.ExecutionParameter(type=str),
+        "code": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {}
     OUTPUTS = {"examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}
@@ -36,15 +37,16 @@ class SpanExampleGen(base_component.BaseComponent):
     SPEC_CLASS = SpanExampleGenSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, data_root: str, spans: str, stamp_size: int, fingerprint: str = ""):
+    def __init__(self, data_root: str, spans: str, stamp_size: int, fingerprint: str = "", code: str = ""):
         """
         Args:
           data_root: folder of the spans.
           spans: "latest", or numbers and ranges such as "1,3-5".
           stamp_size: pixels per side that the records must have.
           fingerprint: a hash of the spans' manifests, so that the cache sees changed data.
+          code: a hash of the code, for the same reason.
         """
         super().__init__(SpanExampleGenSpec(
-            data_root=data_root, spans=spans, stamp_size=stamp_size, fingerprint=fingerprint,
+            data_root=data_root, spans=spans, stamp_size=stamp_size, fingerprint=fingerprint, code=code,
             examples=types.Channel(type=standard_artifacts.Examples),
         ))

@@ -1,0 +1,92 @@
+"""The command line: quick help, one message per mistake, exit code 1."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline import cli, run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
+
+
+def write(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(f"output_dir: {tmp_path / 'output'}\n{text}")
+    return path
+
+
+def test_help_loads_nothing_heavy():
+    code = ("import sys; from click.testing import CliRunner; from pipeline.cli import main;"
+            "assert CliRunner().invoke(main, ['--help']).exit_code == 0;"
+            "print([name for name in ('tensorflow', 'tfx', 'numpy', 'apache_beam') if name in sys.modules])")
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert process.stdout == "[]\n", process.stderr
+
+
+@pytest.mark.parametrize("text, message", [
+    ("trainnig: {steps: 5}", "config.yaml: trainnig: unknown key; allowed here: name, output_dir, simulation"),
+    ("training: {stpes: 5}", "config.yaml: training.stpes: unknown key; allowed here: seed, steps"),
+    ("training: {steps: 0}", "config.yaml: training.steps: received 0; allowed: an integer from 1 to"),
+    ("training: {steps: many}", "config.yaml: training.steps: received 'many'; allowed: an integer"),
+])
+@pytest.mark.parametrize("command", ["run", "simulate"])
+def test_wrong_configuration_is_one_message(command, text, message, tmp_path):
+    result = invoke(command, "--config", write(tmp_path, text))
+    assert result.exit_code == 1
+    assert message in result.output and len(result.output.strip().splitlines()) == 1
+    assert not (tmp_path / "output").exists()
+
+
+def test_missing_configuration_file(tmp_path):
+    result = invoke("run", "--config", tmp_path / "none.yaml")
+    assert result.exit_code == 1 and "none.yaml: the configuration cannot be read" in result.output
+
+
+def test_run_hands_over_its_options(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(run, "run", lambda config, spans, enable_cache: calls.append((config, spans, enable_cache)) or 0)
+    assert invoke("run", "--config", write(tmp_path, ""), "--spans", "1,3", "--no-cache").exit_code == 0
+    [(config, spans, cache)] = calls
+    assert (config.output_dir, spans, cache) == (str(tmp_path / "output"), "1,3", False)
+
+
+def test_missing_span_stops_the_run_with_one_message(tmp_path, capfd):
+    config = cli.load_config(write(tmp_path, ""))
+    assert run.run(config, "7") == 1
+    lines = capfd.readouterr().out.strip().splitlines()
+    assert lines[0] == "Stopped"
+    assert lines[1].endswith("span 7 is missing or incomplete. Run `blendinator simulate` first, or choose from: none.")
+    assert lines[2].startswith("Nothing was pushed. Log: ")
+    assert not config.serving_dir.exists()
+
+
+def test_full_disk_stops_the_run_with_one_message(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(run, "WORKING_SPACE", 1e18)
+    assert run.run(cli.load_config(write(tmp_path, ""))) == 1
+    output = capfd.readouterr().out
+    assert "GB left and a run may need" in output and "Free some space" in output and "Traceback" not in output
+
+
+def test_unwritable_output_folder_is_one_message(tmp_path, capfd):
+    (tmp_path / "output").write_text("a file where the folder should be")
+    assert run.run(cli.load_config(write(tmp_path, ""))) == 1
+    assert "output" in capfd.readouterr().out
+
+
+def test_defect_keeps_its_traceback(tmp_path, monkeypatch, capfd):
+    def broken(*arguments):
+        raise ValueError("shapes differ")
+
+    monkeypatch.setattr(run, "run_pipeline", broken)
+    with pytest.raises(ValueError, match="shapes differ"):
+        run.run(cli.load_config(write(tmp_path, "")))
+    assert "Stopped by an unexpected ValueError" in capfd.readouterr().out
+    [log] = (tmp_path / "output" / "logs").iterdir()
+    assert "Traceback" in log.read_text()

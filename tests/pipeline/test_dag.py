@@ -1,0 +1,83 @@
+"""The shape of the DAG: what depends on what, and what a changed setting runs again."""
+
+import dataclasses
+import json
+
+import pytest
+
+from pipeline import dag
+from pipeline.config import BeamConfig, Config, EvaluationConfig, ThresholdConfig, TrainingConfig
+
+
+def build(config, spans="1"):
+    config = dataclasses.replace(config, output_dir="/nowhere/output")
+    pipeline = dag.create_pipeline(config, spans, "/nowhere/schema.pbtxt", fingerprint="abc")
+    return {component.id: component for component in pipeline.components}
+
+
+@pytest.fixture(scope="module")
+def components():
+    return build(Config())
+
+
+def upstream(component):
+    return {node.id for node in component.upstream_nodes}
+
+
+def test_every_step_is_there_and_needs_no_driver(components):
+    assert set(components) == {"SpanExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "AnomalyGate",
+                               "Transform", "Trainer", "CalibrationEvaluator", "ExportCheck", "Pusher"}
+    from tfx.dsl.components.base import base_driver
+
+    assert {component.driver_class for component in components.values()} == {base_driver.BaseDriver}
+
+
+def test_nothing_after_the_gate_reads_unchecked_examples(components):
+    for name in ("Transform", "Trainer", "CalibrationEvaluator", "ExportCheck"):
+        [channel] = [channel for key, channel in components[name].inputs.items() if key == "examples"]
+        assert channel.producer_component_id == "AnomalyGate"
+        assert "SpanExampleGen" not in upstream(components[name])
+
+
+def test_pusher_needs_both_blessings(components):
+    assert upstream(components["Pusher"]) == {"Trainer", "CalibrationEvaluator", "ExportCheck"}
+    assert {"model", "model_blessing", "infra_blessing"} <= set(components["Pusher"].inputs)
+
+
+def test_raw_examples_reach_the_trainer_and_nothing_is_materialised(components):
+    assert set(components["Transform"].outputs) == {"transform_graph"}
+    assert upstream(components["Trainer"]) == {"AnomalyGate", "Transform", "ImportSchemaGen"}
+
+
+def parameters(components, name):
+    return dict(components[name].exec_properties)
+
+
+def test_threshold_evaluates_again_and_does_not_retrain(components):
+    rules = (ThresholdConfig("iou_galaxy", "boosted", min=0.1),)
+    other = build(dataclasses.replace(Config(), evaluation=EvaluationConfig(thresholds=rules)))
+    assert parameters(other, "Trainer") == parameters(components, "Trainer")
+    assert parameters(other, "CalibrationEvaluator") != parameters(components, "CalibrationEvaluator")
+
+
+@pytest.mark.parametrize("change", [{"training": TrainingConfig(steps=5)}, {"evaluation": EvaluationConfig(num_samples=4)}])
+def test_what_training_reads_retrains(components, change):
+    assert parameters(build(dataclasses.replace(Config(), **change)), "Trainer") != parameters(components, "Trainer")
+
+
+def test_edited_code_runs_its_steps_again(components, monkeypatch):
+    monkeypatch.setattr(dag, "code_fingerprint", lambda *paths: "edited")
+    edited = build(Config())
+    changed = {name for name in components if parameters(edited, name) != parameters(components, name)}
+    assert changed == {"SpanExampleGen", "AnomalyGate", "Transform", "Trainer", "CalibrationEvaluator", "ExportCheck"}
+
+
+def test_trainer_gets_the_configuration_and_the_code(components):
+    custom = json.loads(parameters(components, "Trainer")["custom_config"])
+    assert json.loads(custom["config"])["training"]["steps"] == TrainingConfig().steps
+    assert len(custom["code"]) == 16
+
+
+def test_beam_arguments_reach_the_pipeline():
+    config = dataclasses.replace(Config(), beam=BeamConfig(pipeline_args=("--direct_num_workers=2",)))
+    assert dag.create_pipeline(config, "1", "schema.pbtxt").beam_pipeline_args == ["--direct_num_workers=2"]

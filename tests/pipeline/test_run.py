@@ -1,0 +1,116 @@
+"""What a user can mend becomes one message; everything else stays a defect."""
+
+import dataclasses
+import errno
+import json
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from data import spans
+from pipeline import run
+from pipeline.config import Config, SimulationConfig, config_to_dict
+from pipeline.errors import DataError, ModelError
+
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture
+def config(tmp_path):
+    simulation = SimulationConfig(stamp_size=32, train_scenes=100, calibration_scenes=50, test_scenes=50)
+    return dataclasses.replace(Config(), output_dir=str(tmp_path / "output"), simulation=simulation)
+
+
+def make_span(config, span, **simulation):
+    folder = spans.span_dir(config.data_root, span)
+    folder.mkdir(parents=True)
+    settings = config_to_dict(dataclasses.replace(config.simulation, **simulation))
+    (folder / spans.MANIFEST).write_text(json.dumps({
+        "complete": True, "format_version": spans.FORMAT_VERSION, "simulation": settings, "files": {}}))
+
+
+def test_our_errors_explain_themselves():
+    error = DataError("a.tfrecord: record 3 is bad")
+    assert str(run.explain(error)) == "a.tfrecord: record 3 is bad"
+
+
+def test_errors_are_found_behind_those_they_caused_and_lose_the_name_of_beams_step():
+    try:
+        try:
+            raise ModelError("the export is damaged [while running 'Score/ParDo']")
+        except ModelError as cause:
+            raise RuntimeError("Component failed") from cause
+    except RuntimeError as error:
+        found = run.explain(error)
+    assert isinstance(found, ModelError) and str(found) == "the export is damaged"
+
+
+def test_full_disk_is_explained():
+    # /dev/full is the kernel's own full disk: the error is the real one.
+    with pytest.raises(OSError) as raised:
+        with open("/dev/full", "w") as file:
+            file.write("x")
+    assert raised.value.errno == errno.ENOSPC
+    assert "no space left on the disk. Free some space or set output_dir" in str(run.explain(raised.value))
+
+
+@pytest.mark.parametrize("text", ["RESOURCE_EXHAUSTED: x/y; No space left on device", "database or disk is full"])
+def test_full_disk_is_explained_when_a_library_says_it_in_its_own_words(text):
+    assert "no space left on the disk" in str(run.explain(RuntimeError(text)))
+
+
+@pytest.mark.parametrize("code, reason", [
+    (errno.EACCES, "Permission denied"), (errno.ENOTDIR, "Not a directory"), (errno.EROFS, "Read-only file system")])
+def test_folder_that_cannot_be_written_is_named(code, reason):
+    message = str(run.explain(OSError(code, reason, "/x/y")))
+    assert message.startswith(f"/x/y: this cannot be written ({reason}). Check the folder's permissions")
+
+
+def test_interruption_is_explained():
+    assert "Run again to go on" in str(run.explain(KeyboardInterrupt()))
+
+
+def test_defects_are_not_explained():
+    assert run.explain(ValueError("shapes differ")) is None
+
+
+def test_too_little_space_stops_before_anything_is_written(config, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 0, 10**8))
+    with pytest.raises(DataError, match="the disk has 0.1 GB left and a run may need 0.5 GB. Free some space"):
+        run.check_space(config)
+    assert list(Path(config.output_dir).iterdir()) == []
+
+
+def test_space_for_the_simulation_counts_only_when_it_is_to_be_simulated(config, monkeypatch):
+    config = dataclasses.replace(config, simulation=dataclasses.replace(config.simulation, train_scenes=10**6))
+    size = 1_000_100 * 32 * 32 * run.BYTES_PER_PIXEL
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, run.WORKING_SPACE + 1.5 * size))
+    with pytest.raises(DataError, match="Free some space"):
+        run.check_space(config)
+    make_span(config, 1)
+    run.check_space(config)
+
+
+def test_data_are_simulated_only_when_there_are_none(config, monkeypatch):
+    simulated = []
+    monkeypatch.setattr(run, "simulate", lambda config, span, console: simulated.append(span))
+    run.simulate_if_missing(config, "3", Console())
+    assert simulated == []
+    run.simulate_if_missing(config, "latest", Console())
+    assert simulated == [1]
+    make_span(config, 2)
+    run.simulate_if_missing(config, "latest", Console())
+    assert simulated == [1]
+
+
+def test_span_of_other_settings_is_pointed_out(config, caplog):
+    make_span(config, 1)
+    make_span(config, 2, noise_scale=2.0, seed=7)
+    run.warn_of_other_settings(config, (1,))
+    assert caplog.text == ""
+    run.warn_of_other_settings(config, (1, 2))
+    assert "span 2 was simulated with other settings" in caplog.text
+    assert "simulation.noise_scale, simulation.seed. It is used as it is." in caplog.text
