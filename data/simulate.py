@@ -80,8 +80,8 @@ def simulate_span(
       pipeline_args: Beam's options for another runner, instead of `workers`; it must see the same files.
 
     Raises:
-      DataError: the folder holds a span of other settings, or cannot be written (disk full, permissions).
-      ConfigError: the catalogue cannot be used.
+      DataError: the folder holds a span of other settings or cannot be written (disk full, permissions), or the
+        catalogue cannot be used.
     """
     folder = spans.span_dir(data_root, span)
     wanted = span_settings(config, span)

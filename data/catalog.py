@@ -1,0 +1,218 @@
+"""A user's galaxy catalogue: GalSim-COSMOS FITS, CatSim-style FITS, or a plain table (CSV, ECSV, FITS).
+
+Which one a file is follows from its columns. A catalogue gives magnitudes and shapes; how many galaxies there are per
+area is still set by the published counts, because a catalogue does not say which area it covers.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from data.population import Galaxies
+from data.spans import sha256
+from pipeline.config import PopulationConfig
+from pipeline.errors import DataError
+
+SERSIC_RANGE = (0.3, 6.2)  # GalSim's: its Sersic profiles are not accurate outside
+SERSIC_STEP = 0.1  # indices are rounded to this, so that few tables are needed
+NEIGHBOURS = 20  # rows nearest in magnitude from which a galaxy of a given magnitude is chosen
+
+# Columns that tell the formats apart, and those each of them needs.
+COSMOS = ("mag_auto", "sersicfit", "bulgefit", "use_bulgefit", "viable_sersic", "hlr", "flux")
+CATSIM = ("i_ab", "a_b", "b_b", "a_d", "b_d", "pa_bulge", "pa_disk", "fluxnorm_bulge", "fluxnorm_disk")
+TABLE = ("magnitude", "half_light_radius", "sersic_index", "axis_ratio")
+ALIASES = {"mag": "magnitude", "hlr": "half_light_radius", "n": "sersic_index", "q": "axis_ratio"}
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Galaxies of a file.
+
+    Attributes:
+      path: the file.
+      format: "cosmos", "catsim" or "table".
+      galaxies: the usable rows, at position (0, 0).
+      skipped: number of rows left out, by reason.
+      provenance: what a manifest records: format, checksum, rows used and skipped.
+    """
+
+    path: str
+    format: str
+    galaxies: Galaxies
+    skipped: dict = field(default_factory=dict)
+    provenance: dict = field(default_factory=dict)
+
+    def limits(self, config: PopulationConfig) -> tuple[float, float]:
+        """Brightest and faintest magnitude to draw: the narrower of the configuration's and the catalogue's limits.
+
+        Raises DataError when the catalogue has no galaxy between the configuration's.
+        """
+        magnitude = self.galaxies.magnitude
+        inside = magnitude[(magnitude >= config.magnitude_bright) & (magnitude <= config.magnitude_faint)]
+        if not inside.size:
+            raise DataError(
+                f"{self.path}: no row has a magnitude between {config.magnitude_bright} and {config.magnitude_faint} "
+                f"(there: {magnitude.min():.2f} to {magnitude.max():.2f}). Change simulation.population.magnitude_bright "
+                "and magnitude_faint, or choose another catalogue.")
+        return float(inside.min()), float(inside.max())
+
+    def draw(self, rng: np.random.Generator, count: int, bright: float, faint: float) -> Galaxies:
+        """Random rows between two magnitudes, each turned by a random angle."""
+        magnitude = self.galaxies.magnitude
+        rows = np.flatnonzero((magnitude >= bright) & (magnitude <= faint))
+        return self._turned(rng, self.galaxies.take(rows[rng.integers(0, len(rows), count)]))
+
+    def draw_like(self, rng: np.random.Generator, magnitudes: np.ndarray) -> Galaxies:
+        """For each magnitude one of the 20 rows nearest to it, given exactly that magnitude and a random angle."""
+        order = np.argsort(self.galaxies.magnitude, kind="stable")
+        place = np.searchsorted(self.galaxies.magnitude[order], magnitudes)
+        width = min(NEIGHBOURS, len(order))
+        first = np.clip(place - width // 2, 0, len(order) - width)
+        rows = order[first + rng.integers(0, width, len(magnitudes))]
+        return self._turned(rng, self.galaxies.take(rows).replace(magnitude=np.asarray(magnitudes, float)))
+
+    @staticmethod
+    def _turned(rng, galaxies):
+        return galaxies.replace(angle=galaxies.angle + np.pi * rng.random((len(galaxies), 1)))
+
+
+def read_catalog(path: str) -> Catalog:
+    """Reads a catalogue.
+
+    Formats:
+      GalSim-COSMOS FITS: the file of fits that `galsim.COSMOSCatalog` reads. Rows without a usable fit are skipped.
+      CatSim-style FITS: `i_ab`; half-light radii in arcsec along the axes of bulge (`a_b, b_b`) and disk
+        (`a_d, b_d`); position angles in degrees; `fluxnorm_bulge, fluxnorm_disk`. An AGN's flux is ignored.
+      Table: `magnitude` (or `mag`), `half_light_radius` (`hlr`; arcsec, of the circle of equal area),
+        `sersic_index` (`n`), `axis_ratio` (`q`; minor over major).
+
+    Rows with a Sersic index outside 0.3-6.2 are skipped.
+
+    Raises:
+      DataError: the file cannot be read, a column is missing, a value is not physical (the message names column and
+        row, counted from 0), or no usable row is left.
+    """
+    table = _read_table(path)
+    names = {name.lower(): name for name in table.colnames}
+    if "sersicfit" in names or "bulgefit" in names:
+        kind, needed, build = "cosmos", COSMOS, _from_cosmos
+    elif "fluxnorm_bulge" in names or "fluxnorm_disk" in names or "i_ab" in names:
+        kind, needed, build = "catsim", CATSIM, _from_catsim
+    else:
+        kind, needed, build = "table", TABLE, _from_table
+        names.update({ALIASES[name]: column for name, column in names.items() if name in ALIASES})
+    missing = [name for name in needed if name not in names]
+    if missing:
+        raise DataError(f"{path}: the column {missing[0]!r} is missing; a catalogue of the format {kind!r} needs "
+                        f"{', '.join(needed)}. Found: {', '.join(table.colnames)}.")
+    columns = {name: _column(path, table, names[name], name) for name in needed}
+    galaxies, skip = build(path, columns)
+    outside = ((galaxies.share > 0) & ((galaxies.index < SERSIC_RANGE[0]) | (galaxies.index > SERSIC_RANGE[1]))).any(axis=1)
+    skip["Sersic index outside 0.3 to 6.2"] = outside
+    skipped, use = {}, np.ones(len(galaxies), bool)
+    for reason, rows in skip.items():
+        if (rows & use).any():
+            skipped[reason] = int((rows & use).sum())
+        use &= ~rows
+    if not use.any():
+        raise DataError(f"{path}: no usable row is left; skipped: {skipped or 'none, the file has no rows'}. Give another catalogue.")
+    galaxies = galaxies.take(use)
+    galaxies = galaxies.replace(index=np.rint(galaxies.index / SERSIC_STEP) * SERSIC_STEP)
+    provenance = {"format": kind, "sha256": sha256(path), "rows": len(galaxies), "skipped": skipped}
+    return Catalog(str(path), kind, galaxies, skipped, provenance)
+
+
+def _read_table(path):
+    suffix = Path(path).suffix.lower()
+    formats = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", ".fit": "fits"}
+    if suffix not in formats:
+        raise DataError(f"{path}: catalogues with the ending {suffix!r} are not known; allowed: {', '.join(formats)}")
+    try:
+        return Table.read(path, format=formats[suffix])
+    except Exception as error:  # astropy raises many kinds for a damaged file
+        raise DataError(f"{path}: the catalogue cannot be read ({error}). Give an existing FITS, CSV or ECSV file.")
+
+
+def _column(path, table, name, meaning):
+    """A column as float64; DataError names the first row that is not a finite number."""
+    try:
+        values = np.ma.filled(np.ma.asarray(table[name], dtype=float), np.nan)
+    except (TypeError, ValueError):
+        raise DataError(f"{path}: column {name!r} does not hold numbers. Correct the file.")
+    if meaning in ("sersicfit", "bulgefit", "hlr", "flux") and values.ndim == 2:
+        return values  # fits that failed hold anything: checked for the rows in use
+    _require(path, name, values, np.isfinite(values), "a finite number")
+    return values
+
+
+def _require(path, name, values, good, allowed):
+    bad = np.flatnonzero(~good)
+    if bad.size:
+        raise DataError(f"{path}: column {name!r}, row {bad[0]}: received {values[bad[0]]:g}; allowed: {allowed} "
+                        f"({bad.size} such rows). Correct or remove them.")
+
+
+def _galaxies(magnitude, share, radius, index, axis_ratio, angle):
+    zero = np.zeros(len(magnitude))
+    stack = [np.stack([np.broadcast_to(part, len(magnitude)) for part in pair], axis=1).astype(float)
+             for pair in (share, radius, index, axis_ratio, angle)]
+    return Galaxies(zero, zero, magnitude, *stack)
+
+
+def _from_table(path, columns):
+    magnitude, radius, index, ratio = (columns[name] for name in TABLE)
+    _require(path, "half_light_radius", radius, radius > 0, "above 0 arcsec")
+    _require(path, "sersic_index", index, index > 0, "above 0")
+    _require(path, "axis_ratio", ratio, (ratio > 0) & (ratio <= 1), "above 0, at most 1")
+    return _galaxies(magnitude, (1.0, 0.0), (radius, radius), (index, 4.0), (ratio, ratio), (0.0, 0.0)), {}
+
+
+def _from_catsim(path, columns):
+    for name in ("fluxnorm_bulge", "fluxnorm_disk", "a_b", "b_b", "a_d", "b_d"):
+        _require(path, name, columns[name], columns[name] >= 0, "0 or more")
+    bulge, disk = columns["fluxnorm_bulge"], columns["fluxnorm_disk"]
+    total = bulge + disk
+    for flux, names in ((disk, ("a_d", "b_d")), (bulge, ("a_b", "b_b"))):
+        for name in names:
+            _require(path, name, columns[name], (columns[name] > 0) | (flux == 0), "above 0 arcsec where the component has flux")
+        _require(path, names[1], columns[names[1]], columns[names[1]] <= columns[names[0]], f"at most {names[0]}")
+    share = bulge / np.where(total > 0, total, 1.0)
+
+    def shape(major, minor, flux):
+        major, minor = np.where(flux > 0, major, 1.0), np.where(flux > 0, minor, 1.0)
+        return np.sqrt(major * minor), minor / major
+
+    disk_radius, disk_ratio = shape(columns["a_d"], columns["b_d"], disk)
+    bulge_radius, bulge_ratio = shape(columns["a_b"], columns["b_b"], bulge)
+    angles = [np.radians(columns[name]) for name in ("pa_disk", "pa_bulge")]
+    galaxies = _galaxies(columns["i_ab"], (1.0 - share, share), (disk_radius, bulge_radius), (1.0, 4.0),
+                         (disk_ratio, bulge_ratio), angles)
+    return galaxies, {"neither bulge nor disk": total <= 0}
+
+
+def _from_cosmos(path, columns):
+    """Shapes as `galsim.COSMOSCatalog` makes them; the total flux is that of `mag_auto`.
+
+    sersicfit[2], [3], [7]: index, axis ratio, angle in radians from x; bulgefit[3], [7] and [11], [15]: axis ratio and
+    angle of disk and bulge; hlr and flux: half-light radius in arcsec and flux of Sersic fit, bulge, disk.
+    """
+    single, double, hlr, flux = (columns[name] for name in ("sersicfit", "bulgefit", "hlr", "flux"))
+    for name, values, width in (("sersicfit", single, 8), ("bulgefit", double, 16), ("hlr", hlr, 3), ("flux", flux, 3)):
+        if values.ndim != 2 or values.shape[1] < width:
+            raise DataError(f"{path}: column {name!r} has shape {list(values.shape)}; allowed: [rows, {width}]. "
+                            "Give the file of parametric fits that belongs to the COSMOS catalogue.")
+    two = columns["use_bulgefit"] > 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        bulge = np.where(two, flux[:, 1] / (flux[:, 1] + flux[:, 2]), 0.0)
+        share = (1.0 - bulge, bulge)
+        radius = (np.where(two, hlr[:, 2], hlr[:, 0]), np.where(two, hlr[:, 1], hlr[:, 0]))
+        index = (np.where(two, 1.0, np.clip(single[:, 2], *SERSIC_RANGE)), 4.0)  # fits end at an edge
+        ratio = (np.where(two, double[:, 3], single[:, 3]), np.where(two, double[:, 11], single[:, 3]))
+        angle = (np.where(two, double[:, 7], single[:, 7]), np.where(two, double[:, 15], single[:, 7]))
+        galaxies = _galaxies(columns["mag_auto"], share, radius, index, ratio, angle)
+        physical = (galaxies.radius > 0) & (galaxies.axis_ratio > 0) & (galaxies.axis_ratio <= 1) & np.isfinite(galaxies.angle)
+        good = (physical | (galaxies.share == 0)).all(axis=1) & (bulge >= 0) & (bulge <= 1)
+    failed = ~two & (columns["viable_sersic"] <= 0)
+    return galaxies, {"no usable fit": failed | ~good}

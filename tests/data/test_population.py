@@ -1,0 +1,134 @@
+"""The populations: formulas at points computed by hand, sampled distributions, and the sky they add up to."""
+
+import numpy as np
+import pytest
+
+from data import population
+from data.scene import Simulator
+from data.survey import get_survey
+from pipeline.config import PopulationConfig, SimulationConfig
+
+SURVEY = get_survey("euclid_wide")
+
+
+def rng():
+    return np.random.default_rng(5)
+
+
+def test_counts_and_sizes_at_hand_computed_magnitudes():
+    assert population.cumulative_counts(25.0) == 46.0
+    assert population.cumulative_counts(26.0) == pytest.approx(46.0 * 2.041738, rel=1e-6)  # 10^0.31
+    assert population.median_disk_scale(23.0) == pytest.approx(0.318224, rel=1e-5)  # exp(-1.145)
+    assert population.median_disk_scale(25.0) == pytest.approx(0.185818, rel=1e-4)
+
+
+def test_magnitudes_follow_the_counts():
+    magnitude = population.draw_magnitudes(rng(), 100_000, 18.0, 27.0)
+    assert 18.0 <= magnitude.min() and magnitude.max() <= 27.0
+    span = population.cumulative_counts(27.0) - population.cumulative_counts(18.0)
+    for limit in (22.0, 25.0, 26.0):
+        expected = (population.cumulative_counts(limit) - population.cumulative_counts(18.0)) / span
+        assert np.mean(magnitude < limit) == pytest.approx(expected, abs=0.005)
+
+
+def test_disk_scales_have_their_median_and_shape():
+    scale = population.draw_disk_scale(rng(), np.full(100_000, 24.0))
+    median = population.median_disk_scale(24.0)
+    assert np.median(scale) == pytest.approx(median, rel=0.01)
+    # density at r against r exp(-(r / a)^(4/3)), a = median / 1.1343
+    a = median / 1.1343
+    counts, edges = np.histogram(scale, np.linspace(0.2, 2.0, 10) * a, density=True)
+    middle = (edges[1:] + edges[:-1]) / 2
+    shape = middle * np.exp(-((middle / a) ** (4 / 3)))
+    np.testing.assert_allclose(counts / counts.sum(), shape / shape.sum(), atol=0.01)
+
+
+def test_axis_ratios_stay_within_the_ellipticity_limit():
+    ratio = population.draw_axis_ratio(rng(), 100_000)
+    e = (1.0 - ratio) / (1.0 + ratio)
+    assert 0.0 <= e.min() and e.max() <= 0.804
+    counts, edges = np.histogram(e, np.linspace(0.1, 0.8, 15), density=True)
+    middle = (edges[1:] + edges[:-1]) / 2
+    shape = middle * (1 - np.exp((middle - 0.804) / 0.2539)) / ((1 + middle) * np.sqrt(middle**2 + 0.0256**2))
+    np.testing.assert_allclose(counts / counts.sum(), shape / shape.sum(), atol=0.01)
+
+
+def test_a_tenth_of_the_galaxies_are_bulges():
+    fraction = population.draw_bulge_fraction(rng(), 100_000)
+    assert np.mean(fraction == 1.0) == pytest.approx(0.1, abs=0.005)
+    assert fraction[fraction < 1.0].mean() == pytest.approx(0.1 * np.sqrt(2.0 / np.pi), rel=0.02)  # of |normal(0, 0.1)|
+
+
+def test_natural_density_and_positions():
+    config = PopulationConfig(margin=1.0)
+    drawn = [population.draw_natural(np.random.default_rng(i), config, SURVEY, 64) for i in range(300)]
+    expected = (population.cumulative_counts(27.0) - population.cumulative_counts(18.0)) * (84 * 0.1 / 60) ** 2
+    assert np.mean([len(g) for g in drawn]) == pytest.approx(expected, abs=4 * np.sqrt(expected / 300))
+    x = np.concatenate([g.x for g in drawn])
+    assert x.min() >= -10.5 and x.max() <= 73.5 and np.mean((x > -0.5) & (x < 63.5)) == pytest.approx(64 / 84, abs=0.05)
+
+
+def test_no_density_means_no_galaxies():
+    assert len(population.draw_natural(rng(), PopulationConfig(density_scale=0.0), SURVEY, 64)) == 0
+
+
+def nearest(galaxies):
+    distance = np.hypot(galaxies.x[:, None] - galaxies.x, galaxies.y[:, None] - galaxies.y)
+    return np.median(np.min(distance + np.diag(np.full(len(galaxies), np.inf)), axis=1))
+
+
+def test_clustering_brings_neighbours_closer_and_keeps_the_number():
+    random = population.draw_natural(rng(), PopulationConfig(density_scale=5.0), SURVEY, 64)
+    close = PopulationConfig(density_scale=5.0, clustering=0.8, clustering_radius=1.0)
+    clustered = population.draw_natural(rng(), close, SURVEY, 64)
+    assert len(clustered) == len(random)
+    assert nearest(clustered) < 0.8 * nearest(random)
+
+
+def test_boosted_pairs_are_uniform_in_separation_and_magnitude_difference():
+    config = PopulationConfig(density_scale=0.0, boosted_groups_max=1)
+    pairs = [population.draw_boosted(np.random.default_rng(i), config, SURVEY, 64) for i in range(2000)]
+    assert {len(pair) for pair in pairs} == {2}
+    first, second = (np.array([pair.magnitude[i] for pair in pairs]) for i in (0, 1))
+    assert config.boosted_magnitude_bright <= first.min() and first.max() <= config.boosted_magnitude_faint
+    np.testing.assert_allclose(np.quantile(second - first, [0.25, 0.5, 0.75]), [0.75, 1.5, 2.25], atol=0.1)
+    radii = np.array([(pair.half_light / np.sqrt((pair.share * pair.axis_ratio).sum(axis=1))).sum() for pair in pairs])
+    distance = np.array([np.hypot(*(pair.x[1] - pair.x[0], pair.y[1] - pair.y[0])) for pair in pairs]) * SURVEY.pixel_scale
+    np.testing.assert_allclose(np.quantile(distance / radii, [0.0, 0.25, 0.5, 0.75, 1.0]), [0.3, 0.975, 1.65, 2.325, 3.0], atol=0.1)
+
+
+def test_the_natural_sky_has_the_published_shares_and_density():
+    """400 stamps of 128 x 128 pixels, 18 arcmin^2; the table is printed with `pytest -s`.
+
+    Published or computed for Euclid VIS (see docs/simulations.md): 96.0 % background, 3.9 % galaxy, 0.06-0.08 % blended;
+    Q1 finds 132 sources per arcmin^2; 10-11 % of the galaxies have a blended pixel.
+    """
+    config = SimulationConfig(stamp_size=128, train_scenes=400, train_boosted_share=0.0)
+    simulator = Simulator(config)
+    threshold = simulator.sky_sigma
+    pixels, rows = np.zeros(3), []
+    for number in range(400):
+        scene, stamps = simulator.layers(1, number)
+        owned = stamps > threshold
+        count = owned.sum(axis=0)
+        pixels += np.bincount(np.minimum(count, 2).ravel(), minlength=3)
+        galaxies = scene.galaxies
+        inside = (np.abs(galaxies.x - 63.5) < 64) & (np.abs(galaxies.y - 63.5) < 64)
+        blended = (owned & (count > 1)).any(axis=(1, 2))
+        rows += list(zip(galaxies.magnitude[inside], owned.sum(axis=(1, 2))[inside], blended[inside]))
+    magnitude, area, blended = np.array(rows, float).T
+    sky = 400 * (12.8 / 60.0) ** 2
+    detected = area >= 5  # pixels, as SExtractor asks for
+    shares = pixels / pixels.sum()
+    print(f"\nshares: background {shares[0]:.2%}, galaxy {shares[1]:.2%}, blended {shares[2]:.3%}; "
+          f"{detected.sum() / sky:.0f} galaxies of 5 or more pixels per arcmin^2; {blended[area > 0].mean():.1%} of those "
+          "with a pixel have a blended one\nmagnitude  per arcmin^2  with 5 pixels  with a blended pixel")
+    for low in range(18, 27):
+        use = (magnitude >= low) & (magnitude < low + 1)
+        own = use & (area > 0)
+        print(f"{low}-{low + 1}      {use.sum() / sky:10.2f}  {np.mean(detected[use]):13.0%}  {np.mean(blended[own]):14.0%}")
+    assert shares[0] == pytest.approx(0.960, abs=0.012)
+    assert shares[1] == pytest.approx(0.039, abs=0.012)
+    assert 0.0004 < shares[2] < 0.0025
+    assert detected.sum() / sky == pytest.approx(132, rel=0.15)
+    assert 0.07 < blended[area > 0].mean() < 0.17

@@ -1,0 +1,89 @@
+"""The Fourier renderer against GalSim, and against itself in other batches."""
+
+import dataclasses
+
+import galsim
+import numpy as np
+import pytest
+
+from data.galsim_renderer import GalSimRenderer
+from data.scene import Simulator
+from pipeline.config import PopulationConfig, SimulationConfig
+
+CASES = {
+    "boosted": (SimulationConfig(train_boosted_share=1.0), 30),
+    "natural": (SimulationConfig(train_boosted_share=0.0), 30),
+    "large stamps": (SimulationConfig(stamp_size=128), 6),
+    "Moffat": (SimulationConfig(psf_profile="moffat"), 8),
+    "narrow, elliptical PSF": (SimulationConfig(psf_scale=0.5, psf_ellipticity_scatter=0.05, psf_fwhm_scatter=0.1), 8),
+    "ground": (SimulationConfig(survey="lsst_i", population=PopulationConfig(magnitude_bright=21.0)), 8),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_agreement_with_galsim(case):
+    """Within 0.2 sky sigma at the worst pixel, and under 1 % of the truth's pixels differ."""
+    config, scenes = CASES[case]
+    fourier = Simulator(config)
+    reference = Simulator(config, renderer=GalSimRenderer(fourier.psf))
+    threshold = config.truth_threshold * fourier.sky_sigma
+    flips, drawn = 0, 0
+    for number in range(scenes):
+        stamps, expected = (simulator.layers(1, number)[1] for simulator in (fourier, reference))
+        difference = np.abs(stamps.sum(axis=0) - expected.sum(axis=0)).max(initial=0.0)
+        assert difference < 0.2 * fourier.sky_sigma
+        truth, other = (np.minimum((part > threshold).sum(axis=0), 2) for part in (stamps, expected))
+        flips += np.count_nonzero(truth != other)
+        drawn += np.count_nonzero(other)
+    assert drawn > 100
+    assert flips < 0.01 * scenes * config.stamp_size**2
+    assert flips < 0.02 * drawn  # stricter: of the pixels that hold a galaxy
+
+
+def test_batches_change_nothing():
+    simulator = Simulator(SimulationConfig())
+    together = simulator.scenes(1, range(40))
+    apart = [simulator.scenes(1, [number])[0] for number in range(40)]
+    for a, b in zip(together, apart):
+        assert all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def render_one(simulator, **changed):
+    """One galaxy of 1000 electrons in the middle of a 33-pixel stamp."""
+    galaxies = simulator.draw(1, 0).galaxies.take([0])
+    base = {"x": [16.0], "y": [16.0], "magnitude": [simulator.survey.magnitude(1000.0)], "share": [[1.0, 0.0]],
+            "radius": [[0.3, 0.3]], "index": [[1.0, 4.0]], "axis_ratio": [[1.0, 1.0]], "angle": [[0.0, 0.0]]}
+    galaxies = galaxies.replace(**{name: np.array(value) for name, value in {**base, **changed}.items()})
+    one = np.ones(1)
+    return simulator._renderer.render(galaxies, 1000.0 * one, 20.0 * one, 0.17 * one, 0.0 * one, 0.0 * one, 33)[0]
+
+
+def test_flux_centre_and_symmetry():
+    image = render_one(Simulator(SimulationConfig()))
+    assert image.sum() == pytest.approx(980.0, abs=10.0)  # the rest lies in the diffraction wings outside
+    np.testing.assert_allclose(image, image[::-1, ::-1], atol=0.01)
+    np.testing.assert_allclose(image, image.T, atol=0.01)
+    assert np.unravel_index(image.argmax(), image.shape) == (16, 16)
+
+
+def test_positions_and_angles_follow_x_and_y():
+    simulator = Simulator(SimulationConfig())
+    rows, columns = np.mgrid[:33, :33]
+    moved = render_one(simulator, x=[18.25], y=[15.5])
+    assert (moved * columns).sum() / moved.sum() == pytest.approx(18.25, abs=0.1)
+    assert (moved * rows).sum() / moved.sum() == pytest.approx(15.5, abs=0.1)
+    turned = render_one(simulator, axis_ratio=[[0.4, 1.0]], angle=[[np.pi / 2, 0.0]])
+    assert (turned * (rows - 16) ** 2).sum() > 2 * (turned * (columns - 16) ** 2).sum()  # long along y
+
+
+def test_a_bright_galaxy_outside_the_stamp_contributes():
+    image = render_one(Simulator(SimulationConfig()), x=[-3.0])
+    assert image[16, 0] > 5.0 and image[16, 0] > image[16, 3] > image[16, 8]
+
+
+def test_the_galsim_renderer_is_galsim():
+    config = dataclasses.replace(SimulationConfig(), renderer="galsim")
+    simulator = Simulator(config)
+    profile = galsim.Exponential(half_light_radius=0.3, flux=1000.0)
+    expected = galsim.Convolve(profile, simulator.psf.galsim(0.17, 0.0, 0.0)).drawImage(nx=33, ny=33, scale=0.1).array
+    np.testing.assert_allclose(render_one(simulator), expected, atol=0.05)

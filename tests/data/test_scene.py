@@ -1,0 +1,113 @@
+"""Scenes: a function of seed, span and number; noise, truth and scalars."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from data.scene import Simulator, population_of, split_start, unit_noise
+from pipeline.config import PopulationConfig, SimulationConfig
+from pipeline.errors import DataError
+
+CONFIG = SimulationConfig(train_scenes=10, calibration_scenes=4, test_scenes=6)
+EMPTY = PopulationConfig(density_scale=0.0)
+
+
+def test_seed_span_and_number_decide():
+    simulator = Simulator(CONFIG)
+    first, again = (simulator.scenes(1, [3])[0] for _ in range(2))
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    others = [simulator.scenes(1, [4])[0], simulator.scenes(2, [3])[0], Simulator(dataclasses.replace(CONFIG, seed=2)).scenes(1, [3])[0]]
+    assert not any(np.array_equal(first["image"], other["image"]) for other in others)
+
+
+def test_shares_of_boosted_scenes_are_exact_and_spread():
+    names = [population_of(CONFIG, number) for number in range(20)]
+    assert names[:10].count("boosted") == 8 and names[:5].count("boosted") == 4
+    assert names[10:14].count("boosted") == 2 and names[14:].count("boosted") == 3
+    assert split_start(CONFIG, "calibration") == 10 and split_start(CONFIG, "test") == 14
+
+
+@pytest.mark.parametrize("number", [-1, 20])
+def test_there_is_no_such_scene(number):
+    with pytest.raises(DataError, match=f"scene {number}: the span has no such scene; allowed: 0 to 19"):
+        population_of(CONFIG, number)
+
+
+def test_an_empty_scene():
+    config = SimulationConfig(train_boosted_share=0.0, population=EMPTY)
+    scene = Simulator(config).scenes(1, [0])[0]
+    assert scene["num_galaxies"] == 0 and scene["min_separation"] == -1 and scene["brightest_magnitude"] == 99
+    assert scene["magnitude_difference"] == -1 and scene["snr"] == 0 and scene["blended_share"] == 0
+    assert not scene["mask"].any() and not scene["noise_free"].any()
+    assert np.std(scene["image"]) == pytest.approx(scene["sky_sigma"], rel=0.05)
+
+
+def test_truth_and_scalars_follow_from_the_layers():
+    config = SimulationConfig(train_boosted_share=1.0, truth_threshold=2.0)
+    simulator = Simulator(config)
+    for number in range(8):
+        scene = simulator.scenes(1, [number])[0]
+        drawn, stamps = simulator.layers(1, number)
+        owned = stamps > 2.0 * simulator.sky_sigma
+        np.testing.assert_array_equal(scene["mask"], np.minimum(owned.sum(axis=0), 2))
+        rows = [i for i in range(len(owned)) if owned[i].any()]
+        assert scene["num_galaxies"] == len(rows)
+        assert scene["blended_share"] == np.mean(scene["mask"] == 2)
+        magnitudes = sorted(drawn.galaxies.magnitude[rows])
+        assert scene["brightest_magnitude"] == magnitudes[0]
+        if len(rows) > 1:
+            assert scene["magnitude_difference"] == magnitudes[1] - magnitudes[0]
+            pairs = [np.hypot(drawn.galaxies.x[i] - drawn.galaxies.x[j], drawn.galaxies.y[i] - drawn.galaxies.y[j])
+                     for i in rows for j in rows if i < j]
+            assert scene["min_separation"] == pytest.approx(0.1 * min(pairs))
+        brightest = min(rows, key=lambda i: drawn.galaxies.magnitude[i])
+        assert scene["snr"] == pytest.approx(np.sqrt((stamps[brightest].astype(float) ** 2).sum()) / simulator.sky_sigma)
+
+
+def test_noise_is_that_of_sky_and_source():
+    config = SimulationConfig(train_boosted_share=1.0, population=PopulationConfig(boosted_magnitude_bright=21.0))
+    scenes = Simulator(config).scenes(1, range(60))
+    image, noise_free = (np.stack([scene[name] for scene in scenes]) for name in ("image", "noise_free"))
+    sigma = np.sqrt(scenes[0]["sky_sigma"] ** 2 + np.maximum(noise_free, 0))
+    unit = (image - noise_free) / sigma
+    assert np.mean(unit) == pytest.approx(0.0, abs=0.01) and np.std(unit) == pytest.approx(1.0, abs=0.01)
+    bright = noise_free > 3 * scenes[0]["sky_sigma"] ** 2
+    assert bright.sum() > 50 and np.std(unit[bright]) == pytest.approx(1.0, abs=0.25)  # without source noise: 2
+
+
+def test_rounding_is_far_below_the_noise():
+    simulator = Simulator(CONFIG)
+    assert simulator.quantum == 0.25 and simulator.quantum <= simulator.sky_sigma / 64
+    scene = simulator.scenes(1, [0])[0]
+    for name in ("image", "noise_free"):
+        np.testing.assert_array_equal(scene[name] % 0.25, 0.0)
+    exact = simulator.layers(1, 0)[1].sum(axis=0)
+    assert np.abs(scene["noise_free"] - exact).max() <= 0.126
+
+
+def test_noise_scale_and_deep_survey_change_the_sky():
+    wide = Simulator(CONFIG).sky_sigma
+    assert Simulator(dataclasses.replace(CONFIG, noise_scale=2.0)).sky_sigma == 2 * wide
+    assert Simulator(dataclasses.replace(CONFIG, survey="euclid_deep")).sky_sigma == pytest.approx(wide / np.sqrt(40))
+
+
+def test_the_psf_scatters_between_scenes():
+    simulator = Simulator(CONFIG)
+    fwhm, g1 = np.array([[simulator.draw(1, n).fwhm, simulator.draw(1, n).g1] for n in range(20)]).T
+    assert np.mean(fwhm) == pytest.approx(0.17, abs=0.003) and 0.001 < np.std(fwhm) < 0.006
+    assert 0.003 < np.std(g1) < 0.02
+    still = Simulator(dataclasses.replace(CONFIG, psf_fwhm_scatter=0.0, psf_ellipticity_scatter=0.0)).draw(1, 0)
+    assert (still.fwhm, still.g1, still.g2) == (0.17, 0.0, 0.0)
+
+
+def test_white_noise_is_white_and_correlated_noise_is_not():
+    def neighbours(correlation):
+        noise = np.stack([unit_noise(np.random.default_rng(i), 64, correlation) for i in range(30)])
+        return np.std(noise), np.mean(noise[:, :, 1:] * noise[:, :, :-1])
+
+    std, product = neighbours(0.0)
+    assert std == pytest.approx(1.0, abs=0.01) and product == pytest.approx(0.0, abs=0.01)
+    std, product = neighbours(1.0)
+    # white noise under a Gaussian kernel of sigma s: correlation exp(-1 / (4 s^2)) at one pixel
+    assert std == pytest.approx(1.0, abs=0.02) and product == pytest.approx(np.exp(-0.25), abs=0.03)
