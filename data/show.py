@@ -1,0 +1,129 @@
+"""Draws one scene with its truth, each galaxy's outline and its parameters, to a PNG."""
+
+from pathlib import Path
+
+import numpy as np
+
+from data.catalog import read_catalog
+from data.population import Galaxies
+from data.scene import Simulator
+from data.spans import SPLITS
+from data.survey import Survey
+from pipeline.config import SimulationConfig
+from pipeline.errors import ConfigError, DataError
+
+CLASS_COLORS = ("#20242c", "#3f8fd2", "#f2b134")  # background, galaxy, blended
+MAX_ROWS = 16  # of the table of galaxies
+
+
+def parse_scene_id(text: str) -> tuple[int, int]:
+    """Span and scene number of an id such as "1:4711".
+
+    Raises:
+      ConfigError: the text is no such id.
+    """
+    span, colon, number = text.partition(":")
+    if not (colon and span.isdecimal() and number.isdecimal()):
+        raise ConfigError(f"scene: received {text!r}; allowed: <span>:<scene number>, such as 1:4711")
+    return int(span), int(number)
+
+
+def show_scene(config: SimulationConfig, scene_id: str, path: str | Path) -> dict:
+    """Draws a scene again, writes the picture, and returns the record (as `data.records.encode` takes it).
+
+    Nothing is read but the configuration: a scene is a function of its settings, span and number.
+
+    Args:
+      config: the settings of the span.
+      scene_id: "<span>:<scene number>".
+      path: the PNG to write.
+
+    Raises:
+      ConfigError: the scene id cannot be read.
+      DataError: the span has no such scene, or the picture cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    span, number = parse_scene_id(scene_id)
+    simulator = Simulator(config, read_catalog(config.catalog) if config.catalog else None)
+    scene, stamps = simulator.layers(span, number)
+    record = simulator.scenes(span, [number])[0]
+    threshold = config.truth_threshold * simulator.sky_sigma
+    rows = [i for i in np.argsort(scene.galaxies.magnitude, kind="stable") if (stamps[i] > threshold).any()]
+
+    figure = Figure(figsize=(12.0, 4.6 + 0.24 * min(len(rows), MAX_ROWS)))
+    FigureCanvasAgg(figure)
+    picture = figure.subfigures(2, 1, height_ratios=(4.3, 0.5 + 0.24 * min(len(rows), MAX_ROWS)))
+    panels = picture[0].subplots(1, 3, gridspec_kw={"left": 0.02, "right": 0.98, "bottom": 0.02, "top": 0.86, "wspace": 0.04})
+    draw_panels(panels, record, simulator, stamps[rows])
+    picture[0].suptitle(
+        f"Scene {scene_id} ({record['population']}, {_split(config, number)}): {record['num_galaxies']} galaxies, "
+        f"{record['blended_share']:.1%} blended, PSF FWHM {scene.fwhm:.3f}\", sky {simulator.sky_sigma:.1f} e-/pixel")
+    axis = picture[1].subplots(gridspec_kw={"left": 0.02, "right": 0.98, "bottom": 0.02, "top": 0.95})
+    axis.axis("off")
+    if rows:
+        table = galaxy_table(scene.galaxies.take(rows[:MAX_ROWS]), stamps[rows[:MAX_ROWS]], threshold, simulator.survey)
+        drawn = axis.table([list(map(str, line)) for line in table[1:]], colLabels=table[0], loc="upper center", cellLoc="right")
+        drawn.auto_set_font_size(False)
+        drawn.set_fontsize(8)
+        if len(rows) > MAX_ROWS:
+            axis.set_title(f"and {len(rows) - MAX_ROWS} fainter ones", fontsize=8, y=-0.15)
+    else:
+        axis.text(0.5, 0.5, "No galaxy exceeds the truth threshold in this scene.", ha="center")
+    try:
+        figure.savefig(path, dpi=110)
+    except (OSError, ValueError) as error:  # ValueError: an ending that is no picture format
+        raise DataError(f"{path}: the picture cannot be written ({error}). Give a path ending in .png in a folder that exists.")
+    return record
+
+
+def draw_panels(axes, record: dict, simulator: Simulator, stamps: np.ndarray) -> None:
+    """Image, the same with each galaxy's truth outline, and the classes, on three matplotlib axes.
+
+    Args:
+      stamps: galaxies that own pixels, each alone [G, S, S] in electrons per pixel.
+    """
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    stretched = np.arcsinh(record["image"] / simulator.sky_sigma)
+    threshold = simulator.config.truth_threshold * simulator.sky_sigma
+    limits = {"cmap": "gray", "vmin": -1.5, "vmax": max(4.0, float(stretched.max()))}
+    axes[0].imshow(stretched, origin="lower", **limits)
+    axes[0].set_title("image, asinh(electrons / sky sigma)", fontsize=9)
+    axes[1].imshow(stretched, origin="lower", **limits)
+    axes[1].set_title(f"outlines where a galaxy exceeds {simulator.config.truth_threshold:g} sigma", fontsize=9)
+    for i, stamp in enumerate(stamps):
+        color = colormaps["tab10"](i % 10)
+        axes[1].contour(stamp, levels=[threshold], colors=[color], linewidths=1.2)
+        y, x = np.unravel_index(stamp.argmax(), stamp.shape)
+        axes[1].annotate(str(i + 1), (x, y), color=color, fontsize=8, xytext=(3, 3), textcoords="offset points")
+    axes[2].imshow(record["mask"], origin="lower", cmap=ListedColormap(CLASS_COLORS), vmin=0, vmax=2, interpolation="nearest")
+    axes[2].set_title("truth: background, galaxy (blue), blended (yellow)", fontsize=9)
+    for axis in axes:
+        axis.set_xticks([])
+        axis.set_yticks([])
+
+
+def galaxy_table(galaxies: Galaxies, stamps: np.ndarray, threshold: float, survey: Survey) -> list[tuple]:
+    """Header and one row per galaxy: its parameters and the number of pixels above the threshold."""
+    header = ("no.", "x [px]", "y [px]", "magnitude", "electrons", "half-light [\"]", "bulge / total", "axis ratio",
+              "angle [deg]", "pixels")
+    rows = [header]
+    for i in range(len(galaxies)):
+        part = int(np.argmax(galaxies.share[i]))
+        rows.append((
+            i + 1, f"{galaxies.x[i]:.1f}", f"{galaxies.y[i]:.1f}", f"{galaxies.magnitude[i]:.2f}",
+            f"{survey.flux(galaxies.magnitude[i]):.0f}", f"{galaxies.half_light[i]:.2f}", f"{galaxies.share[i, 1]:.2f}",
+            f"{galaxies.axis_ratio[i, part]:.2f}", f"{np.degrees(galaxies.angle[i, part]) % 180:.0f}",
+            int((stamps[i] > threshold).sum()),
+        ))
+    return rows
+
+
+def _split(config, number):
+    for split in SPLITS:
+        if number < getattr(config, f"{split}_scenes"):
+            return split
+        number -= getattr(config, f"{split}_scenes")
