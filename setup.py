@@ -14,7 +14,7 @@ setup(
     python_requires=">=3.10,<3.11",
     # `tests` stays out: a dependency of TFX already installs a top-level package of that name.
     packages=find_packages(include=["pipeline*", "components*", "model*", "schemas*", "data*"]),
-    package_data={"schemas": ["*.pbtxt"]},
+    package_data={"schemas": ["*.pbtxt"], "pipeline": ["*.html"]},
     install_requires=[
         "tensorflow>=2.16.2,<2.17",
         "keras>=3.12,<4",

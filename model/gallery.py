@@ -14,6 +14,7 @@ from model.metrics.pixels import NUM_CLASSES, entropy
 CLASS_COLORS = np.array([[0.055, 0.075, 0.125], [0.337, 0.706, 0.914], [0.902, 0.624, 0.0]])
 CLASS_NAMES = ("background", "one galaxy", "blended")
 SAMPLES_SHOWN = 3
+ENTROPY_COLORS = "magma"
 ASINH_SOFTENING = 2.0  # sky sigmas at which the stretch turns from linear to logarithmic
 
 
@@ -51,13 +52,28 @@ def choose_scenes(rows: dict[str, np.ndarray], count: int) -> list[str]:
     return chosen
 
 
-def page(scenes: list[dict], dpi: int = 110) -> bytes:
+def extreme_scenes(rows: dict[str, np.ndarray], count: int) -> dict[str, list[str]]:
+    """Ids of `count` scenes each: `best`, `typical` and `worst`, by the mean distance of the samples to the truth.
+
+    Taken among the scenes whose truth holds a blend, or among all where there are too few of those: an empty scene
+    would be the best of all.
+    """
+    eligible = np.flatnonzero(rows["blended_scenes"] > 0)
+    if len(eligible) < 3 * count:
+        eligible = np.arange(len(rows["scene_id"]))
+    order = eligible[np.argsort(rows["distance_truth"][eligible], kind="stable")]
+    middle = max((len(order) - count) // 2, 0)
+    parts = {"best": order[:count], "typical": order[middle:middle + count], "worst": order[max(len(order) - count, 0):]}
+    return {name: [str(rows["scene_id"][i]) for i in part] for name, part in parts.items()}
+
+
+def page(scenes: list[dict], scale: int = 3) -> bytes:
     """A PNG page with one row per scene.
 
     Args:
       scenes: each with `image` [H, W] and `sky_sigma` in electrons, `mask` [H, W], `samples` [N, H, W],
-        `probabilities` [H, W, 3] and `title`.
-      dpi: dots per inch; a panel is 1.45 inches wide.
+        `probabilities` [H, W, 3] and `title`; all of one size. At least one.
+      scale: pixels of the page per pixel of a scene.
 
     Returns:
       The file's bytes.
@@ -68,45 +84,57 @@ def page(scenes: list[dict], dpi: int = 110) -> bytes:
     from matplotlib.patches import Patch
 
     columns = ["image", "truth", *[f"sample {i + 1}" for i in range(SAMPLES_SHOWN)], "mean", "entropy"]
-    panel, top, bottom, left = 1.45, 0.34, 0.62, 0.5
-    width, height = left + panel * len(columns) + 0.1, top + panel * len(scenes) + bottom
-    figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white")
-    FigureCanvasAgg(figure)
-    heat = None
+    height, width = np.asarray(scenes[0]["mask"]).shape
+    # One array holds all panels: axes of their own would take ten times as long.
+    panel, gap, dpi = (height * scale, width * scale), 6, 100
+    mosaic = np.ones(((panel[0] + gap) * len(scenes) - gap, (panel[1] + gap) * len(columns) - gap, 3))
     for row, scene in enumerate(scenes):
-        panels = [stretch(scene["image"], scene["sky_sigma"]), _colors(scene["mask"])]
-        panels += [_colors(sample) for sample in scene["samples"][:SAMPLES_SHOWN]]
-        panels += [None] * (2 + SAMPLES_SHOWN - len(panels))
-        panels += [class_colors(scene["probabilities"]), entropy(scene["probabilities"])]
-        for column, content in enumerate(panels):
-            box = [left + column * panel, height - top - (row + 1) * panel, panel * 0.965, panel * 0.965]
-            axes = figure.add_axes([box[0] / width, box[1] / height, box[2] / width, box[3] / height])
-            axes.set(xticks=[], yticks=[])
-            for spine in axes.spines.values():
-                spine.set_visible(False)
-            if content is None:
-                continue
-            limits = {"vmin": 0, "vmax": np.log(NUM_CLASSES)} if column == len(panels) - 1 else {"vmin": 0, "vmax": 1}
-            shown = axes.imshow(content, cmap="magma" if column == len(panels) - 1 else "gray", origin="lower",
-                                interpolation="nearest", **limits)
-            if column == len(panels) - 1:
-                heat = shown
-            if row == 0:
-                axes.set_title(columns[column], fontsize=10, pad=5, color="#222")
-            if column == 0:
-                axes.set_ylabel(scene["title"], fontsize=7.5, color="#444", labelpad=5)
+        for column, content in enumerate(_panels(scene)):
+            top, left = row * (panel[0] + gap), column * (panel[1] + gap)
+            large = content[::-1].repeat(scale, 0).repeat(scale, 1)  # y upwards
+            mosaic[top:top + panel[0], left:left + panel[1]] = large
+    left, top, bottom, right = 34, 34, 62, 12
+    total = (mosaic.shape[1] + left + right) / dpi, (mosaic.shape[0] + top + bottom) / dpi
+    figure = Figure(figsize=total, dpi=dpi, facecolor="white")
+    FigureCanvasAgg(figure)
+
+    def place(x, y, w, h):  # pixels from the upper left corner
+        return [x / dpi / total[0], 1 - (y + h) / dpi / total[1], w / dpi / total[0], h / dpi / total[1]]
+
+    axes = figure.add_axes(place(left, top, mosaic.shape[1], mosaic.shape[0]))
+    axes.imshow(mosaic, interpolation="nearest", aspect="auto")
+    axes.set_axis_off()
+    for column, name in enumerate(columns):
+        axes.text(column * (panel[1] + gap) + panel[1] / 2, -8, name, ha="center", va="bottom", fontsize=11, color="#222")
+    for row, scene in enumerate(scenes):
+        axes.text(-8, row * (panel[0] + gap) + panel[0] / 2, scene["title"], ha="right", va="center", rotation=90,
+                  fontsize=8.5, color="#444")
     figure.legend(
         handles=[Patch(facecolor=color, edgecolor="#888", label=name) for color, name in zip(CLASS_COLORS, CLASS_NAMES)],
-        loc="lower left", bbox_to_anchor=(left / width, 0.12 / height), ncol=3, frameon=False, fontsize=9,
+        loc="center left", bbox_to_anchor=place(left - 8, top + mosaic.shape[0] + 32, 0, 0)[:2], ncol=3, frameon=False,
+        fontsize=10,
     )
-    if heat is not None:
-        bar = figure.add_axes([1 - (2 * panel + 0.1) / width, 0.36 / height, 1.9 * panel / width, 0.1 / height])
-        figure.colorbar(heat, cax=bar, orientation="horizontal").ax.tick_params(labelsize=7)
-        bar.set_title("entropy (nats)", fontsize=8, pad=2)
+    bar = figure.add_axes(place(left + 5 * (panel[1] + gap), top + mosaic.shape[0] + 26, 2 * panel[1] + gap, 12))
+    bar.imshow(np.linspace(0, 1, 256)[None], cmap=ENTROPY_COLORS, aspect="auto", extent=(0, np.log(NUM_CLASSES), 0, 1))
+    bar.set_yticks([])
+    bar.tick_params(labelsize=8)
+    bar.set_title("entropy (nats)", fontsize=9, pad=3)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
-def _colors(classes):
-    return CLASS_COLORS[np.asarray(classes, int)]
+def _panels(scene):
+    """Colours [H, W, 3] of each column; white where there are fewer samples than columns for them."""
+    from matplotlib import colormaps
+
+    samples = [CLASS_COLORS[np.asarray(sample, int)] for sample in scene["samples"][:SAMPLES_SHOWN]]
+    blank = np.ones((*np.asarray(scene["mask"]).shape, 3))
+    level = entropy(scene["probabilities"]) / np.log(NUM_CLASSES)
+    return [
+        np.repeat(stretch(scene["image"], scene["sky_sigma"])[..., None], 3, axis=-1),
+        CLASS_COLORS[np.asarray(scene["mask"], int)],
+        *samples, *[blank] * (SAMPLES_SHOWN - len(samples)),
+        class_colors(scene["probabilities"]),
+        colormaps[ENTROPY_COLORS](level)[..., :3],
+    ]

@@ -29,7 +29,9 @@ class CalibrationEvaluator(base_beam_component.BaseBeamComponent):
     """Draws samples for every scene of the test split, computes metrics and applies the configured rules.
 
     Outputs:
-      evaluation: a folder with `metrics.json`, `scenes.npz` (a row of statistics per scene) and `examples.png`.
+      evaluation: a folder with `metrics.json`, `scenes.npz` (a row of statistics per scene; likewise `scenes-live.npz` and
+        `scenes-classical.npz`), `account.json` (records read) and picture pages: `examples.png`, `scenes-best.png`,
+        `scenes-typical.png` and `scenes-worst.png`.
       blessing: a standard ModelBlessing with the custom properties `blessed`, `current_model`, `current_model_id`.
     """
 

@@ -19,6 +19,7 @@ from pipeline.config import Config, config_from_dict
 from pipeline.errors import DataError
 
 FORMAT_VERSION = 1
+EXTREMES_SHOWN = 3  # scenes on each of the pages of best, typical and worst ones
 SPLIT = "test"
 METRICS, PICTURE, ACCOUNT = "metrics.json", "examples.png", "account.json"
 SCENES = {scoring.CANDIDATE: "scenes.npz", scoring.LIVE: "scenes-live.npz", scoring.CLASSICAL: "scenes-classical.npz"}
@@ -60,7 +61,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         report = make_report(rows, config) | {"records_read": account["records"], "models": models}
         io_utils.write_string_file(os.path.join(folder, METRICS), json.dumps(report, indent=1, allow_nan=False))
-        draw_gallery(files, models[scoring.CANDIDATE], rows[scoring.CANDIDATE], config, os.path.join(folder, PICTURE))
+        pages = {PICTURE: gallery.choose_scenes(rows[scoring.CANDIDATE], config.evaluation.gallery_scenes)}
+        for name, chosen in gallery.extreme_scenes(rows[scoring.CANDIDATE], EXTREMES_SHOWN).items():
+            pages[f"scenes-{name}.png"] = chosen
+        draw_pages(files, models[scoring.CANDIDATE], pages, config, folder)
         bless(artifact_utils.get_single_instance(output_dict["blessing"]), model, report["blessed"])
 
 
@@ -115,11 +119,22 @@ def make_report(rows: dict[str, dict[str, np.ndarray]], config: Config) -> dict:
     return report
 
 
-def draw_gallery(files: list[str], model_path: str, rows: dict[str, np.ndarray], config: Config, path: str) -> None:
-    """Draws the samples of a few scenes again, with the seeds of the evaluation, and writes the picture page."""
-    wanted = gallery.choose_scenes(rows, config.evaluation.gallery_scenes)
+def draw_pages(files: list[str], model_path: str, pages: dict[str, list[str]], config: Config, folder: str) -> None:
+    """Draws the samples of some scenes again, with the seeds of the evaluation, and writes the picture pages.
+
+    Args:
+      files: the TFRecord files of the split.
+      model_path: the SavedModel.
+      pages: file name to the ids of its scenes.
+      config: seed and number of samples.
+      folder: where the pages go.
+    """
+    wanted = set().union(*pages.values())
+    marks = [name.encode() for name in wanted]
     sampler, found = scoring.Sampler(model_path), {}
     for serialized in (item for file in files for item in scoring.read_records(file)):
+        if not any(mark in serialized for mark in marks):  # decoding takes far longer than this
+            continue
         scene = records.decode(serialized)
         name = scene["scene_id"]
         if name in wanted:
@@ -128,8 +143,9 @@ def draw_gallery(files: list[str], model_path: str, rows: dict[str, np.ndarray],
             found[name] = {"image": scene["image"], "sky_sigma": scene["sky_sigma"], "mask": scene["mask"],
                            "samples": samples, "probabilities": probabilities,
                            "title": f"{name} {scene['population']}"}
-    with fileio.open(path, "wb") as file:
-        file.write(gallery.page([found[name] for name in wanted]))
+    for name, chosen in pages.items():
+        with fileio.open(os.path.join(folder, name), "wb") as file:
+            file.write(gallery.page([found[scene] for scene in chosen]))
 
 
 def bless(blessing, model, blessed: bool) -> None:

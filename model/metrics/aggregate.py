@@ -180,8 +180,9 @@ def _objects(sums):
     for suffix, counts in (("", half), ("_map", single)):
         completeness, purity = ratio(counts["recognised"], counts["true"]), ratio(counts["right"], counts["marked"])
         result["object_completeness" + suffix], result["object_purity" + suffix] = completeness, purity
-        # Nothing recognised and nothing right is an F1 of 0, not an undefined one.
-        result["object_f1" + suffix] = np.where(completeness + purity == 0, 0, ratio(2 * completeness * purity, completeness + purity))
+        # Where one of the two is zero so is the F1, though the other may be undefined.
+        zero = (completeness == 0) | (purity == 0)
+        result["object_f1" + suffix] = np.where(zero, 0, ratio(2 * completeness * purity, completeness + purity))
     return result
 
 

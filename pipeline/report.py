@@ -1,0 +1,258 @@
+"""One self-contained HTML page per run, which is also the model card, and a Markdown summary beside it."""
+
+import base64
+import json
+import platform
+from importlib import metadata
+from pathlib import Path
+
+from data import spans as span_files
+from pipeline import explain as explanations
+from pipeline import report_figures as figures
+from pipeline.config import Config
+from pipeline.errors import DataError
+
+PAGE, SUMMARY, TEMPLATE = "report.html", "report.md", "report_template.html"
+VERSIONS = ("tensorflow", "keras", "tensorflow-probability", "tfx", "apache-beam", "numpy", "scipy")
+# Metric, what it is; the direction is told by an arrow.
+HEADLINES = (
+    ("iou_galaxy", "IoU, one galaxy", "↑"), ("iou_blended", "IoU, blended", "↑"),
+    ("object_completeness", "completeness of blends", "↑"), ("object_purity", "purity of blends", "↑"),
+    ("object_f1", "F1 of blends", "↑"),
+    ("nll_near_sources", "NLL near sources (nats per pixel)", "↓"), ("brier_near_sources", "Brier score near sources", "↓"),
+    ("ece_near_sources", "calibration error near sources", "↓"), ("error_auroc_near_sources", "AUROC of entropy against error", "↑"),
+    ("ged", "energy distance (GED, unbiased)", "↓"), ("energy_score", "energy score of areas and components", "↓"),
+    ("coverage_galaxy_area_68", "coverage of the 68 % interval, galaxy area", "68 %"),
+    ("coverage_blended_area_68", "coverage of the 68 % interval, blended area", "68 %"),
+    ("blend_presence_brier", "Brier score of “the scene holds a blend”", "↓"),
+    ("diversity_blended", "diversity of samples, scenes with a blend", ""),
+)
+# How a metric is called for what a method gives: samples, independent pixels or a single map.
+MAP_NAMES = {"object_completeness": "object_completeness_map", "object_purity": "object_purity_map",
+             "object_f1": "object_f1_map", "ged": "ged_map", "energy_score": "energy_score_map"}
+PAGES = (("best", "The scenes whose samples come closest to the truth"), ("typical", "Scenes in the middle"),
+         ("worst", "The scenes whose samples are farthest from the truth"))
+
+
+def write_report(config: Config, run: str | None = None, folder: str | Path | None = None) -> tuple[Path, Path]:
+    """Writes `report.html` and `report.md` of a run.
+
+    Args:
+      config: tells where the metadata store and the spans are.
+      run: name of the run; the newest one by default.
+      folder: where to; `<output_dir>/reports/<run>` by default.
+
+    Returns:
+      The two paths.
+
+    Raises:
+      DataError: nothing has run yet, or the run never came to evaluate a model.
+      ConfigError: there is no such run.
+    """
+    explanation = explanations.explain(config, run)
+    if not explanation["metrics"]:
+        raise DataError(f"run {explanation['run']}: it holds no evaluation to report on, because {explanation['reason']}.")
+    folder = Path(folder or Path(config.output_dir) / "reports" / explanation["run"].replace(":", ""))
+    folder.mkdir(parents=True, exist_ok=True)
+    content = gather(config, explanation)
+    page, summary = folder / PAGE, folder / SUMMARY
+    page.write_text(render_html(content), encoding="utf-8")
+    summary.write_text(render_markdown(content), encoding="utf-8")
+    return page, summary
+
+
+def gather(config: Config, explanation: dict) -> dict:
+    """Everything that the page shows, from the explanation and the run's artifacts; what is missing is left out."""
+    artifacts = {kind: Path(uri) for kind, uri in explanation["artifacts"].items()}
+    facts = _json(artifacts.get("Model"), "Format-Serving/assets.extra/blendinator.json")
+    chosen = _spans(config, artifacts)
+    return {
+        "name": config.name,
+        "explanation": explanation,
+        "facts": facts,
+        "parameters": _flat(facts.get("config", {})),
+        "spans": chosen,
+        "statistics": _statistics(artifacts.get("ExampleStatistics")),
+        "anomalies": _anomalies(artifacts.get("ExampleAnomalies")),
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in VERSIONS},
+        "populations": {name: _population(name, explanation) for name in explanation["metrics"]},
+        "training": figures.training(facts["history"]) if facts.get("history") else "",
+        "pictures": _pictures(artifacts.get("ModelEvaluation")),
+    }
+
+
+def render_html(content: dict) -> str:
+    """The page; all text from outside is escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.globals |= {"number": explanations.number, "where": explanations.where,
+                            "asked_for": explanations.asked_for, "interval_text": explanations.interval_text, "labels": figures.METRIC_LABELS}
+    return environment.get_template(TEMPLATE).render(**content)
+
+
+def render_markdown(content: dict) -> str:
+    """The summary for terminals and code review."""
+    explanation = content["explanation"]
+    lines = [f"# {content['name']}: {'pushed' if explanation['pushed'] else 'not pushed'}", "",
+             f"Run `{explanation['run']}`, started {explanation['started']}.", "",
+             f"{'Pushed to `' + str(explanation['version']) + '`' if explanation['pushed'] else 'Not pushed'},"
+             f" because {explanation['reason']}.", "",
+             "| | metric | where | value | 95 % interval | asked for | live |", "|---|---|---|---|---|---|---|"]
+    for rule in explanation["rules"]:
+        lines.append(f"| {'kept' if rule['passed'] else '**failed**'} | {rule['metric']} | {explanations.where(rule)} |"
+                     f" {explanations.number(rule['candidate'])} | {explanations.interval_text(rule)} |"
+                     f" {explanations.asked_for(rule)} | {explanations.number(rule['live'])} |")
+    for name, population in content["populations"].items():
+        lines += ["", f"## {name} population, {population['scenes']} scenes", "",
+                  "| metric | " + " | ".join(population["columns"]) + " |", "|---" * (len(population["columns"]) + 1) + "|"]
+        for row in population["table"]:
+            cells = [f"{cell['value']} ({cell['interval']})" if cell["interval"] else cell["value"] for cell in row["cells"]]
+            lines.append(f"| {row['label']} {row['better']} | " + " | ".join(cells) + " |")
+    spans = [f"span {one['span']} (seed {one['seed']}, {one['records']} scenes)" for one in content["spans"]]
+    lines += ["", "Trained on " + (", ".join(spans) or "spans that are no longer there")
+              + f"; {content['facts'].get('steps', '?')} steps; code `{content['facts'].get('code', '?')}`.", ""]
+    return "\n".join(lines)
+
+
+def _population(name, explanation):
+    """Tables and figures of one population."""
+    entry = explanation["metrics"][name]
+    live, classical = ((explanation[key] or {}).get(name) for key in ("live_metrics", "classical_metrics"))
+    curves, metrics = entry["curves"], entry["metrics"]
+    methods = {"model": entry, "live": live, "classical": classical}
+    slices = {series: one["slices"] for series, one in methods.items() if one}
+    columns, table = _headline_table(metrics, live, classical)
+    return {
+        "scenes": entry["scenes"], "columns": columns, "table": table,
+        "reliability": figures.reliability(curves), "ranks": figures.ranks(curves), "coverage": figures.coverage(metrics),
+        "objects": figures.completeness_purity(curves, classical and classical["metrics"]),
+        "risk": figures.risk_coverage(curves),
+        "by_slice": {scalar: {metric: figures.by_slice(slices, scalar, metric) for metric in figures.METRIC_LABELS}
+                     for scalar in entry["slices"]},
+        "close": _close_pairs(entry, classical),
+        "everything": [{"name": key, **one} for key, one in metrics.items()],
+    }
+
+
+def _headline_table(metrics, live, classical):
+    columns = ["this model", "independent pixels", "single map"]
+    columns += (["live model"] if live else []) + (["SEP"] if classical else [])
+    table = []
+    for name, label, better in HEADLINES:
+        single = name if name.startswith(("iou_", "completeness_", "purity_")) else MAP_NAMES.get(name)
+        sources = [metrics.get(name), metrics.get(name + "_independent"), metrics.get(single)]
+        sources += [live["metrics"].get(name)] if live else []
+        # The classical peer is a single map: of what is defined by samples only its single-map form applies.
+        peer = single if single in ("ged_map", "energy_score_map") else name
+        sources += [classical["metrics"].get(peer)] if classical else []
+        table.append({"name": name, "label": label, "better": better, "cells": [_cell(one) for one in sources]})
+    return columns, table
+
+
+def _cell(found):
+    if not found or found["value"] is None:
+        return {"value": "–", "interval": ""}
+    interval = "" if found["low"] is None else f"{found['low']:.3f} to {found['high']:.3f}"
+    return {"value": f"{found['value']:.3f}", "interval": interval}
+
+
+def _close_pairs(entry, classical):
+    """Sentences on blended IoU and F1 in the bins of separation up to 0.7 arcsec, beside the classical peer's."""
+    lines = []
+    for i, one in enumerate(entry["slices"].get("min_separation", [])):
+        if one["high"] > 0.7 + 1e-9 or not one["metrics"]:
+            continue
+        peer = classical["slices"]["min_separation"][i]["metrics"] if classical else {}
+        parts = []
+        for name, label in (("iou_blended", "blended IoU"), ("object_f1", "F1 of blends")):
+            text = f"{label} {explanations.number(one['metrics'][name]['value'])}"
+            if peer.get(name):
+                text += f" (SEP: {explanations.number(peer[name]['value'])})"
+            parts.append(text)
+        lines.append(f"Separation {one['low']:g} to {one['high']:g} arcsec, {one['scenes']} scenes: " + ", ".join(parts) + ".")
+    return lines
+
+
+def _spans(config, artifacts):
+    """Manifests of the spans of the run, shortened; spans that are gone are left out."""
+    if "Examples" not in artifacts:
+        return []
+    found = []
+    for span in span_files.list_spans(config.data_root):
+        folder = span_files.span_dir(config.data_root, span)
+        # The ingested files carry the names of their spans' folders.
+        if any(artifacts["Examples"].glob(f"Split-*/{Path(folder).name}-*")):
+            found.append(span_files.read_manifest(folder))
+    for manifest in found:
+        manifest["records"] = sum(split["records"] for split in manifest["splits"].values())
+        manifest["settings"] = _flat(manifest.get("simulation", {}))
+    return found
+
+
+def _statistics(folder):
+    """Mean, spread and range of the records' scalars in the train and test split."""
+    if folder is None or not folder.exists():
+        return {}
+    from tensorflow_metadata.proto.v0 import statistics_pb2
+
+    result = {}
+    for split in ("train", "test"):
+        path = folder / f"Split-{split}" / "FeatureStats.pb"
+        if not path.exists():
+            continue
+        rows = []
+        for feature in statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes()).datasets[0].features:
+            numbers = feature.num_stats
+            if feature.HasField("num_stats"):
+                rows.append({"name": ".".join(feature.path.step), "missing": numbers.common_stats.num_missing,
+                             "mean": numbers.mean, "std": numbers.std_dev, "min": numbers.min, "median": numbers.median,
+                             "max": numbers.max})
+        result[split] = sorted(rows, key=lambda row: row["name"])
+    return result
+
+
+def _anomalies(folder):
+    """Sentences on anomalies by split; empty where none was found, None where the data were not checked."""
+    if folder is None or not folder.exists():
+        return None
+    from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+    lines = []
+    for path in sorted(folder.glob("Split-*/SchemaDiff.pb")):
+        found = anomalies_pb2.Anomalies.FromString(path.read_bytes())
+        for name, anomaly in found.anomaly_info.items():
+            lines.append(f"{path.parent.name.removeprefix('Split-')}: {name}: {anomaly.description}")
+    return lines
+
+
+def _pictures(folder):
+    """The picture pages as data URLs, with their captions."""
+    pictures = []
+    for name, caption in PAGES:
+        path = folder / f"scenes-{name}.png" if folder else None
+        if path and path.exists():
+            pictures.append({"name": name, "caption": caption,
+                             "url": "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()})
+    return pictures
+
+
+def _json(folder, name):
+    path = folder / name if folder else None
+    return json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
+
+
+def _flat(nested, prefix=""):
+    """{"a": {"b": 1}} to [("a.b", "1")]."""
+    rows = []
+    for key, value in nested.items():
+        rows += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, json.dumps(value))]
+    return rows
+
+
+def _version(name):
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,210 @@
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+from ml_metadata.metadata_store import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+
+import model  # noqa: F401 - settles Keras before TensorFlow is imported
+from components.calibration_evaluator import executor, scoring
+from model import gallery
+from model.metrics import scenes
+from pipeline import explain, report
+from pipeline.config import Config, EvaluationConfig, RelativeConfig, SliceConfig, ThresholdConfig, config_to_dict
+from pipeline.errors import ConfigError, DataError
+
+COMPLETE, FAILED = metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.FAILED
+EASY, HARD = ThresholdConfig("iou_galaxy", min=0.0), ThresholdConfig("iou_galaxy", min=0.99)
+
+
+def make_rows(seed, count=40, size=16):
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((count, size, size), int)
+    for one in mask:
+        for _ in range(2):
+            y, x = rng.integers(0, size - 6, 2)
+            one[y:y + 6, x:x + 6] += 1
+    samples = np.stack([np.roll(mask, tuple(rng.integers(-1, 2, 2)), (1, 2)) for _ in range(4)], 1).astype(np.uint8)
+    probabilities = np.stack([(samples == c).mean(1) for c in range(3)], -1).astype(np.float32)
+    rows = scenes.scene_statistics(mask, samples, probabilities, [f"1:{i:02d}" for i in range(count)])
+    rows["population"] = np.array(["boosted", "natural"] * (count // 2))
+    return rows | {name: rng.uniform(0, 1, count).astype(np.float32) for name in scenes.SCALARS}
+
+
+class Store:
+    """A metadata store as a run of the pipeline leaves it."""
+
+    def __init__(self, config):
+        connection = metadata_store_pb2.ConnectionConfig()
+        connection.sqlite.filename_uri = str(config.metadata_path)
+        connection.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+        self.store = metadata_store.MetadataStore(connection)
+        self.folder = config.pipeline_root
+
+    def run(self, name, steps, artifacts):
+        """`steps`: (type, state); `artifacts`: type to (folder, custom properties)."""
+        kind = metadata_store_pb2.ContextType(name="pipeline_run")
+        context = metadata_store_pb2.Context(type_id=self.store.put_context_type(kind), name=name)
+        [context_id] = self.store.put_contexts([context])
+        executions = []
+        for step, state in steps:
+            type_id = self.store.put_execution_type(metadata_store_pb2.ExecutionType(name=f"components.x.{step}"))
+            executions.append(metadata_store_pb2.Execution(type_id=type_id, last_known_state=state))
+        found = []
+        for step, (folder, properties) in artifacts.items():
+            type_id = self.store.put_artifact_type(metadata_store_pb2.ArtifactType(name=step))
+            artifact = metadata_store_pb2.Artifact(type_id=type_id, uri=str(folder))
+            for key, value in properties.items():
+                setattr(artifact.custom_properties[key], "int_value" if isinstance(value, int) else "string_value", value)
+            found.append(artifact)
+        artifact_ids, execution_ids = self.store.put_artifacts(found), self.store.put_executions(executions)
+        self.store.put_attributions_and_associations(
+            [metadata_store_pb2.Attribution(artifact_id=i, context_id=context_id) for i in artifact_ids],
+            [metadata_store_pb2.Association(execution_id=i, context_id=context_id) for i in execution_ids])
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / "pipeline").mkdir()
+    return dataclasses.replace(Config(), output_dir=str(tmp_path))
+
+
+def write_run(config, name="2026-01-01T00:00:00", thresholds=(EASY,), live=False, export_passed=True, pushed=True):
+    """A finished run: evaluation, export check, training facts, pictures and a pushed version."""
+    settings = dataclasses.replace(
+        EvaluationConfig(), num_samples=4, thresholds=thresholds, min_scenes=5, bootstrap_replicates=20,
+        relative=(RelativeConfig("iou_blended", margin=0.5),), slices=(SliceConfig("min_separation", (0.0, 0.3, 0.7, 1.0)),))
+    rows = {scoring.CANDIDATE: make_rows(1), scoring.CLASSICAL: make_rows(1)} | ({scoring.LIVE: make_rows(1)} if live else {})
+    folder = config.pipeline_root / name.replace(":", "")
+    evaluation, check, trained, version = (folder / part for part in ("evaluation", "check", "model", "version"))
+    for path in (evaluation, check, trained / "Format-Serving/assets.extra", version):
+        path.mkdir(parents=True)
+    content = executor.make_report(rows, dataclasses.replace(config, evaluation=settings))
+    (evaluation / "metrics.json").write_text(json.dumps(content))
+    blank = np.zeros((16, 16), int)
+    picture = gallery.page([{"image": blank, "sky_sigma": 1.0, "mask": blank, "samples": blank[None],
+                             "probabilities": np.eye(3)[blank], "title": "1:0"}])
+    for page, _ in report.PAGES:
+        (evaluation / f"scenes-{page}.png").write_bytes(picture)
+    checks = [{"name": "same seed", "passed": export_passed, "detail": "8 of 8 equal"}]
+    (check / "report.json").write_text(json.dumps({"checks": checks}))
+    row = {"prior_nll": 3.0, "reconstruction": 2.0, "pixel_nll": 4.0, "kl_per_dimension": [0.5, 0.1], "diversity": 0.2}
+    facts = {"steps": 20, "best_step": 10, "seconds": 3.0, "history": [{"step": 10, **row}, {"step": 20, **row}],
+             "monitors": {"active_units": 1, "kl_per_dimension": [0.5, 0.1]}, "code": "abc<123>",
+             "calibration": {"temperature": 1.1, "prior_scale": 0.9, "nll_before": 3.0, "nll_after": 2.9, "scenes": 7},
+             "config": config_to_dict(config)}
+    (trained / "Format-Serving/assets.extra/blendinator.json").write_text(json.dumps(facts))
+    push = {"pushed": 1, "pushed_destination": str(version)} if pushed else {"pushed": 0}
+    Store(config).run(name, [("Trainer", COMPLETE), ("CalibrationEvaluator", COMPLETE), ("Pusher", COMPLETE)], {
+        "ModelEvaluation": (evaluation, {}), "InfraBlessing": (check, {"blessed": int(export_passed)}),
+        "Model": (trained, {}), "PushedModel": (folder / "pushed", push)})
+    return version
+
+
+def test_a_pushed_model(config):
+    version = write_run(config)
+    found = explain.explain(config)
+    assert found["pushed"] is True and found["version"] == str(version)
+    assert found["reason"] == "all 1 rules were kept and all 1 export checks passed"
+    assert [step["name"] for step in found["steps"]] == ["Trainer", "CalibrationEvaluator", "Pusher"]
+    rule = found["rules"][0]
+    assert rule["kind"] == "absolute" and rule["passed"] and rule["live"] is None
+    assert found["metrics"]["boosted"]["slices"]["min_separation"][1]["metrics"]["iou_blended"]["value"] is not None
+    text = explain.render(found)
+    assert "Pushed: " in text and re.search(r"kept +iou_galaxy +boosted", text)
+
+
+def test_the_layout_is_stable(config):
+    """Others read this: names may be added, never renamed or removed within a format version."""
+    write_run(config, live=True)
+    found = explain.explain(config)
+    assert found["format_version"] == 1
+    assert set(found) == {"format_version", "run", "started", "pushed", "version", "reason", "steps", "artifacts", "rules",
+                          "export_checks", "metrics", "live_metrics", "classical_metrics"}
+    shared = {"kind", "metric", "population", "slice", "bound", "value", "low", "high", "candidate", "live", "scenes",
+              "passed", "reason"}
+    assert set(found["rules"][0]) == shared | {"min", "max"}
+    assert set(found["rules"][1]) == shared | {"margin"}
+    assert set(found["metrics"]["natural"]) == {"scenes", "metrics", "curves", "slices"}
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_a_failed_rule_is_the_reason(config):
+    write_run(config, thresholds=(EASY, HARD), pushed=False)
+    found = explain.explain(config)
+    assert not found["pushed"]
+    assert re.fullmatch(r"iou_galaxy \(boosted\): 0\.\d+ is below 0.99, asked for at least 0.99", found["reason"])
+    assert "FAILED  iou_galaxy" in explain.render(found)
+
+
+def test_a_failed_export_check_is_the_reason(config):
+    write_run(config, export_passed=False, pushed=False)
+    assert explain.explain(config)["reason"] == "export check same seed: 8 of 8 equal"
+
+
+def test_a_live_model_stands_beside(config):
+    write_run(config, live=True)
+    found = explain.explain(config)
+    absolute, relative = found["rules"]
+    assert absolute["live"] == absolute["value"]
+    assert relative["kind"] == "relative" and relative["value"] == 0 and relative["live"] == relative["candidate"]
+    assert "at most 0.5 worse than live (better end)" in explain.render(found)
+
+
+def test_a_run_that_stopped_early(config):
+    Store(config).run("2026-01-02T00:00:00", [("StatisticsGen", COMPLETE), ("AnomalyGate", FAILED)], {})
+    found = explain.explain(config)
+    assert not found["pushed"] and found["metrics"] is None
+    assert found["reason"] == "the run stopped in AnomalyGate"
+    assert "Stopped in AnomalyGate" in explain.render(found)
+    with pytest.raises(DataError, match="holds no evaluation to report on, because the run stopped in AnomalyGate"):
+        report.write_report(config)
+
+
+def test_runs_are_chosen_by_name_or_part_of_it(config):
+    Store(config).run("2026-01-01T10:00:00", [], {})
+    Store(config).run("2026-01-02T10:00:00", [], {})
+    assert explain.list_runs(config) == ["2026-01-01T10:00:00", "2026-01-02T10:00:00"]
+    assert explain.explain(config)["run"] == "2026-01-02T10:00:00"
+    assert explain.explain(config, "2026-01-01")["run"] == "2026-01-01T10:00:00"
+    with pytest.raises(ConfigError, match="received '10:00:00', which 2 runs are called; allowed: one of 2026-01-01"):
+        explain.explain(config, "10:00:00")
+    with pytest.raises(ConfigError, match="received 'x', which 0 runs are called"):
+        explain.explain(config, "x")
+
+
+def test_nothing_has_run(config):
+    with pytest.raises(DataError, match="there is no metadata store, so nothing has run yet"):
+        explain.explain(config)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_the_report_is_one_file_and_a_summary(config, live):
+    write_run(config, thresholds=(EASY, HARD), live=live, pushed=False)
+    page, summary = report.write_report(config)
+    html = page.read_text()
+    assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", html), "the page must need nothing from outside"
+    assert "@import" not in html and "url(http" not in html
+    assert html.count("<svg") >= 12 and html.count("data:image/png;base64,") == len(report.PAGES)
+    images = re.findall(r"<img [^>]*>", html)
+    assert images and all("alt=" in image for image in images)
+    assert html.count('role="img" aria-label=') >= 12
+    for text in ("not pushed", "is below 0.99", "Boosted population: 20 test scenes", "Natural population", "SEP",
+                 "Intended use and limits", "temperature 1.1", "abc&lt;123&gt;"):
+        assert text in html, text
+    assert ("live model</th>" in html.split('id="boosted"')[1]) is live
+    text = summary.read_text()
+    assert text.startswith("# blendinator: not pushed")
+    assert "| **failed** | iou_galaxy | boosted |" in text
+    assert "## natural population, 20 scenes" in text
+
+
+def test_a_report_without_the_trainers_facts_and_pictures(config, tmp_path):
+    write_run(config)
+    for path in [*config.pipeline_root.glob("*/model/Format-Serving/assets.extra/*"), *config.pipeline_root.glob("*/evaluation/*.png")]:
+        path.unlink()
+    page, _ = report.write_report(config, folder=tmp_path / "elsewhere")
+    assert page.parent == tmp_path / "elsewhere"
+    assert "The model's folder is no longer there." in page.read_text()
