@@ -44,7 +44,7 @@ def run(config_path, spans, no_cache):
 @main.command()
 @config_option
 @click.option("--span", type=click.IntRange(1), help="Number of the span; by default the one after the last.")
-@click.option("--workers", type=click.IntRange(0), help="Processes; 0 for one per core. Overrides beam.simulation_workers.")
+@click.option("--workers", type=click.IntRange(0), help="Processes; overrides beam.simulation_workers.")
 def simulate(config_path, span, workers):
     """Simulate a span, or complete one that was interrupted."""
     config = load_config(config_path)

@@ -21,8 +21,8 @@ _CACHED = re.compile(r"A cached execution \d+ is used\.")
 def quiet_console(log_path: Path) -> Iterator[Console]:
     """Sends standard output and error to a log file, whatever writes to them, and yields a console on the terminal.
 
-    The redirection is one of file descriptors, because TensorFlow's C++ code and Beam's worker processes know nothing of
-    Python's streams. Loggers below "blendinator" write to both.
+    The redirection is one of file descriptors, because TensorFlow's C++ code and Beam's worker processes know nothing
+    of Python's streams. Loggers below "blendinator" write to both.
 
     Args:
       log_path: the log file; its folder is made. Appended to if it exists.
@@ -37,8 +37,9 @@ def quiet_console(log_path: Path) -> Iterator[Console]:
         os.dup2(log_file.fileno(), 2)
         console = Console(file=terminal, highlight=False, width=None if terminal.isatty() else WIDTH)
         try:
-            with contextlib.redirect_stdout(log_file), contextlib.redirect_stderr(log_file), _logging_to(log_file, console):
-                yield console
+            with contextlib.redirect_stdout(log_file), contextlib.redirect_stderr(log_file):
+                with _logging_to(log_file, console):
+                    yield console
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

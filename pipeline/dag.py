@@ -1,7 +1,7 @@
 """The DAG: one for the local runner and for Kubeflow. No resolver and no custom driver, which Kubeflow does not run.
 
-This file must not be called pipeline.py: TFX's command line runs local_runner.py with this folder first on sys.path, where
-`import pipeline` would then find the file instead of the package.
+This file must not be called pipeline.py: TFX's command line runs local_runner.py with this folder first on sys.path,
+where `import pipeline` would then find the file instead of the package.
 """
 
 import dataclasses
@@ -79,13 +79,17 @@ def create_pipeline(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(config.serving_dir))))
     return tfx.dsl.Pipeline(
         pipeline_name=config.name, pipeline_root=str(config.pipeline_root), enable_cache=enable_cache,
-        components=[example_gen, statistics_gen, schema_gen, validator, gate, transform, trainer, evaluator, export_check,
-                    pusher],
-        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(str(config.metadata_path)),
+        components=[example_gen, statistics_gen, schema_gen, validator, gate, transform, trainer, evaluator,
+                    export_check, pusher],
+        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+            str(config.metadata_path)),
         beam_pipeline_args=list(config.beam.pipeline_args))
 
 
 def training_config(config: Config) -> str:
-    """The configuration for the Trainer, as JSON, without what training does not read: a new threshold must not retrain."""
+    """The configuration for the Trainer, as JSON.
+
+    Without what training does not read, so that a new threshold does not retrain.
+    """
     evaluation = EvaluationConfig(num_samples=config.evaluation.num_samples, seed=config.evaluation.seed)
     return json.dumps(config_to_dict(dataclasses.replace(config, evaluation=evaluation, beam=BeamConfig())))

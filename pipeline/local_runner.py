@@ -29,7 +29,7 @@ def main() -> int:
     except BlendinatorError as error:
         print(error, file=sys.stderr)
         return 1
-    # `tfx pipeline create` wraps `run` in a function that only notes the pipeline's name. Nothing may be simulated then.
+    # `tfx pipeline create` wraps `run` in a function that only notes the pipeline's name. Nothing is simulated then.
     if hasattr(LocalDagRunner.run, "__wrapped__"):
         from pipeline.dag import create_pipeline
         from schemas.schema import write_schema

@@ -28,8 +28,8 @@ def run(config: Config, spans: str = "latest", enable_cache: bool = True) -> int
       enable_cache: reuse the results of unchanged steps.
 
     Returns:
-      The exit code: 0 when the run went through, whether or not the model was good enough to be pushed; 1 when something
-      stopped it that the user can mend, which one message says.
+      The exit code: 0 when the run went through, whether or not the model was good enough to be pushed; 1 when
+      something stopped it that the user can mend, which one message says.
     """
     from pipeline.console import quiet_console
 
@@ -130,7 +130,7 @@ def warn_of_other_settings(config: Config, chosen: tuple[int, ...]) -> None:
 
 
 def check_space(config: Config, spans: str = "latest") -> None:
-    """Raises DataError when the disk has less room than a run may need: the spans, their ingested copy, and working space."""
+    """Raises DataError when the disk has less room than a run may need: spans, their ingested copy, working space."""
     from data.spans import list_spans
 
     folder = Path(config.output_dir)
@@ -142,8 +142,8 @@ def check_space(config: Config, spans: str = "latest") -> None:
     needed = WORKING_SPACE + size * (1 if simulated else 2)
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise DataError(f"{folder}: the disk has {free / 1e9:.1f} GB left and a run may need {needed / 1e9:.1f} GB. Free some "
-                        "space, set output_dir to another disk, or simulate fewer scenes.")
+        raise DataError(f"{folder}: the disk has {free / 1e9:.1f} GB left and a run may need {needed / 1e9:.1f} GB. "
+                        "Free some space, set output_dir to another disk, or simulate fewer scenes.")
 
 
 def explain(error: BaseException) -> BlendinatorError | KeyboardInterrupt | None:
@@ -161,11 +161,11 @@ def explain(error: BaseException) -> BlendinatorError | KeyboardInterrupt | None
             return type(error)(re.sub(r" \[while running [^\]]*\]$", "", str(error).strip()))
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         if full or re.search(r"No space left on device|disk is full", str(error)):
-            where = getattr(error, "filename", None)
-            return DataError(f"{where or 'The disk'}: there is no space left on the disk. Free some space or set output_dir to "
+            where = getattr(error, "filename", None) or "output_dir"
+            return DataError(f"{where}: there is no space left on the disk. Free some space or set output_dir to "
                              "another disk, then run again.")
-        if isinstance(error, (PermissionError, NotADirectoryError)) or isinstance(error, OSError) and error.errno == errno.EROFS:
-            return DataError(f"{error.filename}: this cannot be written ({error.strerror}). Check the folder's permissions, or set "
-                             "output_dir to another folder.")
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EROFS):
+            return DataError(f"{error.filename}: this cannot be written ({error.strerror}). Check the folder's "
+                             "permissions, or set output_dir to another folder.")
         error = error.__cause__ or error.__context__
     return None

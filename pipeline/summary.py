@@ -49,8 +49,9 @@ def collect(config: Config, spans: tuple[int, ...]) -> RunResult:
     path = Path(push["pushed_destination"].string_value) if pushed else None
     reasons = not_pushed_because(evaluation, check)
     if pushed and not path.exists():
-        pushed, reasons = False, [f"the version pushed for the same model by an earlier run, {path.name}, was removed since; run "
-                          "with --no-cache to train and push anew"]
+        pushed = False
+        reasons = [f"version {path.name}, which an earlier run pushed for this model, was removed since; run with "
+                   "--no-cache to train and push anew"]
     return RunResult(spans, pushed, "" if pushed else "; ".join(reasons), path if pushed else None, evaluation,
                      evaluation_uri / METRICS, evaluation_uri / PICTURE)
 
@@ -68,8 +69,10 @@ def latest_artifacts(config: Config) -> dict[str, metadata_store_pb2.Artifact]:
 
 def not_pushed_because(evaluation: dict, check: dict) -> list[str]:
     """The rules and checks that the model failed, each with what was found."""
-    reasons = [f"{rule['metric']} ({_where(rule)}): {rule['reason']}" for rule in _rules(evaluation) if not rule["passed"]]
-    reasons += [f"export check: {entry['name']}: {entry['detail']}" for entry in check["checks"] if not entry["passed"]]
+    rules = [rule for rule in _rules(evaluation) if not rule["passed"]]
+    checks = [entry for entry in check["checks"] if not entry["passed"]]
+    reasons = [f"{rule['metric']} ({_where(rule)}): {rule['reason']}" for rule in rules]
+    reasons += [f"export check: {entry['name']}: {entry['detail']}" for entry in checks]
     return reasons or ["it was not blessed"]
 
 

@@ -96,17 +96,19 @@ def test_model_that_fails_a_rule_is_not_pushed_and_the_run_says_why(project, fir
     rules = [{"metric": "iou_galaxy", "population": "boosted", "min": 0.999}]
     process = project.run(config=project.changed("strict.yaml", thresholds=rules))
     assert process.returncode == 0, process.stdout + process.stderr
-    assert re.search(r"^model +not pushed, because iou_galaxy \(boosted\): 0\.\d+ is below 0\.999$", process.stdout, re.MULTILINE)
+    because = r"^model +not pushed, because iou_galaxy \(boosted\): 0\.\d+ is below 0\.999$"
+    assert re.search(because, process.stdout, re.MULTILINE)
     assert process.stdout.count("unchanged, reused") == STEPS - 2  # evaluated and decided again, not trained again
     assert len(project.versions()) == 1
 
 
 def test_tfx_command_line_runs_the_same_pipeline(project, first):
-    environment = {**os.environ, "BLENDINATOR_CONFIG": str(project.config), "LOCAL_HOME": str(project.output.parent / "home")}
+    folder = project.output.parent
+    environment = {**os.environ, "BLENDINATOR_CONFIG": str(project.config), "LOCAL_HOME": str(folder / "home")}
 
     def tfx(*arguments):
-        return subprocess.run([BIN / "tfx", *arguments, "--engine=local"], capture_output=True, text=True, env=environment,
-                              cwd=project.output.parent)
+        command = [BIN / "tfx", *arguments, "--engine=local"]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
 
     logs = len(list((project.output / "logs").iterdir()))
     created = tfx("pipeline", "create", f"--pipeline-path={ROOT / 'pipeline' / 'local_runner.py'}")
@@ -119,7 +121,7 @@ def test_tfx_command_line_runs_the_same_pipeline(project, first):
 
 
 def damage_span(project, damage) -> Path:
-    """Makes span 2 from span 1 with a function applied to the last scene of a file; its manifest agrees with the files."""
+    """Makes span 2 from span 1, with a function applied to one scene and a manifest that agrees; returns the file."""
     folder = spans.span_dir(project.output / "data", 2)
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(spans.span_dir(project.output / "data", 1), folder)
@@ -168,4 +170,5 @@ def test_truncated_file_stops_the_run(project, first):
 
 
 def test_missing_span_stops_the_run(project, first):
-    assert_stopped(project.run("--spans", "9"), project, "span 9 is missing or incomplete. Run `blendinator simulate` first")
+    process = project.run("--spans", "9")
+    assert_stopped(process, project, "span 9 is missing or incomplete. Run `blendinator simulate` first")

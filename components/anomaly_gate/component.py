@@ -34,7 +34,8 @@ class AnomalyGate(base_component.BaseComponent):
     SPEC_CLASS = AnomalyGateSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, examples: types.BaseChannel, anomalies: types.BaseChannel, schema: types.BaseChannel, code: str = ""):
+    def __init__(self, examples: types.BaseChannel, anomalies: types.BaseChannel, schema: types.BaseChannel,
+                 code: str = ""):
         """
         Args:
           examples: the Examples that were validated.

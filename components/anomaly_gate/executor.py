@@ -44,13 +44,14 @@ class Executor(base_executor.BaseExecutor):
             anomalies = read_anomalies(Path(anomalies_uri) / f"Split-{split}" / ANOMALIES)
             found += describe_anomalies(anomalies, schema, split, Path(examples.uri) / f"Split-{split}", data_root)
         if found:
-            raise DataError("The examples do not keep the schema:\n" + "\n".join(f"  {line}" for line in found) + "\n" + REMEDY)
+            lines = "\n".join(f"  {line}" for line in found)
+            raise DataError(f"The examples do not keep the schema:\n{lines}\n{REMEDY}")
 
         pass_on(examples, artifact_utils.get_single_instance(output_dict["checked_examples"]))
 
 
 def read_anomalies(path: Path) -> anomalies_pb2.Anomalies:
-    """ExampleValidator's findings for one split. Raises DataError when there are none, rather than let the data pass."""
+    """ExampleValidator's findings for one split. Raises DataError when there is no such file: no news is bad news."""
     try:
         return anomalies_pb2.Anomalies.FromString(path.read_bytes())
     except (OSError, DecodeError) as error:
@@ -73,7 +74,8 @@ def describe_anomalies(
     records = find_records(features, set(anomalies.anomaly_info) & set(features), folder, data_root)
     lines = []
     for name, info in sorted(anomalies.anomaly_info.items()):
-        where = records.get(name, "no single record is at fault" if name in features else "the schema has no such feature")
+        unnamed = "no single record is at fault" if name in features else "the schema has no such feature"
+        where = records.get(name, unnamed)
         lines.append(f"split {split}, feature {name}: {info.description.strip().rstrip('.')}; {where}")
     if anomalies.HasField("dataset_anomaly_info"):
         lines.append(f"split {split}: {anomalies.dataset_anomaly_info.description.strip().rstrip('.')}")

@@ -85,8 +85,8 @@ def check_export(model_dir: str, serialized: list[bytes], stamp_size: int, num_s
         framed, report = Path(scratch) / "records.tfrecord", Path(scratch) / REPORT
         framed.write_bytes(b"".join(map(spans.frame_record, serialized)))
         # -I keeps the project's folder off sys.path: the script sees installed packages only.
-        command = [sys.executable, "-I", str(script), model_dir, str(framed), str(report), str(stamp_size), str(num_samples),
-                   str(seed)]
+        command = [sys.executable, "-I", str(script), model_dir, str(framed), str(report), str(stamp_size),
+                   str(num_samples), str(seed)]
         try:
             process = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, cwd=scratch,
                                      env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"})

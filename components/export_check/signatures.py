@@ -2,8 +2,8 @@
 
     python -I signatures.py MODEL RECORDS REPORT STAMP_SIZE NUM_SAMPLES SEED
 
-MODEL is a SavedModel, RECORDS a TFRecord file. NUM_SAMPLES and SEED are those behind `serving_default`. Writes REPORT, a
-JSON with one entry per check: name, passed, detail.
+MODEL is a SavedModel, RECORDS a TFRecord file. NUM_SAMPLES and SEED are those behind `serving_default`. Writes REPORT,
+a JSON with one entry per check: name, passed, detail.
 """
 
 import json
@@ -47,7 +47,7 @@ def check_model(model, image, serialized, num_samples, seed, checks):
       checks: a `Checks`.
     """
     missing = sorted(set(SIGNATURES) - set(model.signatures))
-    if not checks.add("signatures", not missing, f"missing: {', '.join(missing)}" if missing else ", ".join(SIGNATURES)):
+    if not checks.add("signatures", not missing, f"missing: {', '.join(missing) or 'none'}"):
         return
     image = tf.constant(image)
     default_seed = tf.constant([seed, 0], tf.int32)
@@ -89,14 +89,16 @@ def run(model, name, **inputs):
 def check_outputs(name, outputs, shapes, checks):
     """Names, types, shapes and values of one signature's outputs; True when all are as they should be."""
     expected = SIGNATURES[name]
-    if not checks.add(f"{name}: outputs", set(outputs) == expected, f"received {sorted(outputs)}; expected {sorted(expected)}"):
+    detail = f"received {sorted(outputs)}; expected {sorted(expected)}"
+    if not checks.add(f"{name}: outputs", set(outputs) == expected, detail):
         return False
     good = True
     for key, value in outputs.items():
         as_expected = value.shape == shapes[key] and value.dtype == DTYPES[key]
         detail = f"received {value.dtype} {list(value.shape)}; expected {np.dtype(DTYPES[key])} {list(shapes[key])}"
         good &= checks.add(f"{name}: type and shape of {key}", as_expected, detail)
-        good &= checks.add(f"{name}: {key} finite", np.isfinite(value).all(), f"{share(~np.isfinite(value))} of the values are not")
+        detail = f"{share(~np.isfinite(value))} of the values are not"
+        good &= checks.add(f"{name}: {key} finite", np.isfinite(value).all(), detail)
     if not good:
         return False
     probabilities = outputs["probabilities"]
@@ -105,13 +107,15 @@ def check_outputs(name, outputs, shapes, checks):
                        f"smallest {probabilities.min():.3g}; sums differ from 1 by up to {error:.3g}")
     for key in ("samples", "class_map"):
         if key in outputs:
-            good &= checks.add(f"{name}: classes of {key}", outputs[key].max() < NUM_CLASSES, f"largest: {outputs[key].max()}")
+            largest = outputs[key].max()
+            good &= checks.add(f"{name}: classes of {key}", largest < NUM_CLASSES, f"largest: {largest}")
     if name != "sample":
         entropy, information = outputs["entropy"], outputs["mutual_information"]
         good &= checks.add(f"{name}: class_map is the most probable class",
                            np.array_equal(outputs["class_map"], probabilities.argmax(-1)),
                            f"{share(outputs['class_map'] != probabilities.argmax(-1))} of the pixels differ")
-        good &= checks.add(f"{name}: entropy", entropy.min() >= -TOLERANCE and entropy.max() <= np.log(NUM_CLASSES) + TOLERANCE,
+        good &= checks.add(f"{name}: entropy",
+                           entropy.min() >= -TOLERANCE and entropy.max() <= np.log(NUM_CLASSES) + TOLERANCE,
                            f"from {entropy.min():.3g} to {entropy.max():.3g} nats; allowed: 0 to ln 3")
         good &= checks.add(f"{name}: mutual_information",
                            information.min() >= -TOLERANCE and (information <= entropy + TOLERANCE).all(),

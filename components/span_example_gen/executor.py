@@ -65,14 +65,15 @@ def ingest(folders: list[Path], destination: Path, stamp_size: int) -> dict[str,
             expected[split] += manifest["splits"].get(split, {}).get("records", 0)
     for split in spans.SPLITS:
         if counts[split] != expected[split] or not counts[split]:
-            raise DataError(f"{folders[0].parent}: split {split}: the files of {', '.join(f.name for f in folders)} hold "
-                            f"{counts[split]} records; the manifests say {expected[split]}, and a split must not be empty. "
-                            "Remove the span's folder and simulate it again.")
+            names = ", ".join(folder.name for folder in folders)
+            raise DataError(f"{folders[0].parent}: split {split}: the files of {names} hold {counts[split]} records; "
+                            f"the manifests say {expected[split]}, and a split must not be empty. Remove the span's "
+                            "folder and simulate it again.")
     return counts
 
 
 def check_first_record(path: Path, stamp_size: int) -> None:
-    """Decodes one record of a file, which finds a span of another stamp size or format before any statistics are made."""
+    """Decodes one record of a file: finds a span of another stamp size or format before any statistics are made."""
     for serialized in spans.read_records(path):
         try:
             scene = records.decode(serialized)
@@ -87,5 +88,5 @@ def copy_verified(source: Path, target: Path, sha256: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
     if spans.sha256(target) != sha256:
-        raise DataError(f"{source}: the file changed while it was ingested, or the disk is faulty (the checksum of the copy "
-                        f"{target} differs). Run again.")
+        raise DataError(f"{source}: the file changed while it was ingested, or the disk is faulty (the checksum of the "
+                        f"copy {target} differs). Run again.")

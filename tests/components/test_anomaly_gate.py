@@ -98,4 +98,5 @@ def test_unreadable_anomalies_do_not_let_data_pass(tmp_path):
 def test_dataset_anomaly_is_listed(tmp_path):
     anomalies = anomalies_pb2.Anomalies()
     anomalies.dataset_anomaly_info.description = "Too few examples."
-    assert executor.describe_anomalies(anomalies, load_schema(SIZE), "test", tmp_path) == ["split test: Too few examples"]
+    lines = executor.describe_anomalies(anomalies, load_schema(SIZE), "test", tmp_path)
+    assert lines == ["split test: Too few examples"]

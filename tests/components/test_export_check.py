@@ -24,8 +24,9 @@ class Export(tf.Module):
         noise = tf.random.stateless_normal(shape, seed)
         return tf.nn.softmax(tf.asinh(image)[:, None, :, :, None] * [0.0, 0.1, 0.2] + noise[None])
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.float32, name="image"),
-                                  tf.TensorSpec([], tf.int32, name="num_samples"), tf.TensorSpec([2], tf.int32, name="seed")])
+    @tf.function(input_signature=[
+        tf.TensorSpec([None, None, None], tf.float32, name="image"), tf.TensorSpec([], tf.int32, name="num_samples"),
+        tf.TensorSpec([2], tf.int32, name="seed")])
     def sample(self, image, num_samples, seed):
         draws = self.probabilities(image, num_samples, seed)
         return {"samples": tf.cast(tf.argmax(draws, -1), tf.uint8), "probabilities": tf.reduce_mean(draws, 1)}
@@ -41,7 +42,8 @@ class Export(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serve_examples(self, examples):
-        return self.serve(tf.io.parse_example(examples, {"image": tf.io.FixedLenFeature([SIZE, SIZE], tf.float32)})["image"])
+        spec = {"image": tf.io.FixedLenFeature([SIZE, SIZE], tf.float32)}
+        return self.serve(tf.io.parse_example(examples, spec)["image"])
 
 
 def save(folder):
@@ -94,7 +96,8 @@ def test_missing_output(loaded, span_maker):
     serve = loaded.signatures["serving_default"]
     without = lambda **inputs: {k: v for k, v in serve(**inputs).items() if k != "entropy"}  # noqa: E731
     [(name, detail)] = check(loaded, span_maker, serving_default=without).items()
-    assert name == "serving_default: outputs" and "received ['class_map', 'mutual_information', 'probabilities']" in detail
+    assert name == "serving_default: outputs"
+    assert "received ['class_map', 'mutual_information', 'probabilities']" in detail
 
 
 @pytest.mark.parametrize("signature, output, change, name", [
@@ -120,7 +123,8 @@ def test_examples_that_are_served_differently_are_found(loaded, span_maker):
 
 def test_seed_that_is_ignored_is_found(loaded, span_maker):
     sample = loaded.signatures["sample"]
-    fixed = lambda image, num_samples, seed: sample(image=image, num_samples=num_samples, seed=tf.constant([1, 0]))  # noqa: E731
+    fixed = lambda image, num_samples, seed: sample(  # noqa: E731
+        image=image, num_samples=num_samples, seed=tf.constant([1, 0]))
     assert set(check(loaded, span_maker, sample=fixed)) == {"other seed, other samples"}
 
 

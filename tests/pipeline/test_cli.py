@@ -51,7 +51,7 @@ def test_missing_configuration_file(tmp_path):
 
 def test_run_hands_over_its_options(tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(run, "run", lambda config, spans, enable_cache: calls.append((config, spans, enable_cache)) or 0)
+    monkeypatch.setattr(run, "run", lambda *args, enable_cache: calls.append((*args, enable_cache)) or 0)
     assert invoke("run", "--config", write(tmp_path, ""), "--spans", "1,3", "--no-cache").exit_code == 0
     [(config, spans, cache)] = calls
     assert (config.output_dir, spans, cache) == (str(tmp_path / "output"), "1,3", False)

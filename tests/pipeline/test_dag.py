@@ -60,7 +60,8 @@ def test_threshold_evaluates_again_and_does_not_retrain(components):
     assert parameters(other, "CalibrationEvaluator") != parameters(components, "CalibrationEvaluator")
 
 
-@pytest.mark.parametrize("change", [{"training": TrainingConfig(steps=5)}, {"evaluation": EvaluationConfig(num_samples=4)}])
+@pytest.mark.parametrize("change", [
+    {"training": TrainingConfig(steps=5)}, {"evaluation": EvaluationConfig(num_samples=4)}])
 def test_what_training_reads_retrains(components, change):
     assert parameters(build(dataclasses.replace(Config(), **change)), "Trainer") != parameters(components, "Trainer")
 
