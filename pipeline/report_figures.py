@@ -68,8 +68,7 @@ def ranks(curves: dict) -> str:
             axes.set(title=title, xlabel="rank of the truth", xlim=(0, 1))
             axes.set_ylim(0, min(axes.get_ylim()[1], 5))
         panels[0].set_ylabel("relative frequency")
-        handles, labels = panels[0].get_legend_handles_labels()
-        panels[-1].legend(handles[::-1], labels[::-1], fontsize=8, loc="upper right")
+        _legend(figure, panels[0])
         return _svg(figure, "ranks")
 
 
@@ -89,7 +88,7 @@ def coverage(metrics: dict) -> str:
                         style["linestyle"], style["label"])
             axes.set(title=title, xlabel="nominal (%)", xlim=(40, 100), ylim=(0, 103), xticks=levels)
         panels[0].set_ylabel("truths inside (%)")
-        panels[-1].legend(fontsize=8, loc="lower right")
+        _legend(figure, panels[-1])
         return _svg(figure, "coverage")
 
 
@@ -116,7 +115,7 @@ def completeness_purity(curves: dict, classical: dict | None) -> str:
                 peer = SERIES["classical"]
                 axes.plot(100 * point[0], 100 * point[1], peer["marker"], color=peer["color"], markersize=7, label=peer["label"])
         axes.set(xlabel="completeness (%)", ylabel="purity (%)", xlim=(0, 102), ylim=(0, 102), title="recognised blends")
-        axes.legend(fontsize=8, loc="lower left")
+        _legend(figure, axes)
         return _svg(figure, "objects")
 
 
@@ -135,7 +134,7 @@ def by_slice(slices: dict[str, dict], scalar: str, metric: str) -> str:
         axes.set_xticks(range(len(labels)), labels, fontsize=8)
         axes.set(title=SCALAR_LABELS.get(scalar, scalar), ylabel=METRIC_LABELS[metric], xlim=(-0.5, len(labels) - 0.5))
         axes.set_ylim(bottom=0)
-        axes.legend(fontsize=8)
+        _legend(figure, axes)
         return _svg(figure, f"slice-{scalar}-{metric}")
 
 
@@ -174,6 +173,12 @@ def _points(axes, x, y, low, high, color, marker, linestyle, label=None):
     for i in kept:
         if low[i] is not None and high[i] is not None:
             axes.plot([x[i], x[i]], [low[i], high[i]], color=color, linewidth=1.1, alpha=0.8)
+
+
+def _legend(figure, axes):
+    """Below the panels, where it covers no data."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
 
 
 def _edge(value):
