@@ -37,10 +37,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         config = config_from_dict(json.loads(exec_properties["config"]), source="CalibrationEvaluator")
         model = artifact_utils.get_single_instance(input_dict["model"])
-        models = {scoring.CANDIDATE: path_utils.serving_model_path(model.uri)}
+        models = {scoring.CANDIDATE: saved_model_path(model.uri)}
         if input_dict.get("baseline_model"):
             live = artifact_utils.get_single_instance(input_dict["baseline_model"])
-            models[scoring.LIVE] = path_utils.serving_model_path(live.uri)
+            models[scoring.LIVE] = saved_model_path(live.uri)
         files = list_files(input_dict["examples"])
         folder = artifact_utils.get_single_uri(output_dict["evaluation"])
         fileio.makedirs(folder)
@@ -66,6 +66,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             pages[f"scenes-{name}.png"] = chosen
         draw_pages(files, models[scoring.CANDIDATE], pages, config, folder)
         bless(artifact_utils.get_single_instance(output_dict["blessing"]), model, report["blessed"])
+
+
+def saved_model_path(uri: str) -> str:
+    """Folder of the SavedModel of a Model artifact, or `uri` itself where that is a pushed version."""
+    return uri if fileio.exists(os.path.join(uri, "saved_model.pb")) else path_utils.serving_model_path(uri)
 
 
 def list_files(examples: list) -> list[str]:

@@ -89,12 +89,12 @@ def serialized():
     return [records.encode(scene) for scene in SCENES]
 
 
-def run(tmp_path, examples, model_artifact, config, beam_args=()):
+def run(tmp_path, examples, model_artifact, config, beam_args=(), live=None):
     evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
     evaluation.uri, blessing.uri = str(tmp_path / "evaluation"), str(tmp_path / "blessing")
     context = executor.Executor.Context(tmp_dir=str(tmp_path), unique_id="1", beam_pipeline_args=list(beam_args))
     executor.Executor(context).Do(
-        {"examples": [examples], "model": [model_artifact]},
+        {"examples": [examples], "model": [model_artifact]} | ({"baseline_model": [live]} if live else {}),
         {"evaluation": [evaluation], "blessing": [blessing]},
         {"config": json.dumps(config_to_dict(config)), "code": ""},
     )
@@ -129,6 +129,32 @@ def test_the_result_does_not_depend_on_files_batches_or_order(tmp_path, serializ
     assert found[0].keys() == found[1].keys()
     for name in found[0]:
         np.testing.assert_array_equal(found[0][name], found[1][name], err_msg=name)
+
+
+@pytest.mark.parametrize("pushed", [False, True])
+def test_a_live_model_is_evaluated_on_the_same_scenes(tmp_path, serialized, model_artifact, pushed):
+    live = standard_artifacts.Model()
+    live.uri = os.path.join(model_artifact.uri, "Format-Serving") if pushed else model_artifact.uri
+    examples = write_examples(tmp_path / "examples", [serialized])
+    run(tmp_path, examples, model_artifact, make_config(), live=live)
+    report = json.loads((tmp_path / "evaluation" / executor.METRICS).read_text())
+    assert [rule["metric"] for rule in report["relative"]] == ["iou_blended", "nll_near_sources", "ged"]
+    assert {rule["value"] for rule in report["relative"]} == {0.0}  # the same model, seeds and scenes
+    assert report["live"] == report["populations"]
+    assert report["blessed"]
+
+
+def test_the_classical_peer_can_be_left_out(tmp_path, serialized, model_artifact):
+    examples = write_examples(tmp_path / "examples", [serialized[:3]])
+    config = make_config()
+    off = dataclasses.replace(config.evaluation, classical=dataclasses.replace(config.evaluation.classical, enabled=False))
+    for folder, settings in (("with", config), ("without", dataclasses.replace(config, evaluation=off))):
+        run(tmp_path / folder, examples, model_artifact, settings)
+        report = json.loads((tmp_path / folder / "evaluation" / executor.METRICS).read_text())
+        assert ("classical" in report) is (folder == "with")
+    peer = json.loads((tmp_path / "with" / "evaluation" / executor.METRICS).read_text())["classical"]["natural"]["metrics"]
+    assert peer["iou_galaxy"]["value"] > 0.2
+    assert "nll" not in peer  # it gives no probabilities
 
 
 def test_the_rows_carry_the_scalars(tmp_path, serialized, model_artifact):
