@@ -47,8 +47,8 @@ def create_pipeline(
     validator = tfx.components.ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"])
     gate = AnomalyGate(
-        examples=example_gen.outputs["examples"], anomalies=validator.outputs["anomalies"],
-        schema=schema_gen.outputs["schema"],
+        examples=example_gen.outputs["examples"], statistics=statistics_gen.outputs["statistics"],
+        anomalies=validator.outputs["anomalies"], schema=schema_gen.outputs["schema"],
         code=code_fingerprint("components/anomaly_gate", "schemas", "data/spans.py"))
     examples = gate.outputs["checked_examples"]
 

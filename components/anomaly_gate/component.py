@@ -15,6 +15,7 @@ class AnomalyGateSpec(component_spec.ComponentSpec):
     PARAMETERS = {"code": component_spec.ExecutionParameter(type=str)}
     INPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "statistics": component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics),
         "anomalies": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
         "schema": component_spec.ChannelParameter(type=standard_artifacts.Schema),
     }
@@ -22,7 +23,7 @@ class AnomalyGateSpec(component_spec.ComponentSpec):
 
 
 class AnomalyGate(base_component.BaseComponent):
-    """Stops the run when ExampleValidator found anomalies, else passes the examples on.
+    """Stops the run when ExampleValidator found anomalies or did not see every record, else passes the examples on.
 
     ExampleValidator reports anomalies and lets the run go on. Everything downstream takes its examples from this
     component, so that nothing can run on bad data.
@@ -34,16 +35,17 @@ class AnomalyGate(base_component.BaseComponent):
     SPEC_CLASS = AnomalyGateSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, examples: types.BaseChannel, anomalies: types.BaseChannel, schema: types.BaseChannel,
-                 code: str = ""):
+    def __init__(self, examples: types.BaseChannel, statistics: types.BaseChannel, anomalies: types.BaseChannel,
+                 schema: types.BaseChannel, code: str = ""):
         """
         Args:
           examples: the Examples that were validated.
+          statistics: their statistics, which say how many records were seen.
           anomalies: what ExampleValidator found in them.
           schema: the Schema they were validated against.
           code: a hash of the code, so that the cache sees changes.
         """
         super().__init__(AnomalyGateSpec(
-            examples=examples, anomalies=anomalies, schema=schema, code=code,
+            examples=examples, statistics=statistics, anomalies=anomalies, schema=schema, code=code,
             checked_examples=types.Channel(type=standard_artifacts.Examples),
         ))

@@ -1,6 +1,7 @@
 """The executor: reads the anomalies, then either names them and the records at fault, or links the examples."""
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from tensorflow.core.example import example_pb2
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
+from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
@@ -30,15 +32,22 @@ class Executor(base_executor.BaseExecutor):
         """Checks and passes on; see `AnomalyGate` for the inputs and outputs.
 
         Raises:
-          DataError: there are anomalies; the message lists them with the first record at fault.
+          DataError: there are anomalies, which the message lists with the first record at fault; or records were lost
+            on the way to the statistics.
         """
         examples = artifact_utils.get_single_instance(input_dict["examples"])
+        statistics = artifact_utils.get_single_instance(input_dict["statistics"])
         anomalies_uri = artifact_utils.get_single_uri(input_dict["anomalies"])
         schema = io_utils.SchemaReader().read(
             io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict["schema"])))
         data_root = examples.get_string_custom_property("data_root")
         splits = artifact_utils.decode_split_names(examples.split_names)
 
+        expected = json.loads(examples.get_string_custom_property("records"))
+        seen = {split: count_examples(statistics, split) for split in splits}
+        if seen != expected:
+            raise DataError(f"{statistics.uri}: the statistics saw {seen} records, but {expected} were ingested. Records "
+                            "were lost in a Beam step: run again with other beam.pipeline_args.")
         found = []
         for split in splits:
             anomalies = read_anomalies(Path(anomalies_uri) / f"Split-{split}" / ANOMALIES)
@@ -48,6 +57,11 @@ class Executor(base_executor.BaseExecutor):
             raise DataError(f"The examples do not keep the schema:\n{lines}\n{REMEDY}")
 
         pass_on(examples, artifact_utils.get_single_instance(output_dict["checked_examples"]))
+
+
+def count_examples(statistics, split: str) -> int:
+    """Records that the statistics of a split were made from."""
+    return stats_artifact_utils.load_statistics(statistics, split).proto().datasets[0].num_examples
 
 
 def read_anomalies(path: Path) -> anomalies_pb2.Anomalies:

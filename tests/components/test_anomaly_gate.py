@@ -24,21 +24,29 @@ def artifact(kind, path):
     return made
 
 
-def pass_gate(span_maker, tmp_path):
-    """Ingests the span, validates it with TFDV as ExampleValidator does, and runs the gate."""
+def pass_gate(span_maker, tmp_path, splits=spans.SPLITS):
+    """Ingests the span, validates it with TFDV as ExampleValidator does, and runs the gate.
+
+    `splits` says from which split each one's statistics are taken.
+    """
     examples = artifact(standard_artifacts.Examples, tmp_path / "examples")
     Ingest().Do({}, {"examples": [examples]}, {
         "data_root": str(span_maker.data_root), "spans": "1", "stamp_size": SIZE, "fingerprint": ""})
     schema = load_schema(SIZE)
     io_utils.write_pbtxt_file(str(tmp_path / "schema" / "schema.pbtxt"), schema)
-    for split in spans.SPLITS:
-        statistics = tfdv.generate_statistics_from_tfrecord(f"{examples.uri}/Split-{split}/*")
+    for split, source in zip(spans.SPLITS, splits):
+        statistics = tfdv.generate_statistics_from_tfrecord(f"{examples.uri}/Split-{source}/*")
+        (tmp_path / "statistics" / f"Split-{split}").mkdir(parents=True)
+        (tmp_path / "statistics" / f"Split-{split}" / "FeatureStats.pb").write_bytes(statistics.SerializeToString())
         folder = tmp_path / "anomalies" / f"Split-{split}"
         folder.mkdir(parents=True)
         (folder / "SchemaDiff.pb").write_bytes(tfdv.validate_statistics(statistics, schema).SerializeToString())
+    seen = artifact(standard_artifacts.ExampleStatistics, tmp_path / "statistics")
+    seen.split_names = examples.split_names
     checked = artifact(standard_artifacts.Examples, tmp_path / "checked")
     executor.Executor().Do(
-        {"examples": [examples], "anomalies": [artifact(standard_artifacts.ExampleAnomalies, tmp_path / "anomalies")],
+        {"examples": [examples], "statistics": [seen],
+         "anomalies": [artifact(standard_artifacts.ExampleAnomalies, tmp_path / "anomalies")],
          "schema": [artifact(standard_artifacts.Schema, tmp_path / "schema")]}, {"checked_examples": [checked]}, {})
     return examples, checked
 
@@ -88,6 +96,13 @@ def test_missing_feature_names_its_record(span_maker, tmp_path):
         pass_gate(span_maker, tmp_path)
     assert f"{folder / spans.shard_name('train', 1, 2)}: record 1 (scene 1:3): snr is missing" in str(raised.value)
     assert "split train, feature xyz" in str(raised.value)  # the schema has no such feature
+
+
+def test_records_that_the_statistics_did_not_see_stop_the_run(span_maker, tmp_path):
+    span_maker.write(test=[records.encode(span_maker.scene(i)) for i in (20, 21)])
+    with pytest.raises(DataError, match="the statistics saw {'train': 2, 'calibration': 4, 'test': 2} records, but "
+                                        "{'train': 4, 'calibration': 4, 'test': 2} were ingested"):
+        pass_gate(span_maker, tmp_path, splits=("test", "calibration", "test"))
 
 
 def test_unreadable_anomalies_do_not_let_data_pass(tmp_path):
