@@ -43,11 +43,7 @@ class Executor(base_executor.BaseExecutor):
         data_root = examples.get_string_custom_property("data_root")
         splits = artifact_utils.decode_split_names(examples.split_names)
 
-        expected = json.loads(examples.get_string_custom_property("records"))
-        seen = {split: count_examples(statistics, split) for split in splits}
-        if seen != expected:
-            raise DataError(f"{statistics.uri}: the statistics saw {seen} records, but {expected} were ingested. Records "
-                            "were lost in a Beam step: run again with other beam.pipeline_args.")
+        check_counts(statistics, json.loads(examples.get_string_custom_property("records")))
         found = []
         for split in splits:
             anomalies = read_anomalies(Path(anomalies_uri) / f"Split-{split}" / ANOMALIES)
@@ -59,9 +55,13 @@ class Executor(base_executor.BaseExecutor):
         pass_on(examples, artifact_utils.get_single_instance(output_dict["checked_examples"]))
 
 
-def count_examples(statistics, split: str) -> int:
-    """Records that the statistics of a split were made from."""
-    return stats_artifact_utils.load_statistics(statistics, split).proto().datasets[0].num_examples
+def check_counts(statistics, expected: dict[str, int]) -> None:
+    """Raises DataError unless the statistics artifact saw as many records of each split as were ingested."""
+    seen = {split: stats_artifact_utils.load_statistics(statistics, split).proto().datasets[0].num_examples
+            for split in expected}
+    if seen != expected:
+        raise DataError(f"{statistics.uri}: the statistics saw {seen} records, but {expected} were ingested. Records were "
+                        "lost in a Beam step: run again with other beam.pipeline_args.")
 
 
 def read_anomalies(path: Path) -> anomalies_pb2.Anomalies:
