@@ -2,14 +2,16 @@
 
     python benchmarks/simulation.py render        # seconds per scene of each renderer, and how well they agree
     python benchmarks/simulation.py scale 1000 10000 100000   # time, peak memory and bytes per scene of whole spans
+    python benchmarks/simulation.py size          # bytes per scene, by what is stored
 
 Times are processor times, so other work on the machine changes them little. GalSim draws every galaxy with `drawImage`,
-with its default accuracy; with a PSF x pixel image made once (which needs a PSF that is the same in every scene: so here
-the PSF's scatter is off for all); and so with its accuracy relaxed as far as the agreement allows.
+with its default accuracy; with a PSF x pixel image made once (which needs a PSF that is the same in every scene: so
+here the PSF's scatter is off for all); and so with its accuracy relaxed as far as the agreement allows.
 """
 
 import argparse
 import dataclasses
+import gzip
 import json
 import resource
 import statistics
@@ -23,6 +25,7 @@ import numpy as np
 
 from data.galsim_renderer import GalSimRenderer, galaxy_profile
 from data.population import Galaxies
+from data.records import encode
 from data.scene import Simulator
 from data.simulate import simulate_span
 from pipeline.config import SimulationConfig
@@ -62,7 +65,9 @@ def render(scenes: int, repeats: int, boosted: float) -> list[dict]:
         "galsim, cached PSF, relaxed": CachedGalSimRenderer(simulator.psf, RELAXED),
     }
     seconds = {name: [] for name in renderers}
-    images = {}
+    images = {
+        name: _render_all(renderer, simulator, drawn[:4]) for name, renderer in renderers.items()
+    }  # builds tables
     for _ in range(repeats):  # one after the other, so that a slow spell of the machine meets all
         for name, renderer in renderers.items():
             start = time.process_time()
@@ -76,15 +81,22 @@ def render(scenes: int, repeats: int, boosted: float) -> list[dict]:
             worst = max(worst, float(np.abs(a.sum(axis=0) - b.sum(axis=0)).max(initial=0.0)) / simulator.sky_sigma)
             flips += np.count_nonzero(_classes(a, threshold) != _classes(b, threshold))
         middle = statistics.median(seconds[name])
-        out.append({"renderer": name, "scenes_per_second": scenes / middle, "spread": (max(seconds[name]) - min(seconds[name])) / middle,
-                    "worst_pixel_sigma": worst, "truth_flips": flips / (scenes * config.stamp_size**2)})
+        out.append(
+            {
+                "renderer": name,
+                "scenes_per_second": scenes / middle,
+                "spread": (max(seconds[name]) - min(seconds[name])) / middle,
+                "worst_pixel_sigma": worst,
+                "truth_flips": flips / (scenes * config.stamp_size**2),
+            }
+        )
     return out
 
 
 def _render_all(renderer, simulator, drawn, batch=32):
     size, images = simulator.config.stamp_size, []
     for start in range(0, len(drawn), batch):
-        scenes = drawn[start:start + batch]
+        scenes = drawn[start : start + batch]
         counts = [len(scene.galaxies) for scene in scenes]
         galaxies = Galaxies.concatenate([scene.galaxies for scene in scenes])
         psf = [np.repeat([getattr(scene, name) for scene in scenes], counts) for name in ("fwhm", "g1", "g2")]
@@ -102,7 +114,10 @@ def span(scenes: int, workers: int) -> dict:
     """Simulates one span in this process and its workers, and measures it."""
     config = SimulationConfig()
     share = config.train_scenes + config.calibration_scenes + config.test_scenes
-    counts = {f"{split}_scenes": max(1, round(getattr(config, f"{split}_scenes") / share * scenes)) for split in ("calibration", "test")}
+    counts = {
+        f"{split}_scenes": max(1, round(getattr(config, f"{split}_scenes") / share * scenes))
+        for split in ("calibration", "test")
+    }
     config = dataclasses.replace(config, train_scenes=scenes - sum(counts.values()), **counts)
     with tempfile.TemporaryDirectory() as folder:
         start = time.time()
@@ -112,11 +127,33 @@ def span(scenes: int, workers: int) -> dict:
         "scenes": scenes,
         "workers": workers,
         "seconds": seconds,
-        "processor_seconds": sum(resource.getrusage(who).ru_utime + resource.getrusage(who).ru_stime
-                                 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)),
-        "peak_mib_per_process": max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024,
+        "processor_seconds": sum(
+            resource.getrusage(who).ru_utime + resource.getrusage(who).ru_stime
+            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        ),
+        "peak_mib_per_process": max(
+            resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
+        / 1024,
         "bytes_per_scene": sum(entry["bytes"] for entry in manifest["files"].values()) / scenes,
     }
+
+
+def size(scenes: int) -> dict:
+    """Bytes per scene after compression: of each kind of pixels alone, unrounded too, and of whole records."""
+    simulator = Simulator(SimulationConfig())
+    drawn = [scene for start in range(0, scenes, 32) for scene in simulator.scenes(1, range(start, start + 32))]
+    noise = np.random.default_rng(1)
+    parts = {
+        "image": [scene["image"].astype("<f4").tobytes() for scene in drawn],
+        "image, not rounded": [
+            (scene["image"] + noise.normal(0.0, 0.05, scene["image"].shape)).astype("<f4").tobytes() for scene in drawn
+        ],
+        "noise_free": [scene["noise_free"].astype("<f4").tobytes() for scene in drawn],
+        "mask": [scene["mask"].astype(np.uint8).tobytes() for scene in drawn],
+        "record": [encode(scene) for scene in drawn],
+    }
+    return {name: len(gzip.compress(b"".join(blocks), 1)) / len(drawn) for name, blocks in parts.items()}
 
 
 def main():
@@ -131,9 +168,13 @@ def main():
     one = commands.add_parser("span")  # each size in a process of its own: peak memory only ever rises in one
     one.add_argument("scenes", type=int)
     one.add_argument("workers", type=int)
+    commands.add_parser("size").add_argument("--scenes", type=int, default=512)
     args = parser.parse_args()
     if args.command == "span":
         print(json.dumps(span(args.scenes, args.workers)))
+    elif args.command == "size":
+        for name, count in size(args.scenes).items():
+            print(f"{name:<20} {count:8.0f} bytes per scene")
     elif args.command == "scale":
         for scenes in args.scenes:
             subprocess.run([sys.executable, __file__, "span", str(scenes), str(args.workers)], check=True)
@@ -141,10 +182,14 @@ def main():
         for name, boosted in (("boosted", 1.0), ("natural", 0.0)):
             rows = render(args.scenes, args.repeats, boosted)
             best = max(row["scenes_per_second"] for row in rows[1:])
-            print(f"{name}: fourier is {rows[0]['scenes_per_second'] / best:.1f} times as fast as GalSim's best setting")
+            print(
+                f"{name}: fourier is {rows[0]['scenes_per_second'] / best:.1f} times as fast as GalSim's best setting"
+            )
             for row in rows:
-                print(f"  {row['renderer']:<28} {row['scenes_per_second']:7.1f} scenes/s (spread {row['spread']:.0%}), "
-                      f"worst pixel {row['worst_pixel_sigma']:.3f} sigma, flips {row['truth_flips']:.4%}")
+                print(
+                    f"  {row['renderer']:<28} {row['scenes_per_second']:7.1f} scenes/s (spread {row['spread']:.0%}), "
+                    f"worst pixel {row['worst_pixel_sigma']:.3f} sigma, flips {row['truth_flips']:.4%}"
+                )
 
 
 if __name__ == "__main__":

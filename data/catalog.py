@@ -54,8 +54,9 @@ class Catalog:
         if not inside.size:
             raise DataError(
                 f"{self.path}: no row has a magnitude between {config.magnitude_bright} and {config.magnitude_faint} "
-                f"(there: {magnitude.min():.2f} to {magnitude.max():.2f}). Change simulation.population.magnitude_bright "
-                "and magnitude_faint, or choose another catalogue.")
+                f"(there: {magnitude.min():.2f} to {magnitude.max():.2f}). Change "
+                "simulation.population.magnitude_bright and magnitude_faint, or choose another catalogue."
+            )
         return float(inside.min()), float(inside.max())
 
     def draw(self, rng: np.random.Generator, count: int, bright: float, faint: float) -> Galaxies:
@@ -105,11 +106,15 @@ def read_catalog(path: str) -> Catalog:
         names.update({ALIASES[name]: column for name, column in names.items() if name in ALIASES})
     missing = [name for name in needed if name not in names]
     if missing:
-        raise DataError(f"{path}: the column {missing[0]!r} is missing; a catalogue of the format {kind!r} needs "
-                        f"{', '.join(needed)}. Found: {', '.join(table.colnames)}.")
+        raise DataError(
+            f"{path}: the column {missing[0]!r} is missing; a catalogue of the format {kind!r} needs "
+            f"{', '.join(needed)}. Found: {', '.join(table.colnames)}."
+        )
     columns = {name: _column(path, table, names[name], name) for name in needed}
     galaxies, skip = build(path, columns)
-    outside = ((galaxies.share > 0) & ((galaxies.index < SERSIC_RANGE[0]) | (galaxies.index > SERSIC_RANGE[1]))).any(axis=1)
+    outside = ((galaxies.share > 0) & ((galaxies.index < SERSIC_RANGE[0]) | (galaxies.index > SERSIC_RANGE[1]))).any(
+        axis=1
+    )
     skip["Sersic index outside 0.3 to 6.2"] = outside
     skipped, use = {}, np.ones(len(galaxies), bool)
     for reason, rows in skip.items():
@@ -117,7 +122,10 @@ def read_catalog(path: str) -> Catalog:
             skipped[reason] = int((rows & use).sum())
         use &= ~rows
     if not use.any():
-        raise DataError(f"{path}: no usable row is left; skipped: {skipped or 'none, the file has no rows'}. Give another catalogue.")
+        raise DataError(
+            f"{path}: no usable row is left; skipped: {skipped or 'none, the file has no rows'}. "
+            "Give another catalogue."
+        )
     galaxies = galaxies.take(use)
     galaxies = galaxies.replace(index=np.rint(galaxies.index / SERSIC_STEP) * SERSIC_STEP)
     provenance = {"format": kind, "sha256": sha256(path), "rows": len(galaxies), "skipped": skipped}
@@ -150,14 +158,18 @@ def _column(path, table, name, meaning):
 def _require(path, name, values, good, allowed):
     bad = np.flatnonzero(~good)
     if bad.size:
-        raise DataError(f"{path}: column {name!r}, row {bad[0]}: received {values[bad[0]]:g}; allowed: {allowed} "
-                        f"({bad.size} such rows). Correct or remove them.")
+        raise DataError(
+            f"{path}: column {name!r}, row {bad[0]}: received {values[bad[0]]:g}; allowed: {allowed} "
+            f"({bad.size} such rows). Correct or remove them."
+        )
 
 
 def _galaxies(magnitude, share, radius, index, axis_ratio, angle):
     zero = np.zeros(len(magnitude))
-    stack = [np.stack([np.broadcast_to(part, len(magnitude)) for part in pair], axis=1).astype(float)
-             for pair in (share, radius, index, axis_ratio, angle)]
+    stack = [
+        np.stack([np.broadcast_to(part, len(magnitude)) for part in pair], axis=1).astype(float)
+        for pair in (share, radius, index, axis_ratio, angle)
+    ]
     return Galaxies(zero, zero, magnitude, *stack)
 
 
@@ -176,7 +188,13 @@ def _from_catsim(path, columns):
     total = bulge + disk
     for flux, names in ((disk, ("a_d", "b_d")), (bulge, ("a_b", "b_b"))):
         for name in names:
-            _require(path, name, columns[name], (columns[name] > 0) | (flux == 0), "above 0 arcsec where the component has flux")
+            _require(
+                path,
+                name,
+                columns[name],
+                (columns[name] > 0) | (flux == 0),
+                "above 0 arcsec where the component has flux",
+            )
         _require(path, names[1], columns[names[1]], columns[names[1]] <= columns[names[0]], f"at most {names[0]}")
     share = bulge / np.where(total > 0, total, 1.0)
 
@@ -187,8 +205,14 @@ def _from_catsim(path, columns):
     disk_radius, disk_ratio = shape(columns["a_d"], columns["b_d"], disk)
     bulge_radius, bulge_ratio = shape(columns["a_b"], columns["b_b"], bulge)
     angles = [np.radians(columns[name]) for name in ("pa_disk", "pa_bulge")]
-    galaxies = _galaxies(columns["i_ab"], (1.0 - share, share), (disk_radius, bulge_radius), (1.0, 4.0),
-                         (disk_ratio, bulge_ratio), angles)
+    galaxies = _galaxies(
+        columns["i_ab"],
+        (1.0 - share, share),
+        (disk_radius, bulge_radius),
+        (1.0, 4.0),
+        (disk_ratio, bulge_ratio),
+        angles,
+    )
     return galaxies, {"neither bulge nor disk": total <= 0}
 
 
@@ -201,8 +225,10 @@ def _from_cosmos(path, columns):
     single, double, hlr, flux = (columns[name] for name in ("sersicfit", "bulgefit", "hlr", "flux"))
     for name, values, width in (("sersicfit", single, 8), ("bulgefit", double, 16), ("hlr", hlr, 3), ("flux", flux, 3)):
         if values.ndim != 2 or values.shape[1] < width:
-            raise DataError(f"{path}: column {name!r} has shape {list(values.shape)}; allowed: [rows, {width}]. "
-                            "Give the file of parametric fits that belongs to the COSMOS catalogue.")
+            raise DataError(
+                f"{path}: column {name!r} has shape {list(values.shape)}; allowed: [rows, {width}]. "
+                "Give the file of parametric fits that belongs to the COSMOS catalogue."
+            )
     two = columns["use_bulgefit"] > 0
     with np.errstate(invalid="ignore", divide="ignore"):
         bulge = np.where(two, flux[:, 1] / (flux[:, 1] + flux[:, 2]), 0.0)
@@ -212,7 +238,9 @@ def _from_cosmos(path, columns):
         ratio = (np.where(two, double[:, 3], single[:, 3]), np.where(two, double[:, 11], single[:, 3]))
         angle = (np.where(two, double[:, 7], single[:, 7]), np.where(two, double[:, 15], single[:, 7]))
         galaxies = _galaxies(columns["mag_auto"], share, radius, index, ratio, angle)
-        physical = (galaxies.radius > 0) & (galaxies.axis_ratio > 0) & (galaxies.axis_ratio <= 1) & np.isfinite(galaxies.angle)
+        physical = (
+            (galaxies.radius > 0) & (galaxies.axis_ratio > 0) & (galaxies.axis_ratio <= 1) & np.isfinite(galaxies.angle)
+        )
         good = (physical | (galaxies.share == 0)).all(axis=1) & (bulge >= 0) & (bulge <= 1)
     failed = ~two & (columns["viable_sersic"] <= 0)
     return galaxies, {"no usable fit": failed | ~good}

@@ -1,7 +1,7 @@
 """Draws many galaxies at once, in Fourier space.
 
 The transform of a galaxy seen through PSF and pixel is a product of functions that are known in closed form or from a
-table, so no profile is convolved: the product is evaluated on a grid of frequencies up to the PSF's cut-off, frequencies
+table, so no profile is convolved: the product is evaluated on a grid of frequencies up to the PSF's cut-off, those
 beyond the pixels' Nyquist frequency are folded back (which is what sampling does), and one inverse FFT per galaxy gives
 its pixels on a patch just large enough for its light. Each galaxy is computed by itself: the result does not depend on
 which others are in the batch.
@@ -53,13 +53,15 @@ class FourierRenderer:
             rows = np.flatnonzero(patch == size)
             step = max(1, _CHUNK // self._grid(int(size))[0].size ** 2)
             for start in range(0, len(rows), step):
-                chunk = rows[start:start + step]
+                chunk = rows[start : start + step]
                 corner = [axis[chunk] for axis in first]
-                pixels = self._patches(galaxies.take(chunk), flux[chunk], fwhm[chunk], g1[chunk], g2[chunk], *corner, int(size))
+                pixels = self._patches(
+                    galaxies.take(chunk), flux[chunk], fwhm[chunk], g1[chunk], g2[chunk], *corner, int(size)
+                )
                 for row, drawn in zip(chunk, pixels):
                     (left, low), (right, high) = ((axis[0][row], axis[1][row]) for axis in (first, last))
                     right, high = min(right + 1, left + size), min(high + 1, low + size)
-                    stamps[row, low:high, left:right] = drawn[:high - low, :right - left]
+                    stamps[row, low:high, left:right] = drawn[: high - low, : right - left]
         return stamps
 
     def _patches(self, galaxies, flux, fwhm, g1, g2, corner_x, corner_y, size):
@@ -119,22 +121,25 @@ def _squared(fx, fy, axis_ratio, angle, scale):
 
 
 def _fold(product, size):
-    """Folds frequencies [G, -M..M, 0..M] (in 1 / size cycles per pixel, M < size) onto those of `irfft2` [G, size, size / 2 + 1]."""
+    """Folds frequencies onto those that `irfft2` takes: [G, -M..M, 0..M] onto [G, size, size / 2 + 1].
+
+    Frequencies are in 1 / size cycles per pixel; M < size.
+    """
     last = product.shape[2] - 1
     half = size // 2
     if last < half:  # nothing to fold
         folded = np.zeros((len(product), size, half + 1), product.dtype)
-        folded[:, :last + 1, :last + 1] = product[:, last:]
-        folded[:, size - last:, :last + 1] = product[:, :last]
+        folded[:, : last + 1, : last + 1] = product[:, last:]
+        folded[:, size - last :, : last + 1] = product[:, :last]
         return folded
     rows = np.empty((len(product), size, last + 1), product.dtype)  # rows in FFT order: 0..half-1, -half..-1
-    rows[:, :half] = product[:, last:last + half]
-    rows[:, half:] = product[:, last - half:last]
-    rows[:, half:last + 1] += product[:, last + half:2 * last + 1]  # fy = half..last lie at fy - size
-    rows[:, size - last:half] += product[:, :last - half]  # fy = -last..-half-1 lie at fy + size
-    folded = rows[:, :, :half + 1].copy()
+    rows[:, :half] = product[:, last : last + half]
+    rows[:, half:] = product[:, last - half : last]
+    rows[:, half : last + 1] += product[:, last + half : 2 * last + 1]  # fy = half..last lie at fy - size
+    rows[:, size - last : half] += product[:, : last - half]  # fy = -last..-half-1 lie at fy + size
+    folded = rows[:, :, : half + 1].copy()
     # fx - size is negative: the conjugate of (-fy, size - fx), because the image is real.
-    mirrored = np.conj(rows[:, :, half:last + 1][:, :, ::-1])  # columns size - last .. half
-    folded[:, 0, size - last:half + 1] += mirrored[:, 0]
-    folded[:, 1:, size - last:half + 1] += mirrored[:, :0:-1]
+    mirrored = np.conj(rows[:, :, half : last + 1][:, :, ::-1])  # columns size - last .. half
+    folded[:, 0, size - last : half + 1] += mirrored[:, 0]
+    folded[:, 1:, size - last : half + 1] += mirrored[:, :0:-1]
     return folded

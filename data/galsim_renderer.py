@@ -33,7 +33,9 @@ class GalSimRenderer:
             profile = galaxy_profile(galaxies, i, float(flux[i]), self._gsparams)
             seen = galsim.Convolve(profile, self._psf.galsim(fwhm[i], g1[i], g2[i]), gsparams=self._gsparams)
             image = galsim.Image(stamps[i], scale=scale)
-            seen.drawImage(image=image, center=image.true_center + galsim.PositionD(galaxies.x[i] - middle, galaxies.y[i] - middle))
+            seen.drawImage(
+                image=image, center=image.true_center + galsim.PositionD(galaxies.x[i] - middle, galaxies.y[i] - middle)
+            )
         return stamps
 
 
@@ -49,5 +51,9 @@ def galaxy_profile(galaxies: Galaxies, row: int, flux: float, gsparams=None):
             flux=flux * float(galaxies.share[row, part]),
             gsparams=gsparams,
         )
-        parts.append(component.shear(q=float(galaxies.axis_ratio[row, part]), beta=float(galaxies.angle[row, part]) * galsim.radians))
+        parts.append(
+            component.shear(
+                q=float(galaxies.axis_ratio[row, part]), beta=float(galaxies.angle[row, part]) * galsim.radians
+            )
+        )
     return galsim.Add(parts) if len(parts) > 1 else parts[0]

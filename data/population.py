@@ -2,6 +2,10 @@
 
 Two populations. `natural`: the density of the sky, random positions (and, if asked for, clustering). `boosted`: the
 same, plus pairs drawn uniformly in separation and magnitude difference, because a blend is rare in a natural stamp.
+
+The formulas are those in use in the field, attributed as they are commonly quoted: the number counts to the LSST
+Science Book (2009), sizes, ellipticities and bulge fractions to Miller et al. (2013), the shape measurement of
+CFHTLenS. What counts for this project is tested: the sky they add up to (`tests/data/test_population.py`).
 """
 
 import functools
@@ -12,7 +16,7 @@ import numpy as np
 from data.survey import Survey
 from pipeline.config import PopulationConfig
 
-COUNTS_AT_25 = 46.0  # galaxies per arcmin^2 brighter than i = 25: N(<i) = 46 * 10^(0.31 (i - 25)), the LSST Science Book
+COUNTS_AT_25 = 46.0  # galaxies per arcmin^2 brighter than i = 25
 COUNTS_SLOPE = 0.31
 EXPONENTIAL_HALF_LIGHT = 1.6783469900166605  # half-light radius over scale length of an exponential disk
 MAX_ELLIPTICITY = 0.804  # of Miller et al. 2013's disks
@@ -56,7 +60,9 @@ class Galaxies:
     @staticmethod
     def concatenate(parts) -> "Galaxies":
         """All galaxies of these, in order."""
-        return Galaxies(*(np.concatenate([getattr(part, name) for part in parts]) for name in Galaxies.__dataclass_fields__))
+        return Galaxies(
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in Galaxies.__dataclass_fields__)
+        )
 
     @property
     def half_light(self) -> np.ndarray:
@@ -65,7 +71,7 @@ class Galaxies:
 
 
 def cumulative_counts(magnitude):
-    """Galaxies per arcmin^2 brighter than this i magnitude (LSST Science Book v2, section 3.7.2, eq. 3.7)."""
+    """Galaxies per arcmin^2 brighter than this i magnitude: 46 * 10^(0.31 (i - 25)) (LSST Science Book)."""
     return COUNTS_AT_25 * 10.0 ** (COUNTS_SLOPE * (np.asarray(magnitude) - 25.0))
 
 
@@ -136,7 +142,9 @@ def draw_galaxies(rng: np.random.Generator, magnitude: np.ndarray) -> Galaxies:
     )
 
 
-def draw_natural(rng: np.random.Generator, config: PopulationConfig, survey: Survey, stamp_size: int, source=None) -> Galaxies:
+def draw_natural(
+    rng: np.random.Generator, config: PopulationConfig, survey: Survey, stamp_size: int, source=None
+) -> Galaxies:
     """A natural scene's galaxies: Poisson number, uniform positions over the stamp and a margin around it.
 
     Args:
@@ -160,11 +168,16 @@ def draw_natural(rng: np.random.Generator, config: PopulationConfig, survey: Sur
         host = (np.arange(count) + rng.integers(1, count, count)) % count
         distance = config.clustering_radius * rng.random(count) ** (1.0 / (2.0 - CLUSTERING_SLOPE)) / survey.pixel_scale
         angle = 2.0 * np.pi * rng.random(count)
-        x, y = (np.where(moved, centre[host] + distance * step(angle), centre) for centre, step in ((x, np.cos), (y, np.sin)))
+        x, y = (
+            np.where(moved, centre[host] + distance * step(angle), centre)
+            for centre, step in ((x, np.cos), (y, np.sin))
+        )
     return galaxies.replace(x=x, y=y)
 
 
-def draw_boosted(rng: np.random.Generator, config: PopulationConfig, survey: Survey, stamp_size: int, source=None) -> Galaxies:
+def draw_boosted(
+    rng: np.random.Generator, config: PopulationConfig, survey: Survey, stamp_size: int, source=None
+) -> Galaxies:
     """A boosted scene's galaxies: a natural scene, and 1 to `boosted_groups_max` pairs.
 
     A pair's first magnitude is uniform between `boosted_magnitude_bright` and `boosted_magnitude_faint`, the second is
@@ -182,5 +195,7 @@ def draw_boosted(rng: np.random.Generator, config: PopulationConfig, survey: Sur
     radius = (semi_major[:count] + semi_major[count:]) / survey.pixel_scale
     distance = radius * rng.uniform(config.boosted_separation_min, config.boosted_separation_max, count)
     angle = 2.0 * np.pi * rng.random(count)
-    pairs = pairs.replace(x=np.concatenate((x, x + distance * np.cos(angle))), y=np.concatenate((y, y + distance * np.sin(angle))))
+    pairs = pairs.replace(
+        x=np.concatenate((x, x + distance * np.cos(angle))), y=np.concatenate((y, y + distance * np.sin(angle)))
+    )
     return Galaxies.concatenate((pairs, background))

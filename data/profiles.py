@@ -17,12 +17,12 @@ _MAX_FREQUENCY = 64.0  # of the Sersic tables, in cycles per half-light radius
 
 
 def sersic_b(index):
-    """b of I(r) = I(0) exp(-b (r / r_e)^(1/n)): with it half of the flux lies within r_e (Graham & Driver 2005, eq. 1)."""
+    """b of I(r) = I(0) exp(-b (r / r_e)^(1/n)): with it half of the flux lies within r_e (Graham & Driver 2005)."""
     return special.gammaincinv(2.0 * np.asarray(index, float), 0.5)
 
 
 def sersic_peak(flux, radius, index):
-    """Central surface brightness, flux per arcsec^2 (Graham & Driver 2005, eq. 2 integrated to infinity)."""
+    """Central surface brightness, flux per arcsec^2 (Graham & Driver 2005)."""
     index = np.asarray(index, float)
     b = sersic_b(index)
     return flux * b ** (2.0 * index) / (2.0 * np.pi * index * special.gamma(2.0 * index) * np.square(radius))
@@ -68,9 +68,13 @@ def sersic_fourier(index: float, frequency_squared: np.ndarray) -> np.ndarray:
 
 
 def shear_matrix(axis_ratio, angle) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(a, b, c) of the squared frequency a fx^2 + 2 b fx fy + c fy^2 that an elliptical profile has in its own circle."""
+    """(a, b, c) of a fx^2 + 2 b fx fy + c fy^2, the squared frequency in the circle of an elliptical profile."""
     cos, sin = np.cos(angle), np.sin(angle)
-    return cos**2 / axis_ratio + sin**2 * axis_ratio, cos * sin * (1.0 / axis_ratio - axis_ratio), sin**2 / axis_ratio + cos**2 * axis_ratio
+    return (
+        cos**2 / axis_ratio + sin**2 * axis_ratio,
+        cos * sin * (1.0 / axis_ratio - axis_ratio),
+        sin**2 / axis_ratio + cos**2 * axis_ratio,
+    )
 
 
 class Psf:
@@ -101,7 +105,8 @@ class Psf:
         """The transform at frequencies in cycles per arcsec; 1 at 0."""
         if self.profile == "airy_gaussian":
             return airy_fourier(frequency * self.survey.airy_scale, self.survey.obscuration) * np.exp(
-                -2.0 * (np.pi * frequency * self.gaussian_sigma) ** 2)
+                -2.0 * (np.pi * frequency * self.gaussian_sigma) ** 2
+            )
         return moffat_fourier(frequency * self.fwhm, self.beta)
 
     def galsim(self, fwhm: float, g1: float, g2: float):
@@ -151,7 +156,7 @@ def _overlap(distance, diameter_1, diameter_2):
 
 @functools.lru_cache(maxsize=8)
 def _gaussian_sigma(survey):
-    """Sigma (arcsec) of the Gaussian that widens the Airy pattern to the survey's FWHM; 0 if it is that wide already."""
+    """Sigma (arcsec) of the Gaussian that widens the Airy pattern to the survey's FWHM; 0 if it is as wide already."""
     f = np.linspace(0.0, 1.0 / survey.airy_scale, 4001)
     airy = airy_fourier(f * survey.airy_scale, survey.obscuration) * f
 

@@ -65,8 +65,10 @@ def decode(serialized: bytes) -> dict:
         values = getattr(features[name], kind + "_list").value
         if name in SCALAR_FEATURES:
             if len(values) != 1:
-                raise DataError(f"feature {name!r}: received {len(values)} {kind} values; allowed: 1. "
-                                "Simulate the span again, or give the records this feature.")
+                raise DataError(
+                    f"feature {name!r}: received {len(values)} {kind} values; allowed: 1. "
+                    "Simulate the span again, or give the records this feature."
+                )
             scene[name] = values[0].decode() if kind == "bytes" else values[0]
         else:
             array = np.array(values, np.float32 if kind == "float" else np.int64)
@@ -90,8 +92,10 @@ def check(scene: dict, stamp_size: int, source: str = "record") -> None:
     for name in PIXEL_FEATURES:
         shape = np.shape(scene[name])
         if shape != (stamp_size, stamp_size):
-            raise DataError(f"{where}: {name} has shape {list(shape)}; allowed: [{stamp_size}, {stamp_size}]. "
-                            "Set simulation.stamp_size to the size of the span, or simulate the span again.")
+            raise DataError(
+                f"{where}: {name} has shape {list(shape)}; allowed: [{stamp_size}, {stamp_size}]. "
+                "Set simulation.stamp_size to the size of the span, or simulate the span again."
+            )
     for name in ("image", "noise_free"):
         bad = int(np.count_nonzero(~np.isfinite(scene[name])))
         if bad:
@@ -100,8 +104,10 @@ def check(scene: dict, stamp_size: int, source: str = "record") -> None:
     if wrong:
         raise DataError(f"{where}: mask holds the values {wrong}; allowed: 0, 1, 2. Simulate the span again.")
     if scene["population"] not in POPULATIONS:
-        raise DataError(f"{where}: population is {scene['population']!r}; allowed: {', '.join(POPULATIONS)}. "
-                        "Simulate the span again.")
+        raise DataError(
+            f"{where}: population is {scene['population']!r}; allowed: {', '.join(POPULATIONS)}. "
+            "Simulate the span again."
+        )
 
 
 def _entry(name, kind, value):

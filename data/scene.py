@@ -68,7 +68,9 @@ def population_of(config: SimulationConfig, number: int) -> str:
             share = getattr(config, f"{split}_boosted_share")
             return "boosted" if int((place + 1) * share) > int(place * share) else "natural"
         place -= size
-    raise DataError(f"scene {number}: the span has no such scene; allowed: 0 to {sum(split_sizes(config).values()) - 1}")
+    raise DataError(
+        f"scene {number}: the span has no such scene; allowed: 0 to {sum(split_sizes(config).values()) - 1}"
+    )
 
 
 class Simulator:
@@ -101,8 +103,10 @@ class Simulator:
         draw = draw_boosted if population == "boosted" else draw_natural
         galaxies = draw(rng, config.population, self.survey, config.stamp_size, self.source)
         reach = self._reach(galaxies, fwhm)
-        outside_x, outside_y = (np.maximum(np.abs(c - (config.stamp_size - 1) / 2) - config.stamp_size / 2, 0.0)
-                                for c in (galaxies.x, galaxies.y))
+        outside_x, outside_y = (
+            np.maximum(np.abs(c - (config.stamp_size - 1) / 2) - config.stamp_size / 2, 0.0)
+            for c in (galaxies.x, galaxies.y)
+        )
         seen = np.hypot(outside_x, outside_y) < reach
         return Parameters(number, population, float(fwhm), float(g1), float(g2), galaxies.take(seen), reach[seen], rng)
 
@@ -113,9 +117,11 @@ class Simulator:
         counts = [len(scene.galaxies) for scene in drawn]
         psf = [np.repeat([getattr(scene, name) for scene in drawn], counts) for name in ("fwhm", "g1", "g2")]
         reach = np.concatenate([scene.reach for scene in drawn])
-        stamps = self._renderer.render(galaxies, self.survey.flux(galaxies.magnitude), reach, *psf, self.config.stamp_size)
+        stamps = self._renderer.render(
+            galaxies, self.survey.flux(galaxies.magnitude), reach, *psf, self.config.stamp_size
+        )
         ends = np.cumsum(counts)
-        return [self._record(span, scene, stamps[end - count:end]) for scene, count, end in zip(drawn, counts, ends)]
+        return [self._record(span, scene, stamps[end - count : end]) for scene, count, end in zip(drawn, counts, ends)]
 
     def layers(self, span: int, number: int) -> tuple[Parameters, np.ndarray]:
         """A scene's parameters, and each galaxy alone and without noise, float32 [G, S, S] in electrons per pixel."""
@@ -159,7 +165,9 @@ class Simulator:
             "brightest_magnitude": float(magnitude[0]) if len(rows) else NO_MAGNITUDE,
             "magnitude_difference": float(magnitude[1] - magnitude[0]) if len(rows) > 1 else NO_SEPARATION,
             # of a matched filter on the part within the stamp
-            "snr": float(np.sqrt(np.square(stamps[rows[0]], dtype=np.float64).sum()) / self.sky_sigma) if len(rows) else 0.0,
+            "snr": float(np.sqrt(np.square(stamps[rows[0]], dtype=np.float64).sum()) / self.sky_sigma)
+            if len(rows)
+            else 0.0,
         }
 
     def _round(self, image):
@@ -170,7 +178,9 @@ class Simulator:
         scale = self.survey.pixel_scale
         level = self.config.render_level * self.sky_sigma / scale**2
         flux = self.survey.flux(galaxies.magnitude)
-        parts = sersic_reach(flux[:, None] * galaxies.share, galaxies.radius, galaxies.index, galaxies.axis_ratio, level)
+        parts = sersic_reach(
+            flux[:, None] * galaxies.share, galaxies.radius, galaxies.index, galaxies.axis_ratio, level
+        )
         # A PSF spreads the light of a point: Gaussian core, and the r^-3 wings of a diffraction pattern.
         core = 2.0 * fwhm
         wings = 0.0

@@ -55,16 +55,21 @@ def show_scene(config: SimulationConfig, scene_id: str, path: str | Path) -> dic
     figure = Figure(figsize=(12.0, 4.6 + 0.24 * min(len(rows), MAX_ROWS)))
     FigureCanvasAgg(figure)
     picture = figure.subfigures(2, 1, height_ratios=(4.3, 0.5 + 0.24 * min(len(rows), MAX_ROWS)))
-    panels = picture[0].subplots(1, 3, gridspec_kw={"left": 0.02, "right": 0.98, "bottom": 0.02, "top": 0.86, "wspace": 0.04})
+    panels = picture[0].subplots(
+        1, 3, gridspec_kw={"left": 0.02, "right": 0.98, "bottom": 0.02, "top": 0.86, "wspace": 0.04}
+    )
     draw_panels(panels, record, simulator, stamps[rows])
     picture[0].suptitle(
         f"Scene {scene_id} ({record['population']}, {_split(config, number)}): {record['num_galaxies']} galaxies, "
-        f"{record['blended_share']:.1%} blended, PSF FWHM {scene.fwhm:.3f}\", sky {simulator.sky_sigma:.1f} e-/pixel")
+        f'{record["blended_share"]:.1%} blended, PSF FWHM {scene.fwhm:.3f}", sky {simulator.sky_sigma:.1f} e-/pixel'
+    )
     axis = picture[1].subplots(gridspec_kw={"left": 0.02, "right": 0.98, "bottom": 0.02, "top": 0.95})
     axis.axis("off")
     if rows:
         table = galaxy_table(scene.galaxies.take(rows[:MAX_ROWS]), stamps[rows[:MAX_ROWS]], threshold, simulator.survey)
-        drawn = axis.table([list(map(str, line)) for line in table[1:]], colLabels=table[0], loc="upper center", cellLoc="right")
+        drawn = axis.table(
+            [list(map(str, line)) for line in table[1:]], colLabels=table[0], loc="upper center", cellLoc="right"
+        )
         drawn.auto_set_font_size(False)
         drawn.set_fontsize(8)
         if len(rows) > MAX_ROWS:
@@ -74,7 +79,9 @@ def show_scene(config: SimulationConfig, scene_id: str, path: str | Path) -> dic
     try:
         figure.savefig(path, dpi=110)
     except (OSError, ValueError) as error:  # ValueError: an ending that is no picture format
-        raise DataError(f"{path}: the picture cannot be written ({error}). Give a path ending in .png in a folder that exists.")
+        raise DataError(
+            f"{path}: the picture cannot be written ({error}). Give a path ending in .png in a folder that exists."
+        )
     return record
 
 
@@ -99,7 +106,9 @@ def draw_panels(axes, record: dict, simulator: Simulator, stamps: np.ndarray) ->
         axes[1].contour(stamp, levels=[threshold], colors=[color], linewidths=1.2)
         y, x = np.unravel_index(stamp.argmax(), stamp.shape)
         axes[1].annotate(str(i + 1), (x, y), color=color, fontsize=8, xytext=(3, 3), textcoords="offset points")
-    axes[2].imshow(record["mask"], origin="lower", cmap=ListedColormap(CLASS_COLORS), vmin=0, vmax=2, interpolation="nearest")
+    axes[2].imshow(
+        record["mask"], origin="lower", cmap=ListedColormap(CLASS_COLORS), vmin=0, vmax=2, interpolation="nearest"
+    )
     axes[2].set_title("truth: background, galaxy (blue), blended (yellow)", fontsize=9)
     for axis in axes:
         axis.set_xticks([])
@@ -108,17 +117,35 @@ def draw_panels(axes, record: dict, simulator: Simulator, stamps: np.ndarray) ->
 
 def galaxy_table(galaxies: Galaxies, stamps: np.ndarray, threshold: float, survey: Survey) -> list[tuple]:
     """Header and one row per galaxy: its parameters and the number of pixels above the threshold."""
-    header = ("no.", "x [px]", "y [px]", "magnitude", "electrons", "half-light [\"]", "bulge / total", "axis ratio",
-              "angle [deg]", "pixels")
+    header = (
+        "no.",
+        "x [px]",
+        "y [px]",
+        "magnitude",
+        "electrons",
+        'half-light ["]',
+        "bulge / total",
+        "axis ratio",
+        "angle [deg]",
+        "pixels",
+    )
     rows = [header]
     for i in range(len(galaxies)):
         part = int(np.argmax(galaxies.share[i]))
-        rows.append((
-            i + 1, f"{galaxies.x[i]:.1f}", f"{galaxies.y[i]:.1f}", f"{galaxies.magnitude[i]:.2f}",
-            f"{survey.flux(galaxies.magnitude[i]):.0f}", f"{galaxies.half_light[i]:.2f}", f"{galaxies.share[i, 1]:.2f}",
-            f"{galaxies.axis_ratio[i, part]:.2f}", f"{np.degrees(galaxies.angle[i, part]) % 180:.0f}",
-            int((stamps[i] > threshold).sum()),
-        ))
+        rows.append(
+            (
+                i + 1,
+                f"{galaxies.x[i]:.1f}",
+                f"{galaxies.y[i]:.1f}",
+                f"{galaxies.magnitude[i]:.2f}",
+                f"{survey.flux(galaxies.magnitude[i]):.0f}",
+                f"{galaxies.half_light[i]:.2f}",
+                f"{galaxies.share[i, 1]:.2f}",
+                f"{galaxies.axis_ratio[i, part]:.2f}",
+                f"{np.degrees(galaxies.angle[i, part]) % 180:.0f}",
+                int((stamps[i] > threshold).sum()),
+            )
+        )
     return rows
 
 

@@ -105,7 +105,7 @@ def simulate_span(
 
 
 def span_settings(config: SimulationConfig, span: int) -> dict:
-    """What defines a span's content, as JSON holds it: settings, span and, if there is one, the catalogue's checksum."""
+    """What defines a span's content, as JSON holds it: settings, span and, if there is one, the catalogue."""
     settings = {"format_version": spans.FORMAT_VERSION, "span": span, "simulation": dataclasses.asdict(config)}
     if config.catalog:
         from data.catalog import read_catalog
@@ -198,8 +198,10 @@ def _local_args(workers):
 def _claim(folder, wanted):
     """Makes the folder this span's, or raises DataError if it already holds another one."""
     path = folder / SETTINGS
-    go_on = ("Choose another span number or output_dir, restore the settings, or remove the folder "
-             "if its scenes are no longer needed.")
+    go_on = (
+        "Choose another span number or output_dir, restore the settings, or remove the folder "
+        "if its scenes are no longer needed."
+    )
     try:
         if path.is_file():
             try:
@@ -251,8 +253,10 @@ def _check_space(folder, config, todo):
     needed = sum(shard.stop - shard.start for shard in todo) * config.stamp_size**2 * BYTES_PER_PIXEL
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise DataError(f"{folder}: the disk has {free / 1e9:.1f} GB left and the span may need {needed / 1e9:.1f} GB. "
-                        "Free some space, choose another output_dir, or simulate fewer scenes.")
+        raise DataError(
+            f"{folder}: the disk has {free / 1e9:.1f} GB left and the span may need {needed / 1e9:.1f} GB. "
+            "Free some space, choose another output_dir, or simulate fewer scenes."
+        )
 
 
 def _finish(folder, config, wanted):
@@ -273,7 +277,10 @@ def _finish(folder, config, wanted):
     manifest = {
         **wanted,
         "seed": config.seed,
-        "versions": {name: importlib.metadata.version(name) for name in ("blendinator", "numpy", "scipy", "galsim", "surveycodex")},
+        "versions": {
+            name: importlib.metadata.version(name)
+            for name in ("blendinator", "numpy", "scipy", "galsim", "surveycodex")
+        },
         "sky_sigma": simulator.sky_sigma,
         "pixel_scale": simulator.survey.pixel_scale,
         "zero_point": simulator.survey.zero_point,
@@ -306,7 +313,9 @@ def _write_json(path, content):
 def _write_error(path, error):
     remedy = "Check the folder's permissions, or choose another output_dir."
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        remedy = "The disk is full: free some space or choose another output_dir, then call `blendinator simulate` again."
+        remedy = (
+            "The disk is full: free some space or choose another output_dir, then call `blendinator simulate` again."
+        )
     return DataError(f"{path}: this cannot be written ({error.strerror}). {remedy}")
 
 

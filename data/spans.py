@@ -70,7 +70,11 @@ def resolve_spans(selection: str, data_root: str | Path) -> tuple[int, ...]:
 
 
 def read_manifest(folder: str | Path) -> dict:
-    """The manifest of a span's folder. Raises DataError if it is missing, unreadable, incomplete or of another format."""
+    """The manifest of a span's folder.
+
+    Raises:
+      DataError: it is missing, unreadable, incomplete or of another format.
+    """
     path = Path(folder) / MANIFEST
     remedy = "Call `blendinator simulate` again to complete the span."
     try:
@@ -78,12 +82,16 @@ def read_manifest(folder: str | Path) -> dict:
     except FileNotFoundError:
         raise DataError(f"{path}: there is no manifest, so the span is missing or incomplete. {remedy}")
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: the manifest cannot be read ({error}). Remove the span's folder and simulate it again.")
+        raise DataError(
+            f"{path}: the manifest cannot be read ({error}). Remove the span's folder and simulate it again."
+        )
     if not isinstance(manifest, dict) or not manifest.get("complete"):
         raise DataError(f"{path}: the manifest does not say that the span is complete. {remedy}")
     if manifest.get("format_version") != FORMAT_VERSION:
-        raise DataError(f"{path}: format_version is {manifest.get('format_version')}; allowed: {FORMAT_VERSION}. "
-                        "Simulate the span again with this version.")
+        raise DataError(
+            f"{path}: format_version is {manifest.get('format_version')}; allowed: {FORMAT_VERSION}. "
+            "Simulate the span again with this version."
+        )
     return manifest
 
 
@@ -99,7 +107,9 @@ def verify_span(folder: str | Path) -> dict:
     listed = manifest["files"]
     present = {path.name for path in folder.glob("*.tfrecord.gz")}
     for name in sorted(present - set(listed)):
-        raise DataError(f"{folder / name}: this file is not in the manifest. Remove it, or {remedy[0].lower()}{remedy[1:]}")
+        raise DataError(
+            f"{folder / name}: this file is not in the manifest. Remove it, or {remedy[0].lower()}{remedy[1:]}"
+        )
     for name, entry in listed.items():
         path = folder / name
         if name not in present:
@@ -146,8 +156,10 @@ def read_records(path: str | Path) -> Iterator[bytes]:
     except FileNotFoundError:
         raise DataError(f"{path}: this file is missing. Simulate the span again.")
     except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
-        raise DataError(f"{path}: record {index} cannot be read: the file is truncated or corrupt ({error}). "
-                        "Remove the span's folder and simulate it again.")
+        raise DataError(
+            f"{path}: record {index} cannot be read: the file is truncated or corrupt ({error}). "
+            "Remove the span's folder and simulate it again."
+        )
 
 
 def frame_record(data: bytes) -> bytes:

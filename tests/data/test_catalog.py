@@ -15,15 +15,28 @@ COSMOS_FILE = Path(__file__).parents[3] / "shared" / "catalogs" / "cosmos_sersic
 
 
 def table(**changed):
-    columns = {"mag": [20.0, 21.0, 22.5], "half_light_radius": [1.0, 0.5, 0.4], "sersic_index": [1.0, 2.04, 4.0],
-               "axis_ratio": [1.0, 0.5, 0.25]}
+    columns = {
+        "mag": [20.0, 21.0, 22.5],
+        "half_light_radius": [1.0, 0.5, 0.4],
+        "sersic_index": [1.0, 2.04, 4.0],
+        "axis_ratio": [1.0, 0.5, 0.25],
+    }
     return Table({name: values for name, values in {**columns, **changed}.items() if values is not None})
 
 
 def catsim(**changed):
-    columns = {"i_ab": [21.0, 22.0, 23.0], "a_b": [0.2, 0.0, 0.0], "b_b": [0.2, 0.0, 0.0], "a_d": [0.8, 0.5, 0.0],
-               "b_d": [0.2, 0.5, 0.0], "pa_bulge": [0.0, 0.0, 0.0], "pa_disk": [90.0, 0.0, 0.0],
-               "fluxnorm_bulge": [1.0, 0.0, 0.0], "fluxnorm_disk": [3.0, 2.0, 0.0], "fluxnorm_agn": [0.0, 0.0, 1.0]}
+    columns = {
+        "i_ab": [21.0, 22.0, 23.0],
+        "a_b": [0.2, 0.0, 0.0],
+        "b_b": [0.2, 0.0, 0.0],
+        "a_d": [0.8, 0.5, 0.0],
+        "b_d": [0.2, 0.5, 0.0],
+        "pa_bulge": [0.0, 0.0, 0.0],
+        "pa_disk": [90.0, 0.0, 0.0],
+        "fluxnorm_bulge": [1.0, 0.0, 0.0],
+        "fluxnorm_disk": [3.0, 2.0, 0.0],
+        "fluxnorm_agn": [0.0, 0.0, 1.0],
+    }
     return Table({name: values for name, values in {**columns, **changed}.items() if values is not None})
 
 
@@ -32,8 +45,15 @@ def cosmos(**changed):
     single[:, 2], single[:, 3], single[:, 7] = (1.5, 0.2, 2.0), 0.5, 0.3
     double = np.zeros((3, 16))
     double[0, [3, 7, 11, 15]] = 0.4, 0.1, 0.9, 0.2
-    columns = {"mag_auto": [20.0, 21.0, 22.0], "sersicfit": single, "bulgefit": double, "use_bulgefit": [1, 0, 0],
-               "viable_sersic": [1, 1, 0], "hlr": [[0.5, 0.2, 0.6]] * 3, "flux": [[9.0, 1.0, 3.0]] * 3}
+    columns = {
+        "mag_auto": [20.0, 21.0, 22.0],
+        "sersicfit": single,
+        "bulgefit": double,
+        "use_bulgefit": [1, 0, 0],
+        "viable_sersic": [1, 1, 0],
+        "hlr": [[0.5, 0.2, 0.6]] * 3,
+        "flux": [[9.0, 1.0, 3.0]] * 3,
+    }
     return Table({name: values for name, values in {**columns, **changed}.items() if values is not None})
 
 
@@ -101,21 +121,33 @@ def test_rows_with_an_index_that_cannot_be_drawn_are_counted(tmp_path):
     assert catalog.skipped == {"Sersic index outside 0.3 to 6.2": 2} and len(catalog.galaxies) == 1
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (table(axis_ratio=None), "the column 'axis_ratio' is missing; a catalogue of the format 'table' needs magnitude"),
-    (table(axis_ratio=[1.0, 0.5, 1.5]), "column 'axis_ratio', row 2: received 1.5; allowed: above 0, at most 1"),
-    (table(half_light_radius=[1.0, -0.5, 0.0]), r"column 'half_light_radius', row 1: received -0.5; allowed: above 0 arcsec \(2 such"),
-    (table(sersic_index=[0.0, 1.0, 1.0]), "column 'sersic_index', row 0: received 0; allowed: above 0"),
-    (table(mag=[20.0, np.nan, 21.0]), "column 'mag', row 1: received nan; allowed: a finite number"),
-    (table(mag=["a", "b", "c"]), "column 'mag' does not hold numbers"),
-    (table(sersic_index=[8.0, 9.0, 9.0]), "no usable row is left; skipped: {'Sersic index outside 0.3 to 6.2': 3}"),
-    (catsim(pa_disk=None), "the column 'pa_disk' is missing; a catalogue of the format 'catsim'"),
-    (catsim(a_d=[0.8, 0.0, 0.0], b_d=[0.2, 0.0, 0.0]), "column 'a_d', row 1: received 0; allowed: above 0 arcsec where"),
-    (catsim(b_d=[0.9, 0.5, 0.0]), "column 'b_d', row 0: received 0.9; allowed: at most a_d"),
-    (catsim(fluxnorm_disk=[-1.0, 2.0, 0.0]), "column 'fluxnorm_disk', row 0: received -1; allowed: 0 or more"),
-    (cosmos(hlr=None), "the column 'hlr' is missing; a catalogue of the format 'cosmos'"),
-    (cosmos(hlr=[0.5, 0.5, 0.5]), r"column 'hlr' has shape \[3\]; allowed: \[rows, 3\]"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            table(axis_ratio=None),
+            "the column 'axis_ratio' is missing; a catalogue of the format 'table' needs magnitude",
+        ),
+        (table(axis_ratio=[1.0, 0.5, 1.5]), "column 'axis_ratio', row 2: received 1.5; allowed: above 0, at most 1"),
+        (
+            table(half_light_radius=[1.0, -0.5, 0.0]),
+            r"column 'half_light_radius', row 1: received -0.5; allowed: above 0 arcsec \(2 such",
+        ),
+        (table(sersic_index=[0.0, 1.0, 1.0]), "column 'sersic_index', row 0: received 0; allowed: above 0"),
+        (table(mag=[20.0, np.nan, 21.0]), "column 'mag', row 1: received nan; allowed: a finite number"),
+        (table(mag=["a", "b", "c"]), "column 'mag' does not hold numbers"),
+        (table(sersic_index=[8.0, 9.0, 9.0]), "no usable row is left; skipped: {'Sersic index outside 0.3 to 6.2': 3}"),
+        (catsim(pa_disk=None), "the column 'pa_disk' is missing; a catalogue of the format 'catsim'"),
+        (
+            catsim(a_d=[0.8, 0.0, 0.0], b_d=[0.2, 0.0, 0.0]),
+            "column 'a_d', row 1: received 0; allowed: above 0 arcsec where",
+        ),
+        (catsim(b_d=[0.9, 0.5, 0.0]), "column 'b_d', row 0: received 0.9; allowed: at most a_d"),
+        (catsim(fluxnorm_disk=[-1.0, 2.0, 0.0]), "column 'fluxnorm_disk', row 0: received -1; allowed: 0 or more"),
+        (cosmos(hlr=None), "the column 'hlr' is missing; a catalogue of the format 'cosmos'"),
+        (cosmos(hlr=[0.5, 0.5, 0.5]), r"column 'hlr' has shape \[3\]; allowed: \[rows, 3\]"),
+    ],
+)
 def test_what_is_wrong_is_named(tmp_path, content, message):
     with pytest.raises(DataError, match="catalog.fits: " + message):
         read_catalog(written(tmp_path, content))
@@ -124,7 +156,9 @@ def test_what_is_wrong_is_named(tmp_path, content, message):
 def test_a_file_that_cannot_be_read(tmp_path):
     (tmp_path / "broken.fits").write_text("nonsense")
     for name in ("broken.fits", "absent.csv"):
-        with pytest.raises(DataError, match=f"{name}: the catalogue cannot be read .* Give an existing FITS, CSV or ECSV file"):
+        with pytest.raises(
+            DataError, match=f"{name}: the catalogue cannot be read .* Give an existing FITS, CSV or ECSV file"
+        ):
             read_catalog(str(tmp_path / name))
 
 
@@ -135,5 +169,8 @@ def test_an_unknown_ending(tmp_path):
 
 def test_no_row_within_the_limits(tmp_path):
     catalog = read_catalog(written(tmp_path, table()))
-    with pytest.raises(DataError, match=r"no row has a magnitude between 25.0 and 27.0 \(there: 20.00 to 22.50\). Change simulation.pop"):
+    with pytest.raises(
+        DataError,
+        match=r"no row has a magnitude between 25.0 and 27.0 \(there: 20.00 to 22.50\). Change simulation.pop",
+    ):
         catalog.limits(PopulationConfig(magnitude_bright=25.0))

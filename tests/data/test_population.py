@@ -93,14 +93,18 @@ def test_boosted_pairs_are_uniform_in_separation_and_magnitude_difference():
     assert config.boosted_magnitude_bright <= first.min() and first.max() <= config.boosted_magnitude_faint
     np.testing.assert_allclose(np.quantile(second - first, [0.25, 0.5, 0.75]), [0.75, 1.5, 2.25], atol=0.1)
     radii = np.array([(pair.half_light / np.sqrt((pair.share * pair.axis_ratio).sum(axis=1))).sum() for pair in pairs])
-    distance = np.array([np.hypot(*(pair.x[1] - pair.x[0], pair.y[1] - pair.y[0])) for pair in pairs]) * SURVEY.pixel_scale
-    np.testing.assert_allclose(np.quantile(distance / radii, [0.0, 0.25, 0.5, 0.75, 1.0]), [0.3, 0.975, 1.65, 2.325, 3.0], atol=0.1)
+    distance = (
+        np.array([np.hypot(*(pair.x[1] - pair.x[0], pair.y[1] - pair.y[0])) for pair in pairs]) * SURVEY.pixel_scale
+    )
+    np.testing.assert_allclose(
+        np.quantile(distance / radii, [0.0, 0.25, 0.5, 0.75, 1.0]), [0.3, 0.975, 1.65, 2.325, 3.0], atol=0.1
+    )
 
 
 def test_the_natural_sky_has_the_published_shares_and_density():
     """400 stamps of 128 x 128 pixels, 18 arcmin^2; the table is printed with `pytest -s`.
 
-    Published or computed for Euclid VIS (see docs/simulations.md): 96.0 % background, 3.9 % galaxy, 0.06-0.08 % blended;
+    Expected for Euclid VIS (see docs/simulations.md): 96.0 % background, 3.9 % galaxy, 0.06-0.08 % blended;
     Q1 finds 132 sources per arcmin^2; 10-11 % of the galaxies have a blended pixel.
     """
     config = SimulationConfig(stamp_size=128, train_scenes=400, train_boosted_share=0.0)
@@ -120,13 +124,15 @@ def test_the_natural_sky_has_the_published_shares_and_density():
     sky = 400 * (12.8 / 60.0) ** 2
     detected = area >= 5  # pixels, as SExtractor asks for
     shares = pixels / pixels.sum()
-    print(f"\nshares: background {shares[0]:.2%}, galaxy {shares[1]:.2%}, blended {shares[2]:.3%}; "
-          f"{detected.sum() / sky:.0f} galaxies of 5 or more pixels per arcmin^2; {blended[area > 0].mean():.1%} of those "
-          "with a pixel have a blended one\nmagnitude  per arcmin^2  with 5 pixels  with a blended pixel")
+    print(f"\nbackground {shares[0]:.2%}, galaxy {shares[1]:.2%}, blended {shares[2]:.3%}")
+    print(f"{detected.sum() / sky:.0f} galaxies of 5 or more pixels per arcmin^2")
+    print(f"{blended[area > 0].mean():.1%} of those with a pixel have a blended one")
+    print("magnitude  per arcmin^2  with 5 pixels  with a blended pixel")
     for low in range(18, 27):
         use = (magnitude >= low) & (magnitude < low + 1)
         own = use & (area > 0)
-        print(f"{low}-{low + 1}      {use.sum() / sky:10.2f}  {np.mean(detected[use]):13.0%}  {np.mean(blended[own]):14.0%}")
+        cells = f"{use.sum() / sky:12.2f}  {np.mean(detected[use]):13.0%}  {np.mean(blended[own]):14.0%}"
+        print(f"{low}-{low + 1}    {cells}")
     assert shares[0] == pytest.approx(0.960, abs=0.012)
     assert shares[1] == pytest.approx(0.039, abs=0.012)
     assert 0.0004 < shares[2] < 0.0025

@@ -77,14 +77,17 @@ def broken(**values):
     return {**scene(), **values}
 
 
-@pytest.mark.parametrize(("changed", "message"), [
-    (broken(image=np.zeros((4, 5))), "a.gz record 7 (scene 1:4711): image has shape [4, 5]; allowed: [4, 4]"),
-    (broken(image=np.full((4, 4), np.nan)), "16 pixels of image are NaN or infinite"),
-    (broken(noise_free=np.full((4, 4), np.inf)), "16 pixels of noise_free are NaN or infinite"),
-    (broken(mask=np.full((4, 4), 3)), "mask holds the values [3]; allowed: 0, 1, 2"),
-    (broken(population="crowded"), "population is 'crowded'; allowed: boosted, natural"),
-    ({"image": np.zeros((4, 4))}, "a.gz record 7: the features noise_free, mask,"),
-])
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (broken(image=np.zeros((4, 5))), "a.gz record 7 (scene 1:4711): image has shape [4, 5]; allowed: [4, 4]"),
+        (broken(image=np.full((4, 4), np.nan)), "16 pixels of image are NaN or infinite"),
+        (broken(noise_free=np.full((4, 4), np.inf)), "16 pixels of noise_free are NaN or infinite"),
+        (broken(mask=np.full((4, 4), 3)), "mask holds the values [3]; allowed: 0, 1, 2"),
+        (broken(population="crowded"), "population is 'crowded'; allowed: boosted, natural"),
+        ({"image": np.zeros((4, 4))}, "a.gz record 7: the features noise_free, mask,"),
+    ],
+)
 def test_check_names_record_value_and_remedy(changed, message):
     with pytest.raises(DataError, match=re.escape(message) + ".*imulate the span again"):
         records.check(changed, 4, "a.gz record 7")

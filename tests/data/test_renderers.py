@@ -11,9 +11,9 @@ from data.scene import Simulator
 from pipeline.config import PopulationConfig, SimulationConfig
 
 CASES = {
-    "boosted": (SimulationConfig(train_boosted_share=1.0), 30),
-    "natural": (SimulationConfig(train_boosted_share=0.0), 30),
-    "large stamps": (SimulationConfig(stamp_size=128), 6),
+    "boosted": (SimulationConfig(train_boosted_share=1.0), 20),
+    "natural": (SimulationConfig(train_boosted_share=0.0), 20),
+    "large stamps": (SimulationConfig(stamp_size=128), 4),
     "Moffat": (SimulationConfig(psf_profile="moffat"), 8),
     "narrow, elliptical PSF": (SimulationConfig(psf_scale=0.5, psf_ellipticity_scatter=0.05, psf_fwhm_scatter=0.1), 8),
     "ground": (SimulationConfig(survey="lsst_i", population=PopulationConfig(magnitude_bright=21.0)), 8),
@@ -51,8 +51,16 @@ def test_batches_change_nothing():
 def render_one(simulator, **changed):
     """One galaxy of 1000 electrons in the middle of a 33-pixel stamp."""
     galaxies = simulator.draw(1, 0).galaxies.take([0])
-    base = {"x": [16.0], "y": [16.0], "magnitude": [simulator.survey.magnitude(1000.0)], "share": [[1.0, 0.0]],
-            "radius": [[0.3, 0.3]], "index": [[1.0, 4.0]], "axis_ratio": [[1.0, 1.0]], "angle": [[0.0, 0.0]]}
+    base = {
+        "x": [16.0],
+        "y": [16.0],
+        "magnitude": [simulator.survey.magnitude(1000.0)],
+        "share": [[1.0, 0.0]],
+        "radius": [[0.3, 0.3]],
+        "index": [[1.0, 4.0]],
+        "axis_ratio": [[1.0, 1.0]],
+        "angle": [[0.0, 0.0]],
+    }
     galaxies = galaxies.replace(**{name: np.array(value) for name, value in {**base, **changed}.items()})
     one = np.ones(1)
     return simulator._renderer.render(galaxies, 1000.0 * one, 20.0 * one, 0.17 * one, 0.0 * one, 0.0 * one, 33)[0]

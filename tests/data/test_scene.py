@@ -17,7 +17,11 @@ def test_seed_span_and_number_decide():
     simulator = Simulator(CONFIG)
     first, again = (simulator.scenes(1, [3])[0] for _ in range(2))
     assert all(np.array_equal(first[name], again[name]) for name in first)
-    others = [simulator.scenes(1, [4])[0], simulator.scenes(2, [3])[0], Simulator(dataclasses.replace(CONFIG, seed=2)).scenes(1, [3])[0]]
+    others = [
+        simulator.scenes(1, [4])[0],
+        simulator.scenes(2, [3])[0],
+        Simulator(dataclasses.replace(CONFIG, seed=2)).scenes(1, [3])[0],
+    ]
     assert not any(np.array_equal(first["image"], other["image"]) for other in others)
 
 
@@ -58,11 +62,17 @@ def test_truth_and_scalars_follow_from_the_layers():
         assert scene["brightest_magnitude"] == magnitudes[0]
         if len(rows) > 1:
             assert scene["magnitude_difference"] == magnitudes[1] - magnitudes[0]
-            pairs = [np.hypot(drawn.galaxies.x[i] - drawn.galaxies.x[j], drawn.galaxies.y[i] - drawn.galaxies.y[j])
-                     for i in rows for j in rows if i < j]
+            pairs = [
+                np.hypot(drawn.galaxies.x[i] - drawn.galaxies.x[j], drawn.galaxies.y[i] - drawn.galaxies.y[j])
+                for i in rows
+                for j in rows
+                if i < j
+            ]
             assert scene["min_separation"] == pytest.approx(0.1 * min(pairs))
         brightest = min(rows, key=lambda i: drawn.galaxies.magnitude[i])
-        assert scene["snr"] == pytest.approx(np.sqrt((stamps[brightest].astype(float) ** 2).sum()) / simulator.sky_sigma)
+        assert scene["snr"] == pytest.approx(
+            np.sqrt((stamps[brightest].astype(float) ** 2).sum()) / simulator.sky_sigma
+        )
 
 
 def test_noise_is_that_of_sky_and_source():

@@ -11,7 +11,9 @@ from pipeline.errors import ConfigError, DataError
 CONFIG = SimulationConfig(stamp_size=32, train_scenes=5, calibration_scenes=1, test_scenes=1)
 
 
-@pytest.mark.parametrize("config", [CONFIG, SimulationConfig(train_boosted_share=0.0, population=PopulationConfig(density_scale=0.0))])
+@pytest.mark.parametrize(
+    "config", [CONFIG, SimulationConfig(train_boosted_share=0.0, population=PopulationConfig(density_scale=0.0))]
+)
 def test_the_picture_is_written_and_the_record_is_that_of_the_span(tmp_path, config):
     record = show_scene(config, "2:3", tmp_path / "scene.png")
     assert (tmp_path / "scene.png").read_bytes().startswith(b"\x89PNG")
@@ -41,5 +43,7 @@ def test_no_such_scene(tmp_path):
 
 def test_a_picture_that_cannot_be_written(tmp_path):
     for name in ("absent/scene.png", "scene.nonsense"):
-        with pytest.raises(DataError, match="the picture cannot be written .* Give a path ending in .png in a folder that exists"):
+        with pytest.raises(
+            DataError, match="the picture cannot be written .* Give a path ending in .png in a folder that exists"
+        ):
             show_scene(CONFIG, "1:0", tmp_path / name)

@@ -80,8 +80,11 @@ def test_a_complete_span_is_left_alone(span, monkeypatch):
 
 def test_another_configuration_is_refused(span):
     other = dataclasses.replace(CONFIG, seed=2, truth_threshold=2.0)
-    with pytest.raises(DataError, match=r"span-0001: this span was simulated with other settings \(simulation.seed: 1 there, "
-                                        r"2 asked for, simulation.truth_threshold: 1.0 there.*Choose another span number"):
+    with pytest.raises(
+        DataError,
+        match=r"span-0001: this span was simulated with other settings \(simulation.seed: 1 there, "
+        r"2 asked for, simulation.truth_threshold: 1.0 there.*Choose another span number",
+    ):
         simulate.simulate_span(other, span[0], 1)
 
 
@@ -106,10 +109,13 @@ def test_too_little_space_is_said_before_the_work(tmp_path, monkeypatch):
     assert not list(tmp_path.rglob("*.gz"))
 
 
-@pytest.mark.parametrize(("code", "message"), [
-    (errno.ENOSPC, "The disk is full: free some space or choose another output_dir"),
-    (errno.EACCES, "Check the folder's permissions"),
-])
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (errno.ENOSPC, "The disk is full: free some space or choose another output_dir"),
+        (errno.EACCES, "Check the folder's permissions"),
+    ],
+)
 def test_a_failed_write_leaves_nothing_half_written(tmp_path, monkeypatch, code, message):
     class Full(gzip.GzipFile):
         def write(self, data):
@@ -131,6 +137,6 @@ def test_a_scene_drawn_alone_is_the_one_in_the_span(span):
     simulator = Simulator(CONFIG)
     path = spans.span_dir(span[0], 1) / "train-00001-of-00002.tfrecord.gz"
     stored = decode(list(spans.read_records(path))[2])
-    alone, = simulator.scenes(1, [6])
+    (alone,) = simulator.scenes(1, [6])
     for name in ("image", "noise_free", "mask"):
         np.testing.assert_array_equal(alone[name], stored[name])

@@ -50,9 +50,15 @@ def test_names():
     assert spans.shard_name("test", 0, 20) == "test-00000-of-00020.tfrecord.gz"
 
 
-@pytest.mark.parametrize(("selection", "expected"), [
-    ("latest", (11,)), ("1", (1,)), ("1, 3-4", (1, 3, 4)), ("4,3,3", (3, 4)),
-])
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        ("latest", (11,)),
+        ("1", (1,)),
+        ("1, 3-4", (1, 3, 4)),
+        ("4,3,3", (3, 4)),
+    ],
+)
 def test_resolve_spans(tmp_path, selection, expected):
     for span in (1, 3, 4, 11):
         write_span(tmp_path, span)

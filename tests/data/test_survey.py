@@ -37,5 +37,7 @@ def test_lsst_i_reaches_its_coadded_depth():
 
 
 def test_an_unknown_survey():
-    with pytest.raises(ConfigError, match="simulation.survey: received 'sdss'; allowed: one of euclid_wide, euclid_deep, lsst_i"):
+    with pytest.raises(
+        ConfigError, match="simulation.survey: received 'sdss'; allowed: one of euclid_wide, euclid_deep, lsst_i"
+    ):
         get_survey("sdss")
