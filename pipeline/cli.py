@@ -58,5 +58,37 @@ def simulate(config_path, span, workers):
     click.echo(str(span_dir(config.data_root, span)))
 
 
+run_option = click.option("--run", "run_name", help="Name of a run, or its beginning or end; by default the newest.")
+
+
+@main.command()
+@config_option
+@run_option
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for other programs.")
+def explain(config_path, run_name, as_json):
+    """Say why a run's model was pushed or not. Exit code 0: pushed, 3: not pushed."""
+    config = load_config(config_path)
+    import json
+
+    from pipeline import explain as explanations
+
+    explanation = explanations.explain(config, run_name)
+    click.echo(json.dumps(explanation, indent=1) if as_json else explanations.render(explanation))
+    sys.exit(explanations.EXIT_PUSHED if explanation["pushed"] else explanations.EXIT_NOT_PUSHED)
+
+
+@main.command()
+@config_option
+@run_option
+@click.option("--folder", type=click.Path(file_okay=False), help="Where to; by default a folder below output_dir.")
+def report(config_path, run_name, folder):
+    """Write a run's self-contained HTML report and its summary in Markdown."""
+    config = load_config(config_path)
+    from pipeline.report import write_report
+
+    for path in write_report(config, run_name, folder):
+        click.echo(str(path))
+
+
 if __name__ == "__main__":
     main()

@@ -1,5 +1,6 @@
 """The command line: quick help, one message per mistake, exit code 1."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -90,3 +91,27 @@ def test_defect_keeps_its_traceback(tmp_path, monkeypatch, capfd):
     assert "Stopped by an unexpected ValueError" in capfd.readouterr().out
     [log] = (tmp_path / "output" / "logs").iterdir()
     assert "Traceback" in log.read_text()
+
+
+@pytest.mark.parametrize("pushed, code", [(True, 0), (False, 3)])
+def test_explain_shows_the_explanation_and_its_verdict(pushed, code, tmp_path, monkeypatch):
+    from pipeline import explain
+
+    monkeypatch.setattr(explain, "explain", lambda config, name: {"pushed": pushed, "run": name})
+    result = invoke("explain", "--config", write(tmp_path, ""), "--run", "r1", "--json")
+    assert result.exit_code == code and json.loads(result.output) == {"pushed": pushed, "run": "r1"}
+    monkeypatch.setattr(explain, "render", lambda explanation: "as text")
+    assert invoke("explain", "--config", write(tmp_path, "")).output == "as text\n"
+
+
+def test_report_prints_its_paths(tmp_path, monkeypatch):
+    from pipeline import report
+
+    monkeypatch.setattr(report, "write_report", lambda config, name, folder: (Path(folder, "a"), Path(folder, "b")))
+    result = invoke("report", "--config", write(tmp_path, ""), "--folder", "/f")
+    assert result.exit_code == 0 and result.output == "/f/a\n/f/b\n"
+
+
+def test_explain_before_any_run_is_one_message(tmp_path):
+    result = invoke("explain", "--config", write(tmp_path, ""))
+    assert result.exit_code == 1 and len(result.output.strip().splitlines()) == 1
