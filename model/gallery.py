@@ -63,7 +63,8 @@ def extreme_scenes(rows: dict[str, np.ndarray], count: int) -> dict[str, list[st
         eligible = np.arange(len(rows["scene_id"]))
     order = eligible[np.argsort(rows["distance_truth"][eligible], kind="stable")]
     middle = max((len(order) - count) // 2, 0)
-    parts = {"best": order[:count], "typical": order[middle:middle + count], "worst": order[max(len(order) - count, 0):]}
+    worst = order[max(len(order) - count, 0):]
+    parts = {"best": order[:count], "typical": order[middle:middle + count], "worst": worst}
     return {name: [str(rows["scene_id"][i]) for i in part] for name, part in parts.items()}
 
 
@@ -105,12 +106,14 @@ def page(scenes: list[dict], scale: int = 3) -> bytes:
     axes.imshow(mosaic, interpolation="nearest", aspect="auto")
     axes.set_axis_off()
     for column, name in enumerate(columns):
-        axes.text(column * (panel[1] + gap) + panel[1] / 2, -8, name, ha="center", va="bottom", fontsize=11, color="#222")
+        axes.text(column * (panel[1] + gap) + panel[1] / 2, -8, name, ha="center", va="bottom", fontsize=11,
+                  color="#222")
     for row, scene in enumerate(scenes):
         axes.text(-8, row * (panel[0] + gap) + panel[0] / 2, scene["title"], ha="right", va="center", rotation=90,
                   fontsize=8.5, color="#444")
     figure.legend(
-        handles=[Patch(facecolor=color, edgecolor="#888", label=name) for color, name in zip(CLASS_COLORS, CLASS_NAMES)],
+        handles=[Patch(facecolor=color, edgecolor="#888", label=name)
+                 for color, name in zip(CLASS_COLORS, CLASS_NAMES)],
         loc="center left", bbox_to_anchor=place(left - 8, top + mosaic.shape[0] + 32, 0, 0)[:2], ncol=3, frameon=False,
         fontsize=10,
     )

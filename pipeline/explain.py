@@ -23,13 +23,13 @@ def explain(config: Config, run: str | None = None) -> dict:
 
     Returns:
       A dictionary that JSON can hold:
-      - `format_version`, `run` (name), `started` (ISO 8601, UTC), `steps`: list of `name` and `state` (COMPLETE, CACHED,
-        FAILED, RUNNING, ...), in their order;
+      - `format_version`, `run` (name), `started` (ISO 8601, UTC), `steps`: list of `name` and `state` (COMPLETE,
+        CACHED, FAILED, RUNNING, ...), in their order;
       - `pushed`: whether the model was pushed, `version`: its folder or None, `reason`: a sentence;
       - `artifacts`: type name to folder;
-      - `rules`: list of dictionaries with `kind` (absolute or relative), `metric`, `population`, `slice`, `bound`, `min`
-        and `max` or `margin`, `value`, `low`, `high` (the metric, or the gain over the live model), `candidate` and `live`
-        (values; None without a live model), `scenes`, `passed`, `reason`;
+      - `rules`: list of dictionaries with `kind` (absolute or relative), `metric`, `population`, `slice`, `bound`,
+        `min` and `max` or `margin`, `value`, `low`, `high` (the metric, or the gain over the live model), `candidate`
+        and `live` (values; None without a live model), `scenes`, `passed`, `reason`;
       - `export_checks`: list of `name`, `passed`, `detail`;
       - `metrics`: by population, every metric with its interval, and by slice; likewise `live_metrics` and
         `classical_metrics`, or None.
@@ -82,12 +82,13 @@ def render(explanation: dict) -> str:
     if explanation["rules"]:
         table = [("", "metric", "where", "value", "95 % interval", "asked for", "live", "scenes")]
         for rule in explanation["rules"]:
-            table.append(("kept" if rule["passed"] else "FAILED", rule["metric"], where(rule), number(rule["candidate"]),
-                          interval_text(rule), asked_for(rule), number(rule["live"]), str(rule["scenes"])))
+            verdict = "kept" if rule["passed"] else "FAILED"
+            table.append((verdict, rule["metric"], where(rule), number(rule["candidate"]), interval_text(rule),
+                          asked_for(rule), number(rule["live"]), str(rule["scenes"])))
         lines += ["", *_columns(table)]
         relative = [rule for rule in explanation["rules"] if rule["kind"] == "relative"]
         if relative:
-            lines += ["", "Of a rule against the live model the interval is that of the gain (positive: better than live)."]
+            lines += ["", "Against the live model the interval is that of the gain (positive: better than live)."]
     failed = [check for check in explanation["export_checks"] if not check["passed"]]
     if explanation["export_checks"]:
         total = len(explanation["export_checks"])
@@ -193,7 +194,8 @@ def _choose_run(store, run, path):
         raise DataError(f"{path}: there is no run in the metadata store. Run the pipeline first.")
     if run is None:
         return runs[-1]
-    found = [one for one in runs if one.name == run] or [one for one in runs if one.name.startswith(run) or one.name.endswith(run)]
+    found = [one for one in runs if one.name == run]
+    found = found or [one for one in runs if one.name.startswith(run) or one.name.endswith(run)]
     if len(found) != 1:
         names = ", ".join(one.name for one in (found or runs)[-10:])
         raise ConfigError(f"run: received {run!r}, which {len(found)} runs are called; allowed: one of {names}")

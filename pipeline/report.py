@@ -19,8 +19,10 @@ HEADLINES = (
     ("iou_galaxy", "IoU, one galaxy", "↑"), ("iou_blended", "IoU, blended", "↑"),
     ("object_completeness", "completeness of blends", "↑"), ("object_purity", "purity of blends", "↑"),
     ("object_f1", "F1 of blends", "↑"),
-    ("nll_near_sources", "NLL near sources (nats per pixel)", "↓"), ("brier_near_sources", "Brier score near sources", "↓"),
-    ("ece_near_sources", "calibration error near sources", "↓"), ("error_auroc_near_sources", "AUROC of entropy against error", "↑"),
+    ("nll_near_sources", "NLL near sources (nats per pixel)", "↓"),
+    ("brier_near_sources", "Brier score near sources", "↓"),
+    ("ece_near_sources", "calibration error near sources", "↓"),
+    ("error_auroc_near_sources", "AUROC of entropy against error", "↑"),
     ("ged", "energy distance (GED, unbiased)", "↓"), ("energy_score", "energy score of areas and components", "↓"),
     ("coverage_galaxy_area_68", "coverage of the 68 % interval, galaxy area", "68 %"),
     ("coverage_blended_area_68", "coverage of the 68 % interval, blended area", "68 %"),
@@ -51,7 +53,8 @@ def write_report(config: Config, run: str | None = None, folder: str | Path | No
     """
     explanation = explanations.explain(config, run)
     if not explanation["metrics"]:
-        raise DataError(f"run {explanation['run']}: it holds no evaluation to report on, because {explanation['reason']}.")
+        raise DataError(f"run {explanation['run']}: it holds no evaluation to report on, "
+                        f"because {explanation['reason']}.")
     folder = Path(folder or Path(config.output_dir) / "reports" / explanation["run"].replace(":", ""))
     folder.mkdir(parents=True, exist_ok=True)
     content = gather(config, explanation)
@@ -88,7 +91,8 @@ def render_html(content: dict) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.globals |= {"number": explanations.number, "where": explanations.where,
-                            "asked_for": explanations.asked_for, "interval_text": explanations.interval_text, "labels": figures.METRIC_LABELS}
+                            "asked_for": explanations.asked_for, "interval_text": explanations.interval_text,
+                            "labels": figures.METRIC_LABELS}
     return environment.get_template(TEMPLATE).render(**content)
 
 
@@ -105,10 +109,12 @@ def render_markdown(content: dict) -> str:
                      f" {explanations.number(rule['candidate'])} | {explanations.interval_text(rule)} |"
                      f" {explanations.asked_for(rule)} | {explanations.number(rule['live'])} |")
     for name, population in content["populations"].items():
+        columns = population["columns"]
         lines += ["", f"## {name} population, {population['scenes']} scenes", "",
-                  "| metric | " + " | ".join(population["columns"]) + " |", "|---" * (len(population["columns"]) + 1) + "|"]
+                  "| metric | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
         for row in population["table"]:
-            cells = [f"{cell['value']} ({cell['interval']})" if cell["interval"] else cell["value"] for cell in row["cells"]]
+            cells = [f"{cell['value']} ({cell['interval']})" if cell["interval"] else cell["value"]
+                     for cell in row["cells"]]
             lines.append(f"| {row['label']} {row['better']} | " + " | ".join(cells) + " |")
     spans = [f"span {one['span']} (seed {one['seed']}, {one['records']} scenes)" for one in content["spans"]]
     lines += ["", "Trained on " + (", ".join(spans) or "spans that are no longer there")
@@ -126,7 +132,9 @@ def _population(name, explanation):
     columns, table = _headline_table(metrics, live, classical)
     return {
         "scenes": entry["scenes"], "columns": columns, "table": table,
-        "reliability": figures.reliability(curves), "ranks": figures.ranks(curves), "coverage": figures.coverage(metrics),
+        "reliability": figures.reliability(curves),
+        "ranks": figures.ranks(curves),
+        "coverage": figures.coverage(metrics),
         "objects": figures.completeness_purity(curves, classical and classical["metrics"]),
         "risk": figures.risk_coverage(curves),
         "by_slice": {scalar: {metric: figures.by_slice(slices, scalar, metric) for metric in figures.METRIC_LABELS}
@@ -171,7 +179,8 @@ def _close_pairs(entry, classical):
             if peer.get(name):
                 text += f" (SEP: {explanations.number(peer[name]['value'])})"
             parts.append(text)
-        lines.append(f"Separation {one['low']:g} to {one['high']:g} arcsec, {one['scenes']} scenes: " + ", ".join(parts) + ".")
+        lines.append(f"Separation {one['low']:g} to {one['high']:g} arcsec, {one['scenes']} scenes: "
+                     + ", ".join(parts) + ".")
     return lines
 
 

@@ -16,8 +16,9 @@ CLASS_COLORS = {"background": "#444444", "galaxy": "#3A9BD9", "blended": "#D98C0
 CLASS_LABELS = {"background": "background", "galaxy": "one galaxy", "blended": "blended"}
 SCALAR_LABELS = {
     "min_separation": "smallest separation (arcsec)", "brightest_magnitude": "brightest galaxy (AB mag)",
-    "magnitude_difference": "magnitude difference", "snr": "signal-to-noise of the brightest", "num_galaxies": "galaxies",
-    "blended_share": "blended share of the pixels", "sky_sigma": "sky noise (electrons)", "psf_fwhm": "PSF FWHM (arcsec)",
+    "magnitude_difference": "magnitude difference", "snr": "signal-to-noise of the brightest",
+    "num_galaxies": "galaxies", "blended_share": "blended share of the pixels", "sky_sigma": "sky noise (electrons)",
+    "psf_fwhm": "PSF FWHM (arcsec)",
 }
 METRIC_LABELS = {"iou_blended": "IoU, blended", "object_f1": "F1 of blends"}  # the metrics that are shown by slice
 STYLE = {
@@ -34,7 +35,8 @@ def reliability(curves: dict) -> str:
         for axes, name in zip(panels, CLASS_COLORS):
             curve = curves[f"reliability_near_sources_{name}"]
             axes.plot([0, 1], [0, 1], color="#bbb", linewidth=1, zorder=1)
-            _points(axes, curve["probability"], curve["frequency"], curve["low"], curve["high"], CLASS_COLORS[name], "o", "-")
+            points = [curve[key] for key in ("probability", "frequency", "low", "high")]
+            _points(axes, *points, CLASS_COLORS[name], "o", "-")
             axes.set(title=CLASS_LABELS[name], xlabel="predicted probability", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
             axes.set_aspect("equal")
             share = axes.inset_axes([0.62, 0.08, 0.36, 0.2])
@@ -58,7 +60,8 @@ def ranks(curves: dict) -> str:
                 bins = len(share)
                 edges = [i / bins for i in range(bins + 1)]
                 axes.stairs([value * bins for value in share], edges, color=style["color"], label=style["label"],
-                            fill=series == "model", alpha=0.35 if series == "model" else 1, linestyle=style["linestyle"])
+                            fill=series == "model", alpha=0.35 if series == "model" else 1,
+                            linestyle=style["linestyle"])
                 if series == "model":
                     axes.stairs([value * bins for value in share], edges, color=style["color"])
                     centres = [(a + b) / 2 for a, b in zip(edges[:-1], edges[1:])]
@@ -98,23 +101,25 @@ def completeness_purity(curves: dict, classical: dict | None) -> str:
     with _Figure(1, 3.5, 2.9) as (figure, panels):
         axes = panels[0]
         style = SERIES["model"]
-        kept = [i for i, value in enumerate(curve["purity"]) if value is not None and curve["completeness"][i] is not None]
+        kept = [i for i in range(len(curve["threshold"])) if None not in (curve["purity"][i], curve["completeness"][i])]
         x, y = ([100 * curve[name][i] for i in kept] for name in ("completeness", "purity"))
         axes.plot(x, y, color=style["color"], marker=style["marker"], label=style["label"])
         for i, a, b in zip(kept, x, y):
-            ends = [curve["completeness_low"][i], curve["completeness_high"][i], curve["purity_low"][i], curve["purity_high"][i]]
+            ends = [curve[f"{name}_{end}"][i] for name in ("completeness", "purity") for end in ("low", "high")]
             if None not in ends:
                 axes.plot([100 * ends[0], 100 * ends[1]], [b, b], color=style["color"], linewidth=0.7, alpha=0.6)
                 axes.plot([a, a], [100 * ends[2], 100 * ends[3]], color=style["color"], linewidth=0.7, alpha=0.6)
             if curve["threshold"][i] in (0.1, 0.3, 0.5, 0.7, 0.9):
-                axes.annotate(f"{curve['threshold'][i]:g}", (a, b), textcoords="offset points", xytext=(6, 5), fontsize=7.5,
-                              color="#444")
+                axes.annotate(f"{curve['threshold'][i]:g}", (a, b), textcoords="offset points", xytext=(6, 5),
+                              fontsize=7.5, color="#444")
         if classical:
             point = [classical[name]["value"] for name in ("object_completeness", "object_purity")]
             if None not in point:
                 peer = SERIES["classical"]
-                axes.plot(100 * point[0], 100 * point[1], peer["marker"], color=peer["color"], markersize=7, label=peer["label"])
-        axes.set(xlabel="completeness (%)", ylabel="purity (%)", xlim=(0, 102), ylim=(0, 102), title="recognised blends")
+                axes.plot(100 * point[0], 100 * point[1], peer["marker"], color=peer["color"], markersize=7,
+                          label=peer["label"])
+        axes.set(title="recognised blends", xlabel="completeness (%)", ylabel="purity (%)", xlim=(0, 102),
+                 ylim=(0, 102))
         _legend(figure, axes)
         return _svg(figure, "objects")
 
@@ -142,8 +147,9 @@ def training(history: list[dict]) -> str:
     """Held-out losses and what the latent does, over the steps."""
     steps = [row["step"] for row in history]
     with _Figure(3, 2.95, 2.5) as (figure, panels):
-        for key, label, color, marker in (("prior_nll", "prior", "#0072B2", "o"), ("reconstruction", "posterior", "#D55E00", "s"),
-                                          ("pixel_nll", "pixels apart", "#777777", "^")):
+        lines = (("prior_nll", "prior", "#0072B2", "o"), ("reconstruction", "posterior", "#D55E00", "s"),
+                 ("pixel_nll", "pixels apart", "#777777", "^"))
+        for key, label, color, marker in lines:
             if all(key in row for row in history):
                 panels[0].plot(steps, [row[key] for row in history], color=color, marker=marker, label=label)
         panels[0].set(title="held-out NLL", ylabel="nats per image")
@@ -163,13 +169,15 @@ def risk_coverage(curves: dict) -> str:
         curve = curves["risk_coverage_near_sources"]
         pairs = [(a, b) for a, b in zip(curve["coverage"], curve["risk"]) if a is not None and b is not None]
         panels[0].plot([100 * a for a, _ in pairs], [100 * b for _, b in pairs], color=SERIES["model"]["color"])
-        panels[0].set(xlabel="pixels kept (%)", ylabel="wrong among them (%)", title="near sources", xlim=(0, 100), ylim=(0, None))
+        panels[0].set(title="near sources", xlabel="pixels kept (%)", ylabel="wrong among them (%)", xlim=(0, 100),
+                      ylim=(0, None))
         return _svg(figure, "risk")
 
 
 def _points(axes, x, y, low, high, color, marker, linestyle, label=None):
     kept = [i for i, value in enumerate(y) if value is not None and x[i] is not None]
-    axes.plot([x[i] for i in kept], [y[i] for i in kept], color=color, marker=marker, linestyle=linestyle, label=label, linewidth=1.4)
+    axes.plot([x[i] for i in kept], [y[i] for i in kept], color=color, marker=marker, linestyle=linestyle, label=label,
+              linewidth=1.4)
     for i in kept:
         if low[i] is not None and high[i] is not None:
             axes.plot([x[i], x[i]], [low[i], high[i]], color=color, linewidth=1.1, alpha=0.8)

@@ -1,6 +1,5 @@
 """The executor: reads the artifacts, runs the Beam job, writes metrics, picture and blessing."""
 
-import io
 import json
 import os
 
@@ -14,7 +13,7 @@ from tfx.utils import io_utils, path_utils
 from components.calibration_evaluator import scoring
 from data import records
 from model import gallery
-from model.metrics import evaluation, rules
+from model.metrics import evaluation, rules, scenes
 from pipeline.config import Config, config_from_dict
 from pipeline.errors import DataError
 
@@ -84,19 +83,18 @@ def list_files(examples: list) -> list[str]:
 
 def write_scenes(result: dict, folder: str) -> None:
     """Writes the rows of each model and the account of the records, on a worker."""
-    for label, rows in result["rows"].items():
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **rows)
+    for label, blocks in result["rows"].items():
+        rows = scenes.concatenate([scoring.unpack(block) for block in blocks])
         with fileio.open(os.path.join(folder, SCENES[label]), "wb") as file:
-            file.write(buffer.getvalue())
+            file.write(scoring.pack(rows))
     account = {"methods": list(result["rows"]), "records": result["records"], "errors": result["errors"]}
     io_utils.write_string_file(os.path.join(folder, ACCOUNT), json.dumps(account))
 
 
 def read_scenes(folder: str, label: str) -> dict[str, np.ndarray]:
     """The rows that `write_scenes` wrote for one model."""
-    with fileio.open(os.path.join(folder, SCENES[label]), "rb") as file, np.load(io.BytesIO(file.read())) as stored:
-        return {name: stored[name] for name in stored.files}
+    with fileio.open(os.path.join(folder, SCENES[label]), "rb") as file:
+        return scoring.unpack(file.read())
 
 
 def make_report(rows: dict[str, dict[str, np.ndarray]], config: Config) -> dict:

@@ -1,6 +1,7 @@
 """The Beam part: files of records in, rows of statistics out. No image leaves a worker."""
 
 import hashlib
+import io
 from collections.abc import Iterator
 
 import apache_beam as beam
@@ -82,7 +83,8 @@ def score_batch(batch: list[dict], method: Sampler | ClassicalPeer, config: Eval
     if isinstance(method, ClassicalPeer):
         drawn = [method.draw(scene["image"], scene["sky_sigma"]) for scene in batch]
     else:
-        drawn = [method.draw(scene["image"], config.num_samples, model_seed(scene["scene_id"], config.seed)) for scene in batch]
+        drawn = [method.draw(scene["image"], config.num_samples, model_seed(scene["scene_id"], config.seed))
+                 for scene in batch]
     rows = scenes.scene_statistics(
         mask=np.stack([scene["mask"] for scene in batch]),
         samples=np.stack([samples for samples, _ in drawn]),
@@ -98,7 +100,7 @@ def score_batch(batch: list[dict], method: Sampler | ClassicalPeer, config: Eval
 
 
 class ScoreFile(beam.DoFn):
-    """Path of a TFRecord file to blocks: `rows` by model, and a last one with the number of `records` it read.
+    """Path of a TFRecord file to blocks: packed `rows` by method, and a last one with the number of `records` it read.
 
     An error that the user can mend travels on as a block with `error`: raised here, a runner would turn it into a
     RuntimeError with a page of traceback.
@@ -136,11 +138,11 @@ class ScoreFile(beam.DoFn):
         yield {"records": count}
 
     def _rows(self, batch):
-        return {"rows": {label: score_batch(batch, method, self._config) for label, method in self._methods.items()}}
+        return {"rows": {label: pack(score_batch(batch, method, self._config)) for label, method in self._methods.items()}}
 
 
 class Collect(beam.CombineFn):
-    """Blocks of `ScoreFile` to one: `rows` by model sorted by scene id, the sum of `records`, and `errors`."""
+    """Blocks of `ScoreFile` to one: `rows`, a list of packed blocks by method, the sum of `records`, and `errors`."""
 
     def create_accumulator(self):
         return {"rows": [], "records": 0, "errors": []}
@@ -162,9 +164,21 @@ class Collect(beam.CombineFn):
 
     def extract_output(self, accumulator):
         blocks = accumulator["rows"]
-        labels = blocks[0] if blocks else ()
-        rows = {label: scenes.concatenate([block[label] for block in blocks]) for label in labels}
+        rows = {label: [block[label] for block in blocks] for label in (blocks[0] if blocks else ())}
         return {"rows": rows, "records": accumulator["records"], "errors": sorted(accumulator["errors"])}
+
+
+def pack(rows: dict[str, np.ndarray]) -> bytes:
+    """Rows as a compressed NumPy archive: they are mostly zeros, and Beam holds several copies on their way."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **rows)
+    return buffer.getvalue()
+
+
+def unpack(packed: bytes) -> dict[str, np.ndarray]:
+    """The rows that `pack` was given."""
+    with np.load(io.BytesIO(packed)) as stored:
+        return {name: stored[name] for name in stored.files}
 
 
 def check_account(scene_ids: np.ndarray, records_read: int, errors: list, files: list[str]) -> None:
@@ -181,7 +195,8 @@ def check_account(scene_ids: np.ndarray, records_read: int, errors: list, files:
         raise {"ModelError": ModelError, "DataError": DataError}.get(kind, BlendinatorError)(message)
     where = files[0] + (f" and {len(files) - 1} more" if len(files) > 1 else "")
     if not len(scene_ids) and not records_read:
-        raise DataError(f"{where}: the test split holds no record. Simulate a span with simulation.test_scenes above 0.")
+        raise DataError(f"{where}: the test split holds no record. "
+                        "Simulate a span with simulation.test_scenes above 0.")
     if len(scene_ids) != records_read:
         raise DataError(f"{where}: {records_read} records were read and {len(scene_ids)} evaluated. Run the evaluation "
                         "again; if it happens again, run Beam with a single worker.")

@@ -22,7 +22,8 @@ def evaluate_rows(rows: dict[str, np.ndarray], config: EvaluationConfig) -> dict
 
     Returns:
       By population, for those with at least one scene: `scenes`, `metrics` (name to `value`, `low`, `high`), `curves`
-      (see `curves.py`) and `slices` (scalar to a list of bins with `low`, `high`, `scenes`, `metrics`). The populations are never mixed.
+      (see `curves.py`) and `slices` (scalar to a list of bins with `low`, `high`, `scenes`, `metrics`). The populations
+      are never mixed.
     """
     report = {}
     for population in POPULATIONS:

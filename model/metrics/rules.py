@@ -83,7 +83,8 @@ def check_relative(
     }
     place = f"{rule.population} population" + (f", {rule.slice}" if rule.slice else "")
     if where.sum() < config.min_scenes:
-        return result | {"passed": False, "reason": f"too few scenes ({place}): {where.sum()} of at least {config.min_scenes}"}
+        reason = f"too few scenes ({place}): {where.sum()} of at least {config.min_scenes}"
+        return result | {"passed": False, "reason": reason}
     weights = poisson_weights(rows["scene_id"][where], config.bootstrap_replicates, config.seed)
     values, replicates = [], []
     for columns in (rows, live):
@@ -98,7 +99,8 @@ def check_relative(
     lower, _ = _ends(rule.bound, result)
     if lower >= -rule.margin:
         return result | {"passed": True, "reason": "kept"}
-    return result | {"passed": False, "reason": f"worse than the live model: gain {lower:.4g} is below {-rule.margin:g}"}
+    reason = f"worse than the live model: gain {lower:.4g} is below {-rule.margin:g}"
+    return result | {"passed": False, "reason": reason}
 
 
 def goodness(name: str, value):

@@ -23,7 +23,8 @@ QUANTITIES = {"galaxy_area": 1, "blended_area": 2}  # areas in pixels, by class
 FINE_EDGES = np.concatenate([[0.0], 1 / (1 + np.exp(-np.linspace(-9, 9, 59))), [1.0]])
 # Bins of the entropy (nats), finer towards 0, where most pixels are.
 ENTROPY_EDGES = np.log(pixels.NUM_CLASSES) * np.linspace(0, 1, 65) ** 2
-CURVE_THRESHOLDS = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])  # of P(blended), for completeness against purity
+# Thresholds of P(blended) for completeness against purity.
+CURVE_THRESHOLDS = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
 
 
 def scene_statistics(
@@ -57,7 +58,8 @@ def scene_statistics(
     """
     batch, count, height, width = samples.shape
     if mask.shape != (batch, height, width) or probabilities.shape != (batch, height, width, pixels.NUM_CLASSES):
-        raise ValueError(f"shapes don't agree: mask {mask.shape}, samples {samples.shape}, probabilities {probabilities.shape}")
+        raise ValueError(f"shapes don't agree: mask {mask.shape}, samples {samples.shape}, "
+                         f"probabilities {probabilities.shape}")
     if count < 2:
         raise ValueError(f"two or more samples are needed for distances between samples; received {count}")
     most_probable = probabilities.argmax(-1).astype(np.uint8)

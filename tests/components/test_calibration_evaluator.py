@@ -120,8 +120,8 @@ def test_evaluation_and_blessing(tmp_path, serialized, model_artifact, threshold
 
 
 def test_the_result_does_not_depend_on_files_batches_or_order(tmp_path, serialized, model_artifact):
-    found = []
-    for i, (files, batch_size) in enumerate((([serialized], 32), ([serialized[7:], serialized[2:7], serialized[:2]], 2))):
+    found, pieces = [], [serialized[7:], serialized[2:7], serialized[:2]]
+    for i, (files, batch_size) in enumerate((([serialized], 32), (pieces, 2))):
         folder = tmp_path / str(i)
         examples = write_examples(folder / "examples", files)
         run(folder, examples, model_artifact, make_config(batch_size=batch_size))
@@ -147,14 +147,16 @@ def test_a_live_model_is_evaluated_on_the_same_scenes(tmp_path, serialized, mode
 def test_the_classical_peer_can_be_left_out(tmp_path, serialized, model_artifact):
     examples = write_examples(tmp_path / "examples", [serialized[:3]])
     config = make_config()
-    off = dataclasses.replace(config.evaluation, classical=dataclasses.replace(config.evaluation.classical, enabled=False))
+    peer = dataclasses.replace(config.evaluation.classical, enabled=False)
+    off = dataclasses.replace(config.evaluation, classical=peer)
     for folder, settings in (("with", config), ("without", dataclasses.replace(config, evaluation=off))):
         run(tmp_path / folder, examples, model_artifact, settings)
         report = json.loads((tmp_path / folder / "evaluation" / executor.METRICS).read_text())
         assert ("classical" in report) is (folder == "with")
-    peer = json.loads((tmp_path / "with" / "evaluation" / executor.METRICS).read_text())["classical"]["natural"]["metrics"]
-    assert peer["iou_galaxy"]["value"] > 0.2
-    assert "nll" not in peer  # it gives no probabilities
+    report = json.loads((tmp_path / "with" / "evaluation" / executor.METRICS).read_text())
+    metrics = report["classical"]["natural"]["metrics"]
+    assert metrics["iou_galaxy"]["value"] > 0.2
+    assert "nll" not in metrics  # it gives no probabilities
 
 
 def test_the_rows_carry_the_scalars(tmp_path, serialized, model_artifact):

@@ -131,7 +131,8 @@ def test_error_rates_of_the_right_model_are_as_advertised():
     assert passed["pessimistic"] / repeats <= 0.06  # 2.5 %: luck blesses few
 
 
-RELATIVE = tuple(RelativeConfig(name, "boosted", margin=0.0, bound="optimistic") for name in ("iou_blended", "nll_near_sources"))
+RELATIVE = tuple(
+    RelativeConfig(name, "boosted", margin=0.0, bound="optimistic") for name in ("iou_blended", "nll_near_sources"))
 STRICT = tuple(dataclasses.replace(rule, bound="pessimistic") for rule in RELATIVE)
 
 

@@ -57,7 +57,8 @@ class Store:
             type_id = self.store.put_artifact_type(metadata_store_pb2.ArtifactType(name=step))
             artifact = metadata_store_pb2.Artifact(type_id=type_id, uri=str(folder))
             for key, value in properties.items():
-                setattr(artifact.custom_properties[key], "int_value" if isinstance(value, int) else "string_value", value)
+                field = "int_value" if isinstance(value, int) else "string_value"
+                setattr(artifact.custom_properties[key], field, value)
             found.append(artifact)
         artifact_ids, execution_ids = self.store.put_artifacts(found), self.store.put_executions(executions)
         self.store.put_attributions_and_associations(
@@ -75,8 +76,10 @@ def write_run(config, name="2026-01-01T00:00:00", thresholds=(EASY,), live=False
     """A finished run: evaluation, export check, training facts, pictures and a pushed version."""
     settings = dataclasses.replace(
         EvaluationConfig(), num_samples=4, thresholds=thresholds, min_scenes=5, bootstrap_replicates=20,
-        relative=(RelativeConfig("iou_blended", margin=0.5),), slices=(SliceConfig("min_separation", (0.0, 0.3, 0.7, 1.0)),))
-    rows = {scoring.CANDIDATE: make_rows(1), scoring.CLASSICAL: make_rows(1)} | ({scoring.LIVE: make_rows(1)} if live else {})
+        relative=(RelativeConfig("iou_blended", margin=0.5),),
+        slices=(SliceConfig("min_separation", (0.0, 0.3, 0.7, 1.0)),))
+    methods = (scoring.CANDIDATE, scoring.CLASSICAL, scoring.LIVE)[:3 if live else 2]
+    rows = {method: make_rows(1) for method in methods}
     folder = config.pipeline_root / name.replace(":", "")
     evaluation, check, trained, version = (folder / part for part in ("evaluation", "check", "model", "version"))
     for path in (evaluation, check, trained / "Format-Serving/assets.extra", version):
@@ -121,8 +124,8 @@ def test_the_layout_is_stable(config):
     write_run(config, live=True)
     found = explain.explain(config)
     assert found["format_version"] == 1
-    assert set(found) == {"format_version", "run", "started", "pushed", "version", "reason", "steps", "artifacts", "rules",
-                          "export_checks", "metrics", "live_metrics", "classical_metrics"}
+    assert set(found) == {"format_version", "run", "started", "pushed", "version", "reason", "steps", "artifacts",
+                          "rules", "export_checks", "metrics", "live_metrics", "classical_metrics"}
     shared = {"kind", "metric", "population", "slice", "bound", "value", "low", "high", "candidate", "live", "scenes",
               "passed", "reason"}
     assert set(found["rules"][0]) == shared | {"min", "max"}
@@ -203,8 +206,9 @@ def test_the_report_is_one_file_and_a_summary(config, live):
 
 def test_a_report_without_the_trainers_facts_and_pictures(config, tmp_path):
     write_run(config)
-    for path in [*config.pipeline_root.glob("*/model/Format-Serving/assets.extra/*"), *config.pipeline_root.glob("*/evaluation/*.png")]:
-        path.unlink()
+    for pattern in ("*/model/Format-Serving/assets.extra/*", "*/evaluation/*.png"):
+        for path in config.pipeline_root.glob(pattern):
+            path.unlink()
     page, _ = report.write_report(config, folder=tmp_path / "elsewhere")
     assert page.parent == tmp_path / "elsewhere"
     assert "The model's folder is no longer there." in page.read_text()

@@ -8,8 +8,10 @@ from pipeline.config import EvaluationConfig, SliceConfig, ThresholdConfig
 
 REPORT = {"boosted": {
     "scenes": 100,
-    "metrics": {"iou_galaxy": {"value": 0.8, "low": 0.75, "high": 0.85}, "ged": {"value": None, "low": None, "high": None}},
-    "slices": {"snr": [{"low": 0.0, "high": 10.0, "scenes": 3, "metrics": {"iou_galaxy": {"value": 0.9, "low": 0.9, "high": 0.9}}}]},
+    "metrics": {"iou_galaxy": {"value": 0.8, "low": 0.75, "high": 0.85},
+                "ged": {"value": None, "low": None, "high": None}},
+    "slices": {"snr": [{"low": 0.0, "high": 10.0, "scenes": 3,
+                        "metrics": {"iou_galaxy": {"value": 0.9, "low": 0.9, "high": 0.9}}}]},
 }}
 
 
@@ -33,7 +35,8 @@ def test_a_maximum_takes_the_other_end():
     (ThresholdConfig("iou_galaxy", max=0.1), "0.8 is above 0.1"),
     (ThresholdConfig("iou_galaxy", "natural", min=0.1), "no scenes or no such slice: natural population"),
     (ThresholdConfig("iou_galaxy", slice="snr 10 to 30", min=0.1), "no such slice: boosted population, snr 10 to 30"),
-    (ThresholdConfig("iou_galaxy", slice="snr 0 to 10", min=0.1), "too few scenes (boosted population, snr 0 to 10): 3 of at least 30"),
+    (ThresholdConfig("iou_galaxy", slice="snr 0 to 10", min=0.1),
+     "too few scenes (boosted population, snr 0 to 10): 3 of at least 30"),
     (ThresholdConfig("iou", min=0.1), "no metric is called iou"),
     (ThresholdConfig("ged", max=0.1), "undefined on these scenes"),
 ])
