@@ -111,8 +111,8 @@ def test_records_that_the_statistics_did_not_see_stop_the_run(tmp_path):
         (tmp_path / f"Split-{split}").mkdir()
         (tmp_path / f"Split-{split}" / "FeatureStats.pb").write_bytes(seen.SerializeToString())
     executor.check_counts(statistics, {"train": 3, "test": 2})
-    with pytest.raises(DataError, match="the statistics saw {'train': 3, 'test': 2} records, but {'train': 4, 'test': 2} "
-                                        "were ingested. Records were lost in a Beam step"):
+    with pytest.raises(DataError, match="the statistics saw {'train': 3, 'test': 2} records, but "
+                                        "{'train': 4, 'test': 2} were ingested. Records were lost in a Beam step"):
         executor.check_counts(statistics, {"train": 4, "test": 2})
 
 
