@@ -27,7 +27,7 @@ from data import spans
 from data.records import NUM_CLASSES, POPULATIONS, encode
 from data.scene import Simulator, split_sizes, split_start
 from pipeline.config import SimulationConfig
-from pipeline.errors import BlendinatorError, DataError
+from pipeline.errors import DataError
 
 SETTINGS = "settings.json"
 PARTS = "parts"
@@ -179,14 +179,22 @@ def _run(todo, config, folder, span, pipeline_args):
                 | "Simulate" >> beam.ParDo(_WriteShard(config, folder, span))
             )
     except Exception as error:
-        # Beam wraps what a worker raised: in this process as the same class with a longer text, from another process
-        # as a RuntimeError that quotes the traceback.
-        match = re.search(r"(?:^|\.)DataError: (.*?)(?: \[while running|\n|\\n|$)", str(error))
-        if isinstance(error, BlendinatorError):
-            raise type(error)(str(error).split(" [while running")[0])
-        if match:
-            raise DataError(match[1])
-        raise
+        ours = unwrap_beam_error(error)
+        if ours is None:
+            raise
+        raise ours from None
+
+
+def unwrap_beam_error(error: Exception) -> DataError | None:
+    """The DataError that a worker raised, from what Beam made of it; None if it was another error.
+
+    Beam raises an error of this process again as the same class with a longer text, and one of another process as a
+    RuntimeError that quotes the traceback.
+    """
+    if isinstance(error, DataError):
+        return DataError(str(error).split(" [while running")[0])
+    match = re.search(r"(?:^|[.\s])DataError: (.*?)(?: \[while running|\n|\\n|$)", str(error))
+    return DataError(match[1]) if match else None
 
 
 def _local_args(workers):

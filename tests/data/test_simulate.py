@@ -140,3 +140,31 @@ def test_a_scene_drawn_alone_is_the_one_in_the_span(span):
     (alone,) = simulator.scenes(1, [6])
     for name in ("image", "noise_free", "mask"):
         np.testing.assert_array_equal(alone[name], stored[name])
+
+
+def test_a_worker_s_error_is_told_from_a_defect():
+    quoted = "Error received from SDK harness for instruction bundle_3: Traceback (most recent call last):\n  File x\n"
+    other = RuntimeError(quoted + "pipeline.errors.DataError: a.gz: the disk is full. [while running 'Simulate']\n\n")
+    here = DataError("a.gz: the disk is full. [while running 'Simulate']")
+    for error in (other, here):
+        assert str(simulate.unwrap_beam_error(error)) == "a.gz: the disk is full."
+    assert simulate.unwrap_beam_error(RuntimeError(quoted + "KeyError: 'x'")) is None
+
+
+def test_a_catalogue_is_recorded_and_must_not_change(tmp_path):
+    path = tmp_path / "galaxies.csv"
+    path.write_text("mag,hlr,n,q\n22.0,0.5,1.0,0.7\n23.0,0.4,9.0,0.7\n")
+    config = dataclasses.replace(CONFIG, catalog=str(path))
+    manifest = simulate.simulate_span(config, tmp_path / "data", 1, workers=1)
+    assert manifest["catalog"]["rows"] == 1
+    assert manifest["catalog"]["skipped"] == {"Sersic index outside 0.3 to 6.2": 1}
+    path.write_text("mag,hlr,n,q\n22.0,0.6,1.0,0.7\n")
+    with pytest.raises(DataError, match="this span was simulated with other settings .catalog.sha256: "):
+        simulate.simulate_span(config, tmp_path / "data", 1, workers=1)
+
+
+def test_an_unreadable_catalogue_leaves_nothing_behind(tmp_path):
+    config = dataclasses.replace(CONFIG, catalog=str(tmp_path / "absent.fits"))
+    with pytest.raises(DataError, match="absent.fits: the catalogue cannot be read"):
+        simulate.simulate_span(config, tmp_path / "data", 1, workers=1)
+    assert not (tmp_path / "data").exists()
