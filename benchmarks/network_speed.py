@@ -21,7 +21,7 @@ import keras
 import tensorflow as tf
 
 from model import losses
-from model.probaunet import ProbaUNet, noise_for
+from model.probaunet import ProbaUNet, draw
 from model.training import make_optimizer, make_steps, resolve_precision
 from pipeline.config import ModelConfig, TrainingConfig
 
@@ -75,12 +75,10 @@ class Ours:
         image = self.image[:1]
 
         @tf.function
-        def draw(seed):
-            features, prior = self.model.features(image)
-            noise = noise_for(image[..., 0], DRAWS, prior, seed)
-            return tf.cast(tf.argmax(self.model.draw_logits(features, prior, noise), axis=-1), tf.uint8)
+        def sample(seed):
+            return draw(self.model, image[..., 0], image, DRAWS, seed)
 
-        return rate(lambda: draw(tf.constant([1, 2])).numpy(), DRAWS)
+        return rate(lambda: sample(tf.constant([1, 2]))[1].numpy(), DRAWS)
 
     def sample_whole(self, compiled: bool) -> float:
         """Draws a second when the whole network runs again for each, one image at a time as in `sample`."""
@@ -91,8 +89,8 @@ class Ours:
             z = prior.sample()[:, None]
             return tf.cast(tf.argmax(self.model.logits(features, z), axis=-1), tf.uint8)
 
-        draw = tf.function(once) if compiled else once
-        return rate(lambda: [draw().numpy() for _ in range(8)], 8)
+        sample = tf.function(once) if compiled else once
+        return rate(lambda: [sample().numpy() for _ in range(8)], 8)
 
 
 def torch_rates(python: str, config: ModelConfig, bfloat16: bool) -> dict:

@@ -8,7 +8,7 @@ import tensorflow_transform as tft
 
 from model.network import NUM_CLASSES, downsampling
 from model.preprocessing import NORMALISED
-from model.probaunet import ProbaUNet, noise_for
+from model.probaunet import ProbaUNet, draw
 
 WEIGHTS_FILE = "assets.extra/probaunet.weights.h5"  # for warm starts; TensorFlow Serving ignores assets.extra
 FACTS_FILE = "assets.extra/blendinator.json"
@@ -36,7 +36,7 @@ class ServingModule(tf.Module):
         self.factor = downsampling(model.config)
 
     def _draws(self, image, num_samples, seed):
-        """Class probabilities [B, N, H, W, 3] of N draws."""
+        """As `probaunet.draw`, from raw electrons."""
         side = tf.shape(image)[1:]
         message = f"height and width of `image` must be multiples of {self.factor}; received:"
         with tf.control_dependencies([tf.debugging.assert_equal(side % self.factor, [0, 0], message, summarize=2),
@@ -44,9 +44,7 @@ class ServingModule(tf.Module):
             normalised = self.transform_layer({"image": image})[NORMALISED]
         # The schema gives the transform graph a fixed stamp size; other sizes must not inherit it as a static shape.
         normalised = tf.raw_ops.PlaceholderWithDefault(input=normalised, shape=[None, None, None])[..., None]
-        features, prior = self.model.features(normalised)
-        noise = noise_for(image, num_samples, prior, seed)
-        return tf.nn.softmax(self.model.draw_logits(features, prior, noise))
+        return draw(self.model, image, normalised, num_samples, seed)
 
     @tf.function(input_signature=[
         tf.TensorSpec([None, None, None], tf.float32, name="image"),
@@ -56,18 +54,15 @@ class ServingModule(tf.Module):
     def sample(self, image, num_samples, seed):
         """image [B, H, W] -> samples uint8 [B, N, H, W], probabilities [B, H, W, 3] (mean over the draws).
 
-        A sample is the most probable class of each pixel under one draw of z.
+        Over many samples the share of a class in a pixel is its probability there (see `model.sampling`).
         """
-        draws = self._draws(image, num_samples, seed)
-        return {
-            "samples": tf.cast(tf.argmax(draws, axis=-1, output_type=tf.int32), tf.uint8),
-            "probabilities": tf.reduce_mean(draws, axis=1),
-        }
+        probabilities, classes = self._draws(image, num_samples, seed)
+        return {"samples": classes, "probabilities": tf.reduce_mean(probabilities, axis=1)}
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.float32, name="image")])
     def serve(self, image):
         """image [B, H, W] -> class_map uint8, probabilities, entropy and mutual_information in nats."""
-        draws = self._draws(image, self.default_draws, tf.constant([self.default_seed, 0], tf.int32))
+        draws, _ = self._draws(image, self.default_draws, tf.constant([self.default_seed, 0], tf.int32))
         mean = tf.reduce_mean(draws, axis=1)
         entropy = _entropy(mean)
         return {

@@ -69,7 +69,7 @@ def blockwise_mixture_nll(logits, mask):
 
     -sum_b log (1/M sum_m prod_{i in b} p(y_i | z_m)) over blocks b of 16 x 16 pixels. With blocks of the size of an object
     this scores the joint distribution over that object's pixels; over a whole stamp of many objects a handful of draws
-    never hits them all at once. Where 16 does not divide the side, the largest common divisor serves.
+    never hits them all at once. As an objective it trains the very path that sampling uses. Where 16 does not divide the side, the largest common divisor serves.
 
     Args:
       logits: [B, M, S, S, 3]. mask: int [B, S, S].

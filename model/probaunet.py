@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from model import network
+from model import network, sampling
 from pipeline.config import ModelConfig
 
 tfd = tfp.distributions
@@ -81,31 +81,23 @@ def _gaussian(mu, log_sigma):
     return tfd.Normal(mu, tf.exp(log_sigma))
 
 
-def noise_for(images, num_samples, prior, seed):
-    """Standard normal noise [B, N, h, w, L] that depends on (image, seed) alone.
-
-    The seed of an image is folded with a fingerprint of its pixels: the draws of an image are the same whatever batch it
-    comes in, and different images of one batch get independent noise.
+def draw(model: ProbaUNet, images, normalised, num_samples, seed):
+    """N draws of each image, a function of (image, seed) alone; the U-Net runs once an image.
 
     Args:
-      images: float32 [B, H, W]; only their bytes are used.
-      num_samples: scalar N.
-      prior: the distribution whose latent shape is wanted.
-      seed: int32 [2].
+      images: float32 [B, H, W] as they came in; they seed the noise.
+      normalised: [B, H, W, 1], the same for the network.
+      num_samples: scalar N. seed: int32 [2].
+
+    Returns:
+      Class probabilities [B, N, H, W, 3] of each draw, and classes drawn from them, uint8 [B, N, H, W].
     """
-    pixels = tf.reshape(tf.bitcast(images, tf.uint8), [tf.shape(images)[0], -1])
-    fingerprint = tf.reshape(tf.bitcast(tf.reshape(tf.fingerprint(pixels), [-1, 2, 4]), tf.int32), [-1, 2])
-    shape = tf.concat([[num_samples], tf.shape(prior.loc)[1:]], axis=0)
-
-    def one(words):
-        folded = tf.random.experimental.stateless_fold_in(seed, words[0])
-        folded = tf.random.experimental.stateless_fold_in(folded, words[1])
-        return tf.random.stateless_normal(shape, folded)
-
-    return tf.map_fn(one, fingerprint, fn_output_signature=tf.float32)
-
-
-def draw_probabilities(model: ProbaUNet, normalised, noise):
-    """Normalised images [B, H, W, 1] and noise [B, N, h, w, L] -> class probabilities of each draw [B, N, H, W, 3]."""
     features, prior = model.features(normalised)
-    return tf.nn.softmax(model.draw_logits(features, prior, noise))
+    side = tf.shape(images)[1:]
+    correlation = model.config.sample_correlation
+    lattice = sampling.lattice_side(side, correlation)
+    latent_noise, class_noise = sampling.image_noise(images, num_samples, [tf.shape(prior.loc)[1:], lattice], seed)
+    latent_noise = tf.ensure_shape(latent_noise, [None, None, *prior.loc.shape[1:]])
+    probabilities = tf.nn.softmax(model.draw_logits(features, prior, latent_noise))
+    field = sampling.smooth_field(class_noise, side, correlation)
+    return probabilities, sampling.draw_classes(probabilities, field)

@@ -87,9 +87,8 @@ def make_steps(model: ProbaUNet, optimizer, config: TrainingConfig) -> dict:
         shape, draws = tf.shape(prior.loc), config.multi_sample_draws
         z = prior.loc[:, None] + prior.scale[:, None] * noise(tf.concat([shape[:1], [draws], shape[1:]], 0), step)
         logits = model.logits(features, tf.ensure_shape(z, [None, draws, *prior.loc.shape[1:]]))
-        cross_entropies = losses.cross_entropy(logits, tf.repeat(mask[:, None], draws, axis=1))
-        loss = tf.reduce_mean(losses.multi_sample_nll(cross_entropies))
-        return loss, {"cross_entropy": tf.reduce_mean(cross_entropies)}
+        loss = tf.reduce_mean(losses.blockwise_mixture_nll(logits, mask))
+        return loss, {}
 
     def compiled(objective):
         @tf.function(reduce_retracing=True)

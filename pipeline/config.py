@@ -79,6 +79,7 @@ class ModelConfig:
     head_layers: int = _limit(3, 1, 8)
     latent: str = _limit("spatial", choices=("global", "spatial"))
     latent_dim: int = _limit(4, 1, 64)  # channels of the latent, per position when spatial
+    sample_correlation: float = _limit(12.0, 1.0, 64.0)  # pixels over which one draw's class noise is smooth
     prior_encoder: str = _limit("shared", choices=("shared", "separate"))  # shared: the U-Net's own encoder
 
 

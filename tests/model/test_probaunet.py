@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from model import losses, network
-from model.probaunet import ProbaUNet, draw_probabilities, noise_for
+from model.probaunet import ProbaUNet, draw
 from pipeline.config import ModelConfig
 
 TINY = ModelConfig(channels=(4, 6), convs_per_block=1, head_channels=5, head_layers=2, latent_dim=3)
@@ -113,33 +113,23 @@ def test_n_samples_take_one_pass_of_the_unet(net, image):
     unet = net.unet
     net.unet = lambda x: calls.append(1) or unet(x)
     try:
-        draw_probabilities(net, image, tf.zeros([2, 7, *latent_shape(net, 16), 3]))
+        draw(net, image[..., 0], image, 7, tf.constant([1, 2]))
     finally:
         net.unet = unet
     assert len(calls) == 1
 
 
 def test_draws_are_probabilities_and_differ(net, image):
-    _, prior = net.features(image)
-    draws = draw_probabilities(net, image, noise_for(image[..., 0], 6, prior, tf.constant([1, 2]))).numpy()
-    np.testing.assert_allclose(draws.sum(axis=-1), 1.0, atol=1e-5)
-    assert np.abs(draws[:, 0] - draws[:, 1]).max() > 1e-3
-
-
-def test_noise_depends_on_image_and_seed_alone(net, image):
-    _, prior = net.features(image)
-    noise = lambda images, seed: noise_for(images, 3, prior, tf.constant(seed)).numpy()
-    pixels = image[..., 0]
-    both = noise(pixels, [1, 2])
-    np.testing.assert_array_equal(both, noise(pixels, [1, 2]))
-    np.testing.assert_array_equal(both[1:], noise(pixels[1:], [1, 2]))
-    assert np.abs(both - noise(pixels, [1, 3])).min() > 0
-    assert np.abs(both[0] - both[1]).min() > 0
+    probabilities, classes = draw(net, image[..., 0], image, 6, tf.constant([1, 2]))
+    np.testing.assert_allclose(tf.reduce_sum(probabilities, axis=-1), 1.0, atol=1e-5)
+    assert np.abs(probabilities[:, 0] - probabilities[:, 1]).max() > 1e-3
+    assert classes.shape == [2, 6, 16, 16] and classes.dtype == tf.uint8
+    assert np.any(classes[:, 0] != classes[:, 1])
 
 
 def test_temperature_and_prior_scale_act(net, image):
     features, prior = net.features(image)
-    noise = noise_for(image[..., 0], 4, prior, tf.constant([1, 2]))
+    noise = tf.random.stateless_normal([2, 4, *prior.loc.shape[1:]], [1, 2])
     plain = net.draw_logits(features, prior, noise)
     net.temperature.assign(2.0)
     halved = net.draw_logits(features, prior, noise)

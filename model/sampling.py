@@ -1,0 +1,73 @@
+"""From class probabilities to class maps: a smooth random field decides the classes of each draw.
+
+Given z, the network's pixels are independent: drawn so, a map is speckled, and taking the most probable class instead
+loses every source that is likelier absent than present. Here one standard normal field g that is smooth over
+`correlation` pixels serves a whole draw: with u = Phi(g), a pixel gets the class in whose share of [0, 1] u falls, in the
+order background, galaxy, blended. Each pixel's u is uniform, so the classes keep their probabilities exactly; neighbours
+share theirs, so that a faint galaxy is there as a whole or not at all. (A Gaussian copula, Sklar 1959; Nelsen 2006,
+"An Introduction to Copulas", ch. 2.)
+"""
+
+import math
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+
+def lattice_side(side, correlation: float):
+    """Number of lattice points along an axis of `side` pixels."""
+    return tf.cast(tf.math.ceil(tf.cast(side, tf.float32) / correlation), tf.int32) + 1
+
+
+def smooth_field(noise, side, correlation: float):
+    """Standard normal field [B, N, H, W], interpolated linearly in a lattice of independent values.
+
+    Args:
+      noise: standard normal [B, N, h, w] with h, w = `lattice_side` of H, W.
+      side: int32 [2], H and W.
+      correlation: distance of the lattice's points in pixels. The field has unit variance everywhere.
+    """
+    rows, columns = _unit_weights(side[0], correlation), _unit_weights(side[1], correlation)
+    return tf.einsum("yi,bnij,xj->bnyx", rows, noise, columns)
+
+
+def _unit_weights(side, correlation: float):
+    """[side, lattice points] linear weights, scaled so that independent unit normals give a unit normal."""
+    position = (tf.cast(tf.range(side), tf.float32) + 0.5) / correlation
+    points = tf.cast(tf.range(lattice_side(side, correlation)), tf.float32)
+    weights = tf.nn.relu(1.0 - tf.abs(position[:, None] - points[None, :]))
+    return weights / tf.norm(weights, axis=1, keepdims=True)
+
+
+def draw_classes(probabilities, field):
+    """Class probabilities [B, N, H, W, 3] of each draw and `smooth_field` [B, N, H, W] -> classes uint8 [B, N, H, W]."""
+    u = 0.5 * tf.math.erfc(-field / math.sqrt(2.0))
+    background = probabilities[..., 0]
+    return tf.cast(u >= background, tf.uint8) + tf.cast(u >= background + probabilities[..., 1], tf.uint8)
+
+
+def image_noise(images, num_samples, shapes: Sequence, seed) -> list[tf.Tensor]:
+    """Standard normal arrays [B, N, *shape], one for each of `shapes`, that depend on (image, seed) alone.
+
+    The seed of an image is folded with a fingerprint of its pixels: the draws of an image are the same whatever batch it
+    comes in, and different images of one batch get independent noise.
+
+    Args:
+      images: float32 [B, H, W]; only their bytes are used.
+      num_samples: scalar N.
+      shapes: int32 vectors, the shape of each array for one draw.
+      seed: int32 [2].
+    """
+    pixels = tf.reshape(tf.bitcast(images, tf.uint8), [tf.shape(images)[0], -1])
+    fingerprint = tf.reshape(tf.bitcast(tf.reshape(tf.fingerprint(pixels), [-1, 2, 4]), tf.int32), [-1, 2])
+    shapes = [tf.convert_to_tensor(shape, tf.int32) for shape in shapes]
+    sizes = [tf.reduce_prod(shape) for shape in shapes]
+
+    def one(words):
+        folded = tf.random.experimental.stateless_fold_in(seed, words[0])
+        folded = tf.random.experimental.stateless_fold_in(folded, words[1])
+        return tf.random.stateless_normal(tf.stack([num_samples, tf.add_n(sizes)]), folded)
+
+    noise = tf.map_fn(one, fingerprint, fn_output_signature=tf.float32)
+    leading = tf.shape(noise)[:2]
+    return [tf.reshape(part, tf.concat([leading, shape], 0)) for part, shape in zip(tf.split(noise, sizes, axis=-1, num=len(sizes)), shapes)]
