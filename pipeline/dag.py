@@ -21,6 +21,10 @@ from pipeline.fingerprint import code_fingerprint
 
 # What a step's result depends on besides its inputs: the sources that it runs.
 CONTRACT = ("pipeline/config.py", "data/records.py")
+TRAINING = tuple(f"model/{name}.py" for name in (
+    "export", "input_data", "losses", "monitors", "network", "preprocessing", "probaunet", "recalibration", "sampling",
+    "trainer", "training"))
+SCORING = ("components/calibration_evaluator", "model/metrics", "model/classical.py", "model/gallery.py")
 
 
 def create_pipeline(
@@ -63,10 +67,10 @@ def create_pipeline(
         run_fn="model.trainer.run_fn", examples=examples, transform_graph=transform.outputs["transform_graph"],
         schema=schema_gen.outputs["schema"],
         train_args=tfx.proto.TrainArgs(splits=["train"]), eval_args=tfx.proto.EvalArgs(splits=["calibration"]),
-        custom_config={"config": training_config(config), "code": code_fingerprint("model", *CONTRACT)})
+        custom_config={"config": training_config(config), "code": code_fingerprint(*TRAINING, *CONTRACT)})
     evaluator = CalibrationEvaluator(
         examples=examples, model=trainer.outputs["model"], config=json.dumps(config_to_dict(config)),
-        code=code_fingerprint("components/calibration_evaluator", "model", *CONTRACT))
+        code=code_fingerprint(*SCORING, *CONTRACT))
     export_check = ExportCheck(
         examples=examples, model=trainer.outputs["model"], stamp_size=size,
         num_samples=config.evaluation.num_samples, seed=config.evaluation.seed,

@@ -22,7 +22,9 @@ def tiny_config() -> Config:
     return dataclasses.replace(
         Config(),
         model=ModelConfig(channels=(6, 8), convs_per_block=1, head_channels=6, head_layers=2, latent_dim=2),
-        training=TrainingConfig(steps=8, batch_size=4, evaluate_every=4, precision="float32", evaluation_scenes=8),
+        training=TrainingConfig(
+            steps=8, batch_size=4, evaluate_every=4, precision="float32", evaluation_scenes=8, deterministic_share=0.0,
+            multi_sample_share=0.0),
     )
 
 

@@ -1,5 +1,6 @@
 """The shape of the DAG: what depends on what, and what a changed setting runs again."""
 
+import ast
 import dataclasses
 import json
 
@@ -7,6 +8,7 @@ import pytest
 
 from pipeline import dag
 from pipeline.config import BeamConfig, Config, EvaluationConfig, ThresholdConfig, TrainingConfig
+from pipeline.fingerprint import PROJECT
 
 
 def build(config, spans="1"):
@@ -82,3 +84,28 @@ def test_trainer_gets_the_configuration_and_the_code(components):
 def test_beam_arguments_reach_the_pipeline():
     config = dataclasses.replace(Config(), beam=BeamConfig(pipeline_args=("--direct_num_workers=2",)))
     assert dag.create_pipeline(config, "1", "schema.pbtxt").beam_pipeline_args == ["--direct_num_workers=2"]
+
+
+def imported(path: str) -> set[str]:
+    """Files of the project's `model` package that a file imports, directly or through others."""
+    found, waiting = set(), [path]
+    while waiting:
+        for node in ast.walk(ast.parse((PROJECT / waiting.pop()).read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "model":
+                parent = node.module.replace(".", "/")
+                names = [f"{parent}.py", *(f"{parent}/{alias.name}.py" for alias in node.names)]
+                new = {name for name in names if (PROJECT / name).is_file()} - found
+                found |= new
+                waiting += new
+    return found
+
+
+def test_the_trainers_hash_covers_all_the_code_it_runs():
+    assert imported("model/trainer.py") <= set(dag.TRAINING)
+
+
+@pytest.mark.parametrize("path", ["executor", "scoring"])
+def test_the_evaluators_hash_covers_all_the_code_it_runs(path):
+    covered = {name for name in imported(f"components/calibration_evaluator/{path}.py")
+               if not name.startswith(dag.SCORING)}
+    assert not covered
