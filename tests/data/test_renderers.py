@@ -9,6 +9,7 @@ import pytest
 from data.galsim_renderer import GalSimRenderer
 from data.scene import Simulator
 from pipeline.config import PopulationConfig, SimulationConfig
+from pipeline.errors import DataError
 
 CASES = {
     "boosted": (SimulationConfig(train_boosted_share=1.0), 20),
@@ -95,3 +96,38 @@ def test_the_galsim_renderer_is_galsim():
     profile = galsim.Exponential(half_light_radius=0.3, flux=1000.0)
     expected = galsim.Convolve(profile, simulator.psf.galsim(0.17, 0.0, 0.0)).drawImage(nx=33, ny=33, scale=0.1).array
     np.testing.assert_allclose(render_one(simulator), expected, atol=0.05)
+
+
+def flat_bulge(simulator):
+    """A very flat galaxy for which GalSim 2.8 gives NaN with its default grids."""
+    shape = simulator.draw(1, 0).galaxies.take([0])
+    ratio, angle = [[0.16002355080195932] * 2], [[2.537973004686937] * 2]
+    galaxies = shape.replace(
+        x=np.array([-9.263496389737277]),
+        y=np.array([62.977563348786646]),
+        magnitude=np.array([23.666433912476993]),
+        share=np.array([[0.9606490789915366, 0.03935092100846342]]),
+        radius=np.array([[1.1248675591829584, 0.6702234793365299]]),
+        index=np.array([[1.0, 4.0]]),
+        axis_ratio=np.array(ratio),
+        angle=np.array(angle),
+    )
+    psf = [np.array([value]) for value in (0.16524684603768086, 0.01190510517358632, -0.009130005436545106)]
+    return galaxies, simulator.survey.flux(galaxies.magnitude), np.array([60.0]), *psf, 64
+
+
+def test_galsim_is_asked_again_where_it_gives_nan():
+    simulator = Simulator(SimulationConfig())
+    drawn = GalSimRenderer(simulator.psf).render(*flat_bulge(simulator))
+    np.testing.assert_allclose(
+        drawn, simulator._renderer.render(*flat_bulge(simulator)), atol=0.2 * simulator.sky_sigma
+    )
+
+
+def test_a_galaxy_that_galsim_cannot_draw_is_named(monkeypatch):
+    simulator = Simulator(SimulationConfig())
+    monkeypatch.setattr(galsim.GSObject, "drawImage", lambda self, image, center: image.fill(np.nan))
+    with pytest.raises(
+        DataError, match="GalSim draws NaN for a galaxy of magnitude 23.67 .* Set simulation.renderer to fourier"
+    ):
+        GalSimRenderer(simulator.psf).render(*flat_bulge(simulator))
