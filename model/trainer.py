@@ -1,13 +1,11 @@
 """`run_fn` of TFX's Trainer: reads, trains, calibrates, exports. The parts are in `training`, `recalibration`, `export`."""
 
-import hashlib
 import json
 import logging
 import shutil
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_transform as tft
 
 from model.export import export
@@ -17,6 +15,7 @@ from model.probaunet import ProbaUNet
 from model.recalibration import recalibrate
 from model.training import resolve_precision, train
 from pipeline.config import Config, config_from_dict
+from pipeline.live import training_key
 
 log = logging.getLogger("blendinator.training")
 
@@ -42,6 +41,7 @@ def run_fn(fn_args) -> None:
     facts["monitors"] = make_monitor(model, normalise, config.training.seed)(stopping)
     facts["config"] = json.loads(fn_args.custom_config["config"])
     facts["code"] = fn_args.custom_config.get("code", "")
+    facts["key"] = training_key(fn_args.custom_config)
 
     export(model, tft.TFTransformOutput(fn_args.transform_graph_path), fn_args.serving_model_dir,
            default_draws=config.evaluation.num_samples, default_seed=config.evaluation.seed,
@@ -69,8 +69,4 @@ def split_held_out(held_out, config: Config):
 def checkpoint_dir(config: Config, fn_args) -> Path:
     """Folder of this training's checkpoints: the same for the same data, configuration and code, so that a killed
     training is found again by the next run."""
-    key = hashlib.sha256(json.dumps(fn_args.custom_config, sort_keys=True).encode())
-    for pattern in [*fn_args.train_files, *fn_args.eval_files]:
-        for path in sorted(tf.io.gfile.glob(pattern)):
-            key.update(f"{Path(path).name}:{tf.io.gfile.stat(path).length}".encode())
-    return Path(config.output_dir) / "checkpoints" / key.hexdigest()[:16]
+    return Path(config.output_dir) / "checkpoints" / training_key(fn_args.custom_config)

@@ -138,18 +138,21 @@ def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normali
         log.info("resuming the training at step %d", int(done))
     writer = tf.summary.create_file_writer(log_dir)
     start = spoken = time.monotonic()
-    first_step = int(done)
+    first_step = spoken_step = int(done)
     history = []
     for step, (image, mask) in enumerate(training_batches(scenes, normalise, config, first_step), start=first_step):
         terms = steps[phases.at(step)](image, mask, tf.constant(step, tf.int64))
         last = step + 1 == config.steps
         now = time.monotonic()
-        if last or now - spoken > _PROGRESS_SECONDS:
-            spoken = now
+        if step == first_step:  # compiling it took most of its time
+            spoken, spoken_step = now, step + 1
+        elif last or now - spoken > _PROGRESS_SECONDS:
             values = {name: float(value) for name, value in terms.items()}
             if not np.isfinite(values["loss"]):
                 raise FloatingPointError(f"the loss is {values['loss']} at step {step}; lower training.learning_rate")
-            log.info(_progress_line(step + 1, config, phases.at(step), values, (now - start) / (step + 1 - first_step)))
+            pace = (now - spoken) / (step + 1 - spoken_step)
+            log.info(_progress_line(step + 1, config, phases.at(step), values, pace))
+            spoken, spoken_step = now, step + 1
             with writer.as_default(step=step + 1):
                 for name, value in values.items():
                     tf.summary.scalar(f"train/{name}", value)

@@ -28,7 +28,8 @@ SCORING = ("components/calibration_evaluator", "model/metrics", "model/classical
 
 
 def create_pipeline(
-    config: Config, spans: str, schema_file: str | Path, fingerprint: str = "", enable_cache: bool = True,
+    config: Config, spans: str, schema_file: str | Path, fingerprint: str = "", live: str | Path | None = None,
+    enable_cache: bool = True,
 ) -> tfx.dsl.Pipeline:
     """Ingest, validate, gate, normalise, train, evaluate, check the export, push.
 
@@ -37,6 +38,7 @@ def create_pipeline(
       spans: the spans to ingest: "1,3-5", or "latest" where the caller cannot look at the data.
       schema_file: the schema, under a name that changes with its content (`schemas.schema.write_schema`).
       fingerprint: a hash of the spans' manifests (`pipeline.fingerprint.data_fingerprint`).
+      live: the pushed version that the candidate is compared with (`pipeline.live.find_live`), if there is one.
       enable_cache: reuse the results of steps whose inputs, parameters and code are unchanged.
 
     Returns:
@@ -67,9 +69,12 @@ def create_pipeline(
         run_fn="model.trainer.run_fn", examples=examples, transform_graph=transform.outputs["transform_graph"],
         schema=schema_gen.outputs["schema"],
         train_args=tfx.proto.TrainArgs(splits=["train"]), eval_args=tfx.proto.EvalArgs(splits=["calibration"]),
-        custom_config={"config": training_config(config), "code": code_fingerprint(*TRAINING, *CONTRACT)})
+        custom_config=trainer_config(config, fingerprint))
+    live_model = tfx.dsl.Importer(
+        source_uri=str(live), artifact_type=tfx.types.standard_artifacts.Model).with_id("LiveModel") if live else None
     evaluator = CalibrationEvaluator(
-        examples=examples, model=trainer.outputs["model"], config=json.dumps(config_to_dict(config)),
+        examples=examples, model=trainer.outputs["model"],
+        baseline_model=live_model.outputs["result"] if live_model else None, config=json.dumps(config_to_dict(config)),
         code=code_fingerprint(*SCORING, *CONTRACT))
     export_check = ExportCheck(
         examples=examples, model=trainer.outputs["model"], stamp_size=size,
@@ -83,17 +88,18 @@ def create_pipeline(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(config.serving_dir))))
     return tfx.dsl.Pipeline(
         pipeline_name=config.name, pipeline_root=str(config.pipeline_root), enable_cache=enable_cache,
-        components=[example_gen, statistics_gen, schema_gen, validator, gate, transform, trainer, evaluator,
-                    export_check, pusher],
+        components=[example_gen, statistics_gen, schema_gen, validator, gate, transform, trainer,
+                    *([live_model] if live_model else []), evaluator, export_check, pusher],
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
             str(config.metadata_path)),
         beam_pipeline_args=list(config.beam.pipeline_args))
 
 
-def training_config(config: Config) -> str:
-    """The configuration for the Trainer, as JSON.
+def trainer_config(config: Config, fingerprint: str) -> dict[str, str]:
+    """The Trainer's `custom_config`: all that a model comes from, so that `pipeline.live.training_key` can name it.
 
-    Without what training does not read, so that a new threshold does not retrain.
+    What training does not read is left out of the configuration: a new threshold must not train again.
     """
     evaluation = EvaluationConfig(num_samples=config.evaluation.num_samples, seed=config.evaluation.seed)
-    return json.dumps(config_to_dict(dataclasses.replace(config, evaluation=evaluation, beam=BeamConfig())))
+    read = dataclasses.replace(config, evaluation=evaluation, beam=BeamConfig())
+    return {"config": json.dumps(config_to_dict(read)), "code": code_fingerprint(*TRAINING, *CONTRACT), "data": fingerprint}

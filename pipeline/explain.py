@@ -42,7 +42,8 @@ def explain(config: Config, run: str | None = None) -> dict:
     context = _choose_run(store, run, config.metadata_path)
     kinds = {kind.id: kind.name for kind in store.get_artifact_types()}
     artifacts = {kinds[artifact.type_id]: artifact
-                 for artifact in sorted(store.get_artifacts_by_context(context.id), key=lambda artifact: artifact.id)}
+                 for artifact in sorted(store.get_artifacts_by_context(context.id), key=lambda artifact: artifact.id)
+                 if not _is_live(artifact, config)}
     steps = _steps(store, context)
     evaluation = _read_json(artifacts, "ModelEvaluation", "metrics.json")
     checks = _read_json(artifacts, "InfraBlessing", "report.json").get("checks", [])
@@ -64,6 +65,11 @@ def explain(config: Config, run: str | None = None) -> dict:
         "live_metrics": evaluation.get("live"),
         "classical_metrics": evaluation.get("classical"),
     }
+
+
+def _is_live(artifact, config: Config) -> bool:
+    """Whether this is the live model, which the run compared with and did not make."""
+    return Path(artifact.uri).parent == Path(config.serving_dir)
 
 
 def list_runs(config: Config) -> list[str]:

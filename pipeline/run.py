@@ -78,13 +78,18 @@ def run_pipeline(config: Config, spans: str, console, enable_cache: bool = True)
     import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
     from tfx.v1.orchestration import LocalDagRunner
 
-    from pipeline.dag import create_pipeline
+    from pipeline.dag import create_pipeline, trainer_config
+    from pipeline.live import find_live, training_key
+    from pipeline.report import write_report
 
     schema_file = write_schema(config.simulation.stamp_size, config.pipeline_root / "schema")
     Path(config.metadata_path).parent.mkdir(parents=True, exist_ok=True)
+    fingerprint = data_fingerprint(config.data_root, chosen)
+    live = find_live(config.serving_dir, training_key(trainer_config(config, fingerprint)))
     LocalDagRunner().run(create_pipeline(
-        config, ",".join(map(str, chosen)), schema_file, data_fingerprint(config.data_root, chosen), enable_cache))
-    return summary.collect(config, chosen)
+        config, ",".join(map(str, chosen)), schema_file, fingerprint, live, enable_cache))
+    page, _ = write_report(config)
+    return summary.collect(config, chosen, page)
 
 
 def simulate_if_missing(config: Config, spans: str, console) -> None:

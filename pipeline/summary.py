@@ -25,6 +25,7 @@ class RunResult:
       version_path: the pushed version, or None.
       rules: the rules of the gate with what was found, as `pipeline.explain.explain` returns them.
       metrics_path, picture_path: files of the evaluation.
+      report_path: the HTML report.
     """
 
     spans: tuple[int, ...]
@@ -34,10 +35,11 @@ class RunResult:
     rules: list[dict]
     metrics_path: Path
     picture_path: Path
+    report_path: Path
 
 
-def collect(config: Config, spans: tuple[int, ...]) -> RunResult:
-    """The outcome of the newest run of the pipeline, which must have ended."""
+def collect(config: Config, spans: tuple[int, ...], report_path: Path) -> RunResult:
+    """The outcome of the newest run of the pipeline, which must have ended and been reported on."""
     explanation = explanations.explain(config)
     pushed, reason = explanation["pushed"], explanation["reason"]
     version = Path(explanation["version"]) if pushed else None
@@ -47,7 +49,7 @@ def collect(config: Config, spans: tuple[int, ...]) -> RunResult:
                   "--no-cache to train and push anew")
     evaluation = Path(explanation["artifacts"]["ModelEvaluation"])
     return RunResult(spans, pushed, reason, version if pushed else None, explanation["rules"], evaluation / METRICS,
-                     evaluation / PICTURE)
+                     evaluation / PICTURE, report_path)
 
 
 def print_summary(console: Console, config: Config, result: RunResult, log_path: Path, seconds: float) -> None:
@@ -68,7 +70,8 @@ def print_summary(console: Console, config: Config, result: RunResult, log_path:
         facts |= {"model": "[green]pushed[/]", "version": escape(str(result.version_path))}
     else:
         facts["model"] = f"[red]not pushed[/], because {escape(result.reason)}"
-    facts |= {"metrics": escape(str(result.metrics_path)), "picture": escape(str(result.picture_path)),
+    facts |= {"report": escape(str(result.report_path)), "metrics": escape(str(result.metrics_path)),
+              "picture": escape(str(result.picture_path)),
               "log": escape(str(log_path)), "time": f"{seconds // 60:.0f} min {seconds % 60:.0f} s"}
     for name, value in facts.items():
         console.print(f"{name:<8}  {value}", soft_wrap=True)  # unbroken, so that paths can be copied

@@ -109,3 +109,11 @@ def test_the_evaluators_hash_covers_all_the_code_it_runs(path):
     covered = {name for name in imported(f"components/calibration_evaluator/{path}.py")
                if not name.startswith(dag.SCORING)}
     assert not covered
+
+
+def test_a_live_model_is_evaluated_beside_the_candidate():
+    config = dataclasses.replace(Config(), output_dir="/nowhere/output")
+    pipeline = dag.create_pipeline(config, "1", "/nowhere/schema.pbtxt", live="/nowhere/output/serving/blendinator/7")
+    components = {component.id: component for component in pipeline.components}
+    assert "LiveModel" in upstream(components["CalibrationEvaluator"])
+    assert "LiveModel" not in upstream(components["Pusher"])
