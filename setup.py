@@ -34,16 +34,18 @@ setup(
         "astropy>=6.1,<7",
         "click>=8.1,<9",
         "galsim>=2.8,<3",
+        "google-crc32c>=1.5,<2",  # checksums of TFRecords without TensorFlow
         "jinja2>=3.1,<4",
         "matplotlib>=3.8,<4",
         "pyyaml>=6",
         "rich>=13",
         "scipy>=1.12,<2",
+        "sep>=1.4,<2",  # SExtractor's library: the classical peer in the evaluation
         "surveycodex>=1.3,<2",
     ],
     extras_require={
         "kubeflow": ["kfp>=2.5,<2.6"],  # newer ones need protobuf 4
-        "test": ["pytest>=8", "hypothesis>=6", "scikit-learn>=1.5", "sep>=1.4"],
+        "test": ["pytest>=8", "hypothesis>=6", "scikit-learn>=1.5"],
     },
     entry_points={"console_scripts": ["blendinator=pipeline.cli:main"]},
 )

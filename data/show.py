@@ -6,6 +6,7 @@ import numpy as np
 
 from data.catalog import read_catalog
 from data.population import Galaxies
+from data.records import SCALAR_FEATURES
 from data.scene import Simulator
 from data.spans import SPLITS
 from data.survey import Survey
@@ -26,6 +27,18 @@ def parse_scene_id(text: str) -> tuple[int, int]:
     if not (colon and span.isdecimal() and number.isdecimal()):
         raise ConfigError(f"scene: received {text!r}; allowed: <span>:<scene number>, such as 1:4711")
     return int(span), int(number)
+
+
+def draw_record(config: SimulationConfig, scene_id: str) -> dict:
+    """Draws a scene again and returns the record (as `data.records.encode` takes it); raises as `show_scene`."""
+    span, number = parse_scene_id(scene_id)
+    return Simulator(config, read_catalog(config.catalog) if config.catalog else None).scenes(span, [number])[0]
+
+
+def describe_record(record: dict) -> str:
+    """The scalars of a record, one a line."""
+    return "\n".join(f"{name:<21} {record[name]:.4g}" if isinstance(record[name], float) else f"{name:<21} {record[name]}"
+                     for name in SCALAR_FEATURES)
 
 
 def show_scene(config: SimulationConfig, scene_id: str, path: str | Path) -> dict:

@@ -44,10 +44,42 @@ def run(config_path, spans, no_cache):
 @main.command()
 @config_option
 @click.option("--span", type=click.IntRange(1), help="Number of the span; by default the one after the last.")
-@click.option("--workers", type=click.IntRange(0), help="Processes; overrides beam.simulation_workers.")
-def simulate(config_path, span, workers):
-    """Simulate a span, or complete one that was interrupted."""
+@click.option("--catalog", type=click.Path(dir_okay=False),
+              help="Draw galaxies from this file: GalSim-COSMOS or CatSim-style FITS, CSV or ECSV.")
+@click.option("--workers", type=click.IntRange(0), help="Processes; 0 for one per core. Overrides beam.simulation_workers.")
+@click.option("--scene", "scene_id", metavar="SPAN:NUMBER", help="Draw this scene alone again, for example 1:4711.")
+@click.option("--show", is_flag=True, help="With --scene: write a picture of it.")
+@click.option("--picture", type=click.Path(dir_okay=False), help="With --show: where to; by default scene-SPAN-NUMBER.png.")
+def simulate(config_path, span, catalog, workers, scene_id, show, picture):
+    """Simulate a span, complete one that was interrupted, or show one scene.
+
+    A span is a folder of TFRecord files with train, calibration and test scenes and a manifest, below output/data.
+    The configuration's section `simulation` says what is drawn; every scene depends on that, the span and its number
+    only. Examples:
+
+    \b
+      blendinator simulate                          the next span
+      blendinator simulate --span 3 --catalog my.ecsv
+      blendinator simulate --scene 1:4711 --show    one scene with its truth and galaxies
+    """
+    import dataclasses
+
     config = load_config(config_path)
+    if catalog:
+        simulation = dataclasses.replace(config.simulation, catalog=catalog)
+        config = dataclasses.replace(config, simulation=simulation)
+    if (show and not scene_id) or (picture and not show):
+        raise click.UsageError("--show needs --scene SPAN:NUMBER, and --picture needs --show")
+    if scene_id:
+        from data.show import describe_record, draw_record, parse_scene_id, show_scene
+
+        if not show:
+            click.echo(describe_record(draw_record(config.simulation, scene_id)))
+            return
+        where = picture or "scene-{}-{}.png".format(*parse_scene_id(scene_id))
+        click.echo(describe_record(show_scene(config.simulation, scene_id, where)))
+        click.echo(where)
+        return
     from rich.console import Console
 
     from data.spans import list_spans, span_dir

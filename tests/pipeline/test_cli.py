@@ -115,3 +115,25 @@ def test_report_prints_its_paths(tmp_path, monkeypatch):
 def test_explain_before_any_run_is_one_message(tmp_path):
     result = invoke("explain", "--config", write(tmp_path, ""))
     assert result.exit_code == 1 and len(result.output.strip().splitlines()) == 1
+
+
+def test_one_scene_is_drawn_again_with_its_picture(tmp_path):
+    picture = tmp_path / "scene.png"
+    outcome = invoke("simulate", "--scene", "1:4711", "--show", "--picture", picture)
+    assert outcome.exit_code == 0
+    assert "scene_id              1:4711" in outcome.output and str(picture) in outcome.output
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert invoke("simulate", "--scene", "1:4711").output.splitlines() == outcome.output.splitlines()[:-1]
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--show"], "--show needs --scene SPAN:NUMBER"),
+    (["--scene", "1:2", "--picture", "a.png"], "--picture needs --show"),
+    (["--scene", "first"], "scene: received 'first'; allowed: <span>:<scene number>, such as 1:4711"),
+    (["--scene", "1:99999999"], "scene 99999999: the span has no such scene"),
+    (["--catalog", "nowhere.fits"], "nowhere.fits"),
+])
+def test_simulate_names_what_is_wrong(tmp_path, arguments, message):
+    outcome = invoke("simulate", "--config", write(tmp_path, ""), *arguments)
+    assert outcome.exit_code != 0 and message in outcome.output
+    assert "Traceback" not in outcome.output
