@@ -175,6 +175,8 @@ class EvaluationConfig:
         ThresholdConfig("iou_blended", "boosted", min=0.37),
         ThresholdConfig("ece_near_sources", "boosted", max=0.03),
         ThresholdConfig("ece_near_sources", "natural", max=0.03),
+        ThresholdConfig("coverage_galaxy_area_68", "boosted", min=0.58, max=0.78),
+        ThresholdConfig("coverage_blended_area_68", "boosted", min=0.58, max=0.78),
         ThresholdConfig("diversity_blended", "boosted", min=0.05),
     )
     relative: tuple[RelativeConfig, ...] = (

@@ -172,3 +172,21 @@ def test_truncated_file_stops_the_run(project, first):
 def test_missing_span_stops_the_run(project, first):
     process = project.run("--spans", "9")
     assert_stopped(process, project, "span 9 is missing or incomplete. Run `blendinator simulate` first")
+
+
+def test_a_model_of_a_new_span_is_compared_with_the_live_one(project, first):
+    """Last, because it may push."""
+    live = project.output / "serving" / "blendinator" / project.versions()[-1]
+    simulated = subprocess.run([BIN / "blendinator", "simulate", "--config", project.config, "--span", "3"],
+                               capture_output=True, text=True, cwd=project.output.parent)
+    assert simulated.returncode == 0, simulated.stdout + simulated.stderr
+    process = project.run("--spans", "3")
+    assert process.returncode == 0, process.stdout + process.stderr
+    metrics = json.loads(found(process.stdout, "metrics").read_text())
+    assert metrics["models"]["live"] == str(live)
+    explained = subprocess.run([BIN / "blendinator", "explain", "--config", project.config, "--json"],
+                               capture_output=True, text=True)
+    relative = [rule for rule in json.loads(explained.stdout)["rules"] if rule["kind"] == "relative"]
+    assert relative and all(rule["live"] is not None and rule["low"] <= rule["value"] <= rule["high"] for rule in relative)
+    assert explained.returncode == (0 if len(project.versions()) == 2 else 3)
+    assert "report.html" in found(process.stdout, "report").name
