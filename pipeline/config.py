@@ -273,6 +273,11 @@ def config_from_dict(raw: dict, source: str = "configuration") -> Config:
             f"{source}: simulation.stamp_size: received {config.simulation.stamp_size}; allowed: a multiple of {factor},"
             f" because model.channels has {len(config.model.channels)} scales and each further one halves the pixels"
         )
+    if config.simulation.noise_correlation > 0.0 and config.training.fresh_noise:
+        raise ConfigError(
+            f"{source}: training.fresh_noise: received true; allowed: false while simulation.noise_correlation is above 0,"
+            " because the fresh noise is white"
+        )
     for i, rule in enumerate(config.evaluation.thresholds):
         if not rule.metric or (rule.min is None and rule.max is None):
             raise ConfigError(f"{source}: evaluation.thresholds[{i}]: received {rule}; a rule needs `metric` and `min` or `max`")

@@ -1,0 +1,55 @@
+"""Loading the configuration: what comes out, and one message for each mistake."""
+
+import pytest
+
+from pipeline.config import Config, config_from_dict, config_to_dict, load_config
+from pipeline.errors import ConfigError
+
+
+def test_a_file_names_only_what_it_changes(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("output_dir: out\ntraining: {steps: 7, learning_rate: 1e-4}\nmodel: {channels: [4, 8]}\n")
+    config = load_config(path, base=tmp_path)
+    assert (config.training.steps, config.training.learning_rate, config.model.channels) == (7, 1e-4, (4, 8))
+    assert config.training.batch_size == Config().training.batch_size
+    assert config.output_dir == str(tmp_path / "out")
+
+
+def test_dictionaries_and_back():
+    assert config_from_dict(config_to_dict(Config())) == Config()
+
+
+@pytest.mark.parametrize("raw, message", [
+    ({"trainnig": {}}, "trainnig: unknown key; allowed here: name, output_dir, simulation"),
+    ({"training": {"stpes": 1}}, "training.stpes: unknown key; allowed here: seed, steps"),
+    ({"training": 3}, "training: received 3; allowed: a mapping of keys"),
+    ({"training": {"steps": 0}}, "training.steps: received 0; allowed: an integer from 1 to"),
+    ({"training": {"steps": True}}, "training.steps: received True; allowed: an integer"),
+    ({"training": {"learning_rate": "fast"}}, "training.learning_rate: received 'fast'; allowed: a number from"),
+    ({"training": {"learning_rate": float("nan")}}, "training.learning_rate: received nan; allowed: a number from"),
+    ({"training": {"fresh_noise": 1}}, "training.fresh_noise: received 1; allowed: true or false"),
+    ({"model": {"channels": 16}}, "model.channels: received 16; allowed: a list"),
+    ({"model": {"channels": [16, 0]}}, r"model.channels\[1\]: received 0; allowed: an integer from 1 to 1024"),
+    ({"simulation": {"survey": "hst"}}, "simulation.survey: received 'hst'; allowed: one of euclid_wide, euclid_deep, lsst_i"),
+    ({"simulation": {"population": {"density_scale": -1.0}}}, "simulation.population.density_scale: received -1.0; allowed"),
+    ({"simulation": {"stamp_size": 60}}, "simulation.stamp_size: received 60; allowed: a multiple of 8"),
+    ({"simulation": {"population": {"magnitude_bright": 28.0}}}, "magnitude_bright: received 28.0; allowed: at most"),
+    ({"simulation": {"noise_correlation": 1.0}}, "training.fresh_noise: received true; allowed: false while"),
+    ({"evaluation": {"thresholds": [{"metric": "ged"}]}}, r"evaluation.thresholds\[0\].*needs `metric` and `min` or `max`"),
+    ({"evaluation": {"slices": [{"scalar": "snr", "edges": [2.0, 1.0]}]}}, "allowed: two or more rising numbers"),
+])
+def test_mistakes(raw, message):
+    with pytest.raises(ConfigError, match="here: .*" + message if "here" not in message else message):
+        config_from_dict(raw, source="here")
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(ConfigError, match="nowhere.yaml: the configuration cannot be read.*Give an existing YAML file"):
+        load_config(tmp_path / "nowhere.yaml")
+
+
+def test_a_file_that_is_no_yaml(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("a: [1\n")
+    with pytest.raises(ConfigError, match="a.yaml: this is not valid YAML"):
+        load_config(path)
