@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from model import losses
 from model.probaunet import ProbaUNet, draw
-from model.training import make_optimizer, make_steps, resolve_precision
+from model.training import Optimizers, make_steps, resolve_precision
 from pipeline.config import ModelConfig, TrainingConfig
 
 BATCH, SIDE, DRAWS = 32, 64, 64
@@ -48,7 +48,7 @@ class Ours:
         self.image = tf.random.stateless_normal([BATCH, SIDE, SIDE, 1], [1, 1])
         self.mask = tf.random.stateless_uniform([BATCH, SIDE, SIDE], [2, 2], maxval=3, dtype=tf.int32)
         settings = TrainingConfig(steps=1000, batch_size=BATCH)
-        self.steps = make_steps(self.model, make_optimizer(settings), settings)
+        self.steps = make_steps(self.model, Optimizers(self.model, settings), settings)
 
     def train(self) -> float:
         """Training images a second."""

@@ -82,6 +82,12 @@ def blockwise_mixture_nll(logits, mask):
     return tf.reduce_sum(multi_sample_nll(per_block), axis=[1, 2])
 
 
+def pixel_mixture_nll(logits, mask):
+    """NLL of the draws' mean probabilities, summed over the pixels, in nats: [B, M, H, W, 3], [B, H, W] -> [B]."""
+    log_mean = tf.reduce_logsumexp(tf.nn.log_softmax(logits), axis=1) - tf.math.log(tf.cast(tf.shape(logits)[1], tf.float32))
+    return cross_entropy(log_mean, mask)
+
+
 def beta_at(step, start: int, warmup_steps: int, beta: float):
     """Weight of the KL at a step: linear from 0 at `start` to `beta` after `warmup_steps`."""
     progress = tf.cast(step - start, tf.float32) / float(max(warmup_steps, 1))

@@ -55,12 +55,10 @@ def _batch_monitors(model, normalised, mask, seed):
     shape = tf.shape(prior.loc)
     noise = tf.random.stateless_normal(tf.concat([shape[:1], [_DRAWS], shape[1:]], 0), seed)
     logits = model.draw_logits(features, prior, noise)
-    probabilities = tf.reduce_mean(tf.nn.softmax(logits), axis=1)
-    pixel_nll = losses.cross_entropy(tf.math.log(probabilities + 1e-12), mask)
     classes = tf.argmax(logits, axis=-1, output_type=tf.int32)
     votes = tf.reduce_mean(tf.one_hot(classes, logits.shape[-1]), axis=1)
     disagreement = (1.0 - tf.reduce_sum(votes**2, axis=-1)) * _DRAWS / (_DRAWS - 1)
     sources = tf.cast(votes[..., 0] < 1.0, tf.float32)
-    return (losses.blockwise_mixture_nll(logits, mask), pixel_nll, reconstruction,
+    return (losses.blockwise_mixture_nll(logits, mask), losses.pixel_mixture_nll(logits, mask), reconstruction,
             losses.kl_per_dimension(posterior, prior), posterior.loc,
             tf.reduce_sum(disagreement * sources, axis=[1, 2]), tf.reduce_sum(sources, axis=[1, 2]))

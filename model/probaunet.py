@@ -48,6 +48,13 @@ class ProbaUNet(keras.Model):
         self.prior_scale = self.add_weight(shape=(), initializer="ones", trainable=False, name="prior_scale")
         self.built = True
 
+    @property
+    def latent_variables(self) -> list:
+        """Trainable variables that only z uses: prior and posterior nets, and the head's layer on z."""
+        layers = [self.prior_gaussian, self.posterior_encoder, self.posterior_gaussian, self.head.from_latent]
+        layers += [self.prior_encoder] if self.prior_encoder is not None else []
+        return [variable for layer in layers for variable in layer.trainable_variables]
+
     def features(self, image):
         """Image [B, H, W, 1] -> (features [B, H, W, F], prior p(z | image)); the one pass that all draws share."""
         features, coarse = self.unet(image)

@@ -1,6 +1,7 @@
 """The training loop: three kinds of steps, evaluation on held-out scenes, checkpoints and early stopping."""
 
 import logging
+import math
 import time
 from pathlib import Path
 
@@ -34,14 +35,6 @@ def _has_bfloat16() -> bool:
     return cpuinfo.exists() and any(flag in cpuinfo.read_text() for flag in ("avx512_bf16", "amx_bf16"))
 
 
-def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    """Adam with decoupled weight decay, a short warm-up and a cosine decay to a hundredth of the learning rate."""
-    warmup = max(1, config.steps // 50)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, config.steps - warmup), alpha=0.01, warmup_target=config.learning_rate, warmup_steps=warmup)
-    return keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, global_clipnorm=config.gradient_clip)
-
-
 class Phases:
     """Which objective a step uses; the boundaries are steps."""
 
@@ -57,10 +50,47 @@ class Phases:
         return "elbo" if step < self.multi_sample_from else "multi_sample"
 
 
-def make_steps(model: ProbaUNet, optimizer, config: TrainingConfig) -> dict:
+class Optimizers:
+    """Two Adams with decoupled weight decay: the network's, and the latent's from the step at which z joins.
+
+    The latent's nets lie still during the deterministic phase. With one Adam, their first steps would come without
+    warm-up and without the bias correction of its moments, three times too large: the posterior dies of them.
+
+    Attributes:
+      network, latent: the optimisers; each variable belongs to one of them for the whole training.
+    """
+
+    def __init__(self, model: ProbaUNet, config: TrainingConfig):
+        latent = {id(variable) for variable in model.latent_variables}
+        self._of_latent = lambda variable: id(variable) in latent
+        self.network = _adam(config, 0)
+        self.latent = _adam(config, Phases(config).latent_from)
+        self.network.build([variable for variable in model.trainable_variables if id(variable) not in latent])
+        self.latent.build(model.latent_variables)
+
+    def apply(self, gradients, variables) -> None:
+        """One step of each optimiser on the variables that have a gradient."""
+        for optimizer, wanted in ((self.network, False), (self.latent, True)):
+            pairs = [(gradient, variable) for gradient, variable in zip(gradients, variables)
+                     if gradient is not None and self._of_latent(variable) == wanted]
+            if pairs:
+                optimizer.apply(*zip(*pairs))
+
+
+def _adam(config: TrainingConfig, start: int) -> keras.optimizers.Optimizer:
+    """Adam from step `start` on: a short warm-up to the cosine decay that all of the training follows."""
+    steps = max(1, config.steps - start)
+    warmup = max(1, steps // 50)
+    end = 0.01 * config.learning_rate
+    peak = max(end, 0.5 * config.learning_rate * (1.0 + math.cos(math.pi * start / config.steps)))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warmup), alpha=end / peak, warmup_target=peak, warmup_steps=warmup)
+    return keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, global_clipnorm=config.gradient_clip)
+
+
+def make_steps(model: ProbaUNet, optimizers: Optimizers, config: TrainingConfig) -> dict:
     """One compiled training step for each phase: (image, mask, step) -> dict of scalar losses in nats an image."""
     variables = model.trainable_variables
-    optimizer.build(variables)
     phases = Phases(config)
 
     def noise(shape, step):
@@ -96,9 +126,7 @@ def make_steps(model: ProbaUNet, optimizer, config: TrainingConfig) -> dict:
             with tf.GradientTape() as tape:
                 loss, terms = objective(image, mask, step)
             gradients = tape.gradient(loss, [variable.value for variable in variables])
-            # The deterministic phase leaves the prior and posterior nets alone.
-            reached = [(gradient, variable) for gradient, variable in zip(gradients, variables) if gradient is not None]
-            optimizer.apply(*zip(*reached))
+            optimizers.apply(gradients, variables)
             return {"loss": loss, **terms}
 
         return step_function
@@ -122,13 +150,14 @@ def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normali
     Raises:
       FloatingPointError: the loss is no longer finite.
     """
-    optimizer = make_optimizer(config)
-    steps = make_steps(model, optimizer, config)
+    optimizers = Optimizers(model, config)
+    steps = make_steps(model, optimizers, config)
     phases = Phases(config)
     best = tf.Variable(np.inf, dtype=tf.float32, trainable=False)
     best_step = tf.Variable(0, dtype=tf.int64, trainable=False)
     done = tf.Variable(0, dtype=tf.int64, trainable=False)
-    checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, best=best, best_step=best_step, done=done)
+    checkpoint = tf.train.Checkpoint(model=model, network_optimizer=optimizers.network, latent_optimizer=optimizers.latent,
+                                     best=best, best_step=best_step, done=done)
     manager = tf.train.CheckpointManager(checkpoint, work_dir, max_to_keep=1)
     best_weights = Path(work_dir) / "best.weights.h5"
     best_weights.parent.mkdir(parents=True, exist_ok=True)

@@ -93,6 +93,11 @@ def test_blockwise_nll_treats_blocks_as_independent_and_pixels_within_one_as_joi
     np.testing.assert_allclose(losses.blockwise_mixture_nll(wide, tf.constant(mask)), [4 * np.log(2)], rtol=1e-5)
 
 
+def test_pixel_mixture_nll_is_that_of_the_mean_probabilities():
+    logits = np.log(np.array([[[0.5, 0.3, 0.2]], [[0.1, 0.8, 0.1]]], "f4")).reshape(1, 2, 1, 1, 3)
+    np.testing.assert_allclose(losses.pixel_mixture_nll(tf.constant(logits), tf.fill([1, 1, 1], 1)), [-np.log(0.55)], rtol=1e-5)
+
+
 def test_beta_rises_linearly_and_stays():
     values = [float(losses.beta_at(tf.constant(step), 10, 20, 2.0)) for step in (0, 10, 20, 30, 99)]
     assert values == pytest.approx([0.0, 0.0, 1.0, 2.0, 2.0])

@@ -50,20 +50,30 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path, tiny_config, sce
         np.testing.assert_allclose(expected, got, atol=1e-6)
 
 
-def test_one_optimiser_serves_all_phases(tiny_config):
+def test_the_same_optimisers_serve_all_phases(tiny_config):
     """Defect: a new Adam at every step, which never gathers its moments."""
     model = new_model(tiny_config)
-    optimizer = training.make_optimizer(tiny_config.training)
-    steps = training.make_steps(model, optimizer, tiny_config.training)
+    optimizers = training.Optimizers(model, tiny_config.training)
+    steps = training.make_steps(model, optimizers, tiny_config.training)
     image, mask = tf.zeros([4, 16, 16, 1]), tf.zeros([4, 16, 16], tf.int32)
     for i, phase in enumerate(("deterministic", "elbo", "multi_sample", "elbo")):
         steps[phase](image, mask, tf.constant(i, tf.int64))
-    assert int(optimizer.iterations) == 4
+    assert int(optimizers.network.iterations) == 4
+    assert int(optimizers.latent.iterations) == 3
+
+
+def test_the_latent_starts_with_its_own_warm_up_and_ends_with_the_network(tiny_config):
+    settings = dataclasses.replace(tiny_config.training, steps=100, deterministic_share=0.5, learning_rate=1e-2)
+    optimizers = training.Optimizers(new_model(tiny_config), settings)
+    rate = lambda optimizer, step: float(optimizer._learning_rate(step))
+    assert rate(optimizers.latent, 0) == 0.0
+    assert rate(optimizers.latent, 1) == pytest.approx(0.5e-2, rel=0.01)
+    assert rate(optimizers.latent, 50) == pytest.approx(rate(optimizers.network, 100)) == pytest.approx(1e-4)
 
 
 def test_the_deterministic_phase_leaves_prior_and_posterior_alone(tiny_config, scenes, normalise):
     model = new_model(tiny_config)
-    steps = training.make_steps(model, training.make_optimizer(tiny_config.training), tiny_config.training)
+    steps = training.make_steps(model, training.Optimizers(model, tiny_config.training), tiny_config.training)
     before = {variable.path: variable.numpy() for variable in model.trainable_variables}
     for i in range(2):  # the learning rate of the first step is 0
         steps["deterministic"](normalise(scenes.image[:4]), scenes.mask[:4], tf.constant(i, tf.int64))
