@@ -108,13 +108,19 @@ def simulate(config: Config, span: int, console, workers: int | None = None) -> 
 
     console.print(f"[bold]Simulating span {span}[/bold]")
     started = time.monotonic()
-    columns = TextColumn("  scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = (TextColumn("  scenes"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+               TimeRemainingColumn())
+
+    def show(done: int, total: int) -> None:
+        rate = done / max(time.monotonic() - started, 1e-3)
+        progress.update(task, completed=done, total=total, rate=f"{rate:.0f}/s" if done else "")
+
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("scenes")
+        task = progress.add_task("scenes", rate="")
         manifest = simulate_span(
             config.simulation, config.data_root, span,
             workers=config.beam.simulation_workers if workers is None else workers,
-            progress=lambda done, total: progress.update(task, completed=done, total=total))
+            progress=show)
     counts = ", ".join(f"{entry['records']} {split}" for split, entry in manifest["splits"].items())
     console.print(f"  {counts} scenes in {time.monotonic() - started:.0f} s", style="dim")
     return manifest
