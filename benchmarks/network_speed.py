@@ -117,7 +117,7 @@ def convolution_peak() -> float:
 
 def training_gflop(net: Ours) -> float:
     """GFLOP of one training step's convolutions, an image: three times the forward pass (outputs, inputs, weights)."""
-    total, side = 0, {}
+    total = 0
     for part in (net.model.unet, net.model.prior_encoder, net.model.posterior_encoder):
         for layer in part.layers if part is not None else ():
             if isinstance(layer, keras.layers.Conv2D):

@@ -32,7 +32,6 @@ from pipeline.errors import DataError
 SETTINGS = "settings.json"
 PARTS = "parts"
 BATCH = 32  # scenes rendered together; scenes do not depend on it
-BYTES_PER_PIXEL = 4  # generous, of a compressed record: for the check of free disk space
 SCENES_PER_WORKER = 3000  # a further process takes some 10 s to start, in which one simulates this many scenes
 
 
@@ -258,7 +257,7 @@ def _part(folder, shard):
 
 
 def _check_space(folder, config, todo):
-    needed = sum(shard.stop - shard.start for shard in todo) * config.stamp_size**2 * BYTES_PER_PIXEL
+    needed = sum(shard.stop - shard.start for shard in todo) * config.stamp_size**2 * spans.BYTES_PER_PIXEL
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DataError(

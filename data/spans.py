@@ -20,6 +20,7 @@ from pipeline.errors import ConfigError, DataError
 SPLITS = ("train", "calibration", "test")
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+BYTES_PER_PIXEL = 4  # generous, of a compressed record: for the checks of free disk space
 
 _SPAN_FOLDER = re.compile(r"span-(\d{4,})$")
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from model.network import NUM_CLASSES, downsampling
+from model.network import downsampling
 from model.preprocessing import NORMALISED
 from model.probaunet import ProbaUNet, draw
+from pipeline.live import FACTS_FILE
 
 WEIGHTS_FILE = "assets.extra/probaunet.weights.h5"  # for warm starts; TensorFlow Serving ignores assets.extra
-FACTS_FILE = "assets.extra/blendinator.json"
 
 
 class ServingModule(tf.Module):
@@ -96,6 +96,3 @@ def export(model: ProbaUNet, transform: tft.TFTransformOutput, folder: str, *, d
     weights.parent.mkdir(parents=True, exist_ok=True)
     model.save_weights(weights)
     (Path(folder) / FACTS_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-
-
-__all__ = ["ServingModule", "export", "WEIGHTS_FILE", "FACTS_FILE", "NUM_CLASSES"]

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
+from data.records import NUM_CLASSES
 from pipeline.config import ModelConfig
-
-NUM_CLASSES = 3  # background, one galaxy, blended
 
 
 def downsampling(config: ModelConfig) -> int:

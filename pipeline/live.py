@@ -4,7 +4,8 @@ import hashlib
 import json
 from pathlib import Path
 
-FACTS = "assets.extra/blendinator.json"  # written by model/export.py
+# Facts of the training, written into each export; TensorFlow Serving ignores assets.extra.
+FACTS_FILE = "assets.extra/blendinator.json"
 
 
 def training_key(custom_config: dict) -> str:
@@ -20,7 +21,7 @@ def find_live(serving_dir: str | Path, key: str) -> Path | None:
     """
     versions = [path for path in Path(serving_dir).glob("*") if path.name.isdigit() and (path / "saved_model.pb").is_file()]
     for version in sorted(versions, key=lambda path: int(path.name), reverse=True):
-        facts = version / FACTS
+        facts = version / FACTS_FILE
         if not facts.is_file() or json.loads(facts.read_text(encoding="utf-8")).get("key") != key:
             return version
     return None

@@ -11,6 +11,7 @@ from pipeline import explain as explanations
 from pipeline import report_figures as figures
 from pipeline.config import Config
 from pipeline.errors import DataError
+from pipeline.live import FACTS_FILE
 
 PAGE, SUMMARY, TEMPLATE = "report.html", "report.md", "report_template.html"
 VERSIONS = ("tensorflow", "keras", "tensorflow-probability", "tfx", "apache-beam", "numpy", "scipy")
@@ -67,7 +68,7 @@ def write_report(config: Config, run: str | None = None, folder: str | Path | No
 def gather(config: Config, explanation: dict) -> dict:
     """Everything that the page shows, from the explanation and the run's artifacts; what is missing is left out."""
     artifacts = {kind: Path(uri) for kind, uri in explanation["artifacts"].items()}
-    facts = _json(artifacts.get("Model"), "Format-Serving/assets.extra/blendinator.json")
+    facts = _json(artifacts.get("Model"), f"Format-Serving/{FACTS_FILE}")
     chosen = _spans(config, artifacts)
     return {
         "name": config.name,

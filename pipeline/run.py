@@ -1,6 +1,5 @@
 """One run: simulate if there is no data, resolve the spans, run the DAG locally, summarise."""
 
-import dataclasses
 import errno
 import logging
 import os
@@ -16,7 +15,6 @@ log = logging.getLogger("blendinator.run")
 
 FIRST_SPAN = 1
 WORKING_SPACE = 500e6  # bytes for artifacts, checkpoints, logs and two copies of the model, besides the data
-BYTES_PER_PIXEL = 4  # generous, of a compressed record
 
 
 def run(config: Config, spans: str = "latest", enable_cache: bool = True) -> int:
@@ -142,7 +140,7 @@ def warn_of_other_settings(config: Config, chosen: tuple[int, ...]) -> None:
 
 def check_space(config: Config, spans: str = "latest") -> None:
     """Raises DataError when the disk has less room than a run may need: spans, their ingested copy, working space."""
-    from data.spans import list_spans
+    from data.spans import BYTES_PER_PIXEL, list_spans
 
     folder = Path(config.output_dir)
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,15 +2,15 @@
 
 import json
 
-from pipeline.live import FACTS, find_live, training_key
+from pipeline.live import FACTS_FILE, find_live, training_key
 
 
 def push(serving, version, key=None):
     folder = serving / version
-    (folder / FACTS).parent.mkdir(parents=True)
+    (folder / FACTS_FILE).parent.mkdir(parents=True)
     (folder / "saved_model.pb").touch()
     if key:
-        (folder / FACTS).write_text(json.dumps({"key": key}))
+        (folder / FACTS_FILE).write_text(json.dumps({"key": key}))
     return folder
 
 
