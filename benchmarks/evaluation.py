@@ -25,7 +25,7 @@ def evaluate(folder: Path, scenes: int) -> None:
     from components.calibration_evaluator import executor
     from data.simulate import simulate_span
     from data.spans import span_dir
-    from pipeline.config import config_from_dict, config_to_dict
+    from pipeline.config_loader import config_from_dict, config_to_dict
 
     config = config_from_dict({"simulation": {"train_scenes": 1, "calibration_scenes": 1, "test_scenes": scenes}})
     with tempfile.TemporaryDirectory() as scratch:

@@ -14,7 +14,8 @@ from model.monitors import make_monitor
 from model.probaunet import ProbaUNet
 from model.recalibration import recalibrate
 from model.training import resolve_precision, train
-from pipeline.config import Config, config_from_dict
+from pipeline.config import Config
+from pipeline.config_loader import config_from_dict
 from pipeline.live import training_key
 
 log = logging.getLogger("blendinator.training")

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from pipeline.config import load_config
+from pipeline.config_loader import load_config
 from pipeline.errors import BlendinatorError
 
 

@@ -16,11 +16,12 @@ from components.anomaly_gate.component import AnomalyGate
 from components.calibration_evaluator.component import CalibrationEvaluator
 from components.export_check.component import ExportCheck
 from components.span_example_gen.component import SpanExampleGen
-from pipeline.config import BeamConfig, Config, EvaluationConfig, config_to_dict
+from pipeline.config import BeamConfig, Config, EvaluationConfig
+from pipeline.config_loader import config_to_dict
 from pipeline.fingerprint import code_fingerprint
 
 # What a step's result depends on besides its inputs: the sources that it runs.
-CONTRACT = ("pipeline/config.py", "data/records.py")
+CONTRACT = ("pipeline/config.py", "pipeline/config_loader.py", "data/records.py")
 TRAINING = tuple(f"model/{name}.py" for name in (
     "export", "input_data", "losses", "monitors", "network", "preprocessing", "probaunet", "recalibration", "sampling",
     "trainer", "training"))

@@ -15,7 +15,7 @@ import model  # noqa: F401  settles the Keras version before TFX imports TensorF
 
 from tfx.v1.orchestration import LocalDagRunner
 
-from pipeline.config import load_config
+from pipeline.config_loader import load_config
 from pipeline.errors import BlendinatorError
 
 PROJECT = Path(__file__).resolve().parent.parent

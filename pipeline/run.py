@@ -127,7 +127,7 @@ def simulate(config: Config, span: int, console, workers: int | None = None) -> 
 def warn_of_other_settings(config: Config, chosen: tuple[int, ...]) -> None:
     """Says so when a span that is used was simulated with other settings than the configuration's."""
     from data.spans import read_manifest, span_dir
-    from pipeline.config import config_to_dict
+    from pipeline.config_loader import config_to_dict
 
     wanted = config_to_dict(config.simulation)
     for span in chosen:

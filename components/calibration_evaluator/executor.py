@@ -14,7 +14,8 @@ from components.calibration_evaluator import scoring
 from data import records
 from model import gallery
 from model.metrics import evaluation, rules, scenes
-from pipeline.config import Config, config_from_dict
+from pipeline.config import Config
+from pipeline.config_loader import config_from_dict
 from pipeline.errors import DataError
 
 FORMAT_VERSION = 1

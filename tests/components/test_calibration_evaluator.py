@@ -10,7 +10,8 @@ import model  # noqa: F401 - settles Keras before TensorFlow is imported
 from components.calibration_evaluator import executor, scoring
 from components.calibration_evaluator.component import CalibrationEvaluator
 from data import records
-from pipeline.config import Config, EvaluationConfig, SimulationConfig, ThresholdConfig, config_to_dict
+from pipeline.config import Config, EvaluationConfig, SimulationConfig, ThresholdConfig
+from pipeline.config_loader import config_to_dict
 from pipeline.errors import DataError, ModelError
 
 SIZE = 32

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipeline.config import Config, config_from_dict, config_to_dict, load_config
+from pipeline.config import Config
+from pipeline.config_loader import config_from_dict, config_to_dict, load_config
 from pipeline.errors import ConfigError
 
 

@@ -12,7 +12,8 @@ from components.calibration_evaluator import executor, scoring
 from model import gallery
 from model.metrics import scenes
 from pipeline import explain, report
-from pipeline.config import Config, EvaluationConfig, RelativeConfig, SliceConfig, ThresholdConfig, config_to_dict
+from pipeline.config import Config, EvaluationConfig, RelativeConfig, SliceConfig, ThresholdConfig
+from pipeline.config_loader import config_to_dict
 from pipeline.errors import ConfigError, DataError
 
 COMPLETE, FAILED = metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.FAILED

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from data import spans
 from pipeline import run
-from pipeline.config import Config, SimulationConfig, config_to_dict
+from pipeline.config import Config, SimulationConfig
+from pipeline.config_loader import config_to_dict
 from pipeline.errors import DataError, ModelError
 
 Usage = namedtuple("Usage", "total used free")

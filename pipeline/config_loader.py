@@ -1,0 +1,160 @@
+"""Reads a configuration from YAML and checks it; a message names the key, what was received and what is allowed.
+
+A file needs to name only what it changes.
+"""
+
+import dataclasses
+import difflib
+import typing
+from pathlib import Path
+
+import yaml
+
+from pipeline.config import RelativeConfig, Config
+from pipeline.errors import ConfigError
+
+
+def load_config(path: str | Path | None = None, base: str | Path | None = None) -> Config:
+    """Reads a YAML file; without one, the defaults.
+
+    Args:
+      path: the YAML file.
+      base: folder from which a relative `output_dir` is taken; the current one by default.
+
+    Raises:
+      ConfigError: the file cannot be read, or a key is unknown, of the wrong type or out of range.
+    """
+    raw = {}
+    if path is not None:
+        try:
+            raw = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: the configuration cannot be read ({error}). Give an existing YAML file.")
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path}: this is not valid YAML: {error}")
+    config = config_from_dict(raw, source=str(path or "defaults"))
+    output = (Path(base) if base else Path.cwd()) / config.output_dir
+    return dataclasses.replace(config, output_dir=str(output.resolve()))
+
+
+def config_from_dict(raw: dict, source: str = "configuration") -> Config:
+    """Builds a checked `Config` from plain dictionaries and lists; `source` stands first in messages."""
+    config = _build(Config, raw, source, "")
+    population = config.simulation.population
+    _require_order(source, "simulation.population.magnitude_bright", population.magnitude_bright,
+                   "simulation.population.magnitude_faint", population.magnitude_faint)
+    _require_order(source, "simulation.population.boosted_magnitude_bright", population.boosted_magnitude_bright,
+                   "simulation.population.boosted_magnitude_faint", population.boosted_magnitude_faint)
+    _require_order(source, "simulation.population.boosted_separation_min", population.boosted_separation_min,
+                   "simulation.population.boosted_separation_max", population.boosted_separation_max)
+    factor = 2 ** (len(config.model.channels) - 1)
+    if config.simulation.stamp_size % factor:
+        raise ConfigError(
+            f"{source}: simulation.stamp_size: received {config.simulation.stamp_size}; allowed: a multiple of {factor},"
+            f" because model.channels has {len(config.model.channels)} scales and each further one halves the pixels"
+        )
+    if config.simulation.noise_correlation > 0.0 and config.training.fresh_noise:
+        raise ConfigError(
+            f"{source}: training.fresh_noise: received true; allowed: false while simulation.noise_correlation is above 0,"
+            " because the fresh noise is white"
+        )
+    for i, rule in enumerate(config.evaluation.thresholds):
+        if not rule.metric or (rule.min is None and rule.max is None):
+            raise ConfigError(f"{source}: evaluation.thresholds[{i}]: received {rule}; a rule needs `metric` and `min` or `max`")
+    for i, rule in enumerate(config.evaluation.relative):
+        if not rule.metric:
+            raise ConfigError(f"{source}: evaluation.relative[{i}]: received {rule}; a rule needs `metric`")
+    _check_names(config.evaluation, source)
+    for i, cut in enumerate(config.evaluation.slices):
+        if len(cut.edges) < 2 or list(cut.edges) != sorted(set(cut.edges)):
+            raise ConfigError(f"{source}: evaluation.slices[{i}].edges: received {list(cut.edges)}; allowed: two or more rising numbers")
+    return config
+
+
+def config_to_dict(config) -> dict:
+    """The configuration as plain dictionaries, lists and scalars, as YAML and JSON hold them."""
+    def plain(value):
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    return plain(dataclasses.asdict(config))
+
+
+def _check_names(evaluation, source):
+    """Rules name metrics and slices: a misspelt one should not come to light after hours of training."""
+    # Imported here: most users of the configuration need none of it.
+    from model.metrics.aggregate import metric_names
+    from model.metrics.rules import goodness, slice_names
+    from model.metrics.scenes import SCALARS
+
+    for i, cut in enumerate(evaluation.slices):
+        if cut.scalar not in SCALARS:
+            raise ConfigError(f"{source}: evaluation.slices[{i}].scalar: received {cut.scalar!r}; allowed: {', '.join(SCALARS)}")
+    metrics, slices = metric_names(evaluation.num_samples), slice_names(evaluation.slices)
+    for key in ("thresholds", "relative"):
+        for i, rule in enumerate(getattr(evaluation, key)):
+            if rule.metric not in metrics:
+                close = difflib.get_close_matches(rule.metric, metrics, 5, 0.3)
+                raise ConfigError(f"{source}: evaluation.{key}[{i}].metric: received {rule.metric!r}; allowed: a metric of"
+                                  f" docs/calibration.md, such as {', '.join(close or metrics[:5])}")
+            if key == "relative":
+                try:
+                    goodness(rule.metric, 0.0)
+                except ValueError as error:
+                    raise ConfigError(f"{source}: evaluation.relative[{i}].metric: received {rule.metric!r}; allowed: a metric"
+                                      f" of which more or less is better ({error})")
+            if rule.slice and rule.slice not in slices:
+                raise ConfigError(f"{source}: evaluation.{key}[{i}].slice: received {rule.slice!r}; allowed: nothing, or a"
+                                  f" bin of evaluation.slices: {', '.join(slices)}")
+
+
+def _require_order(source, low_key, low, high_key, high):
+    if low > high:
+        raise ConfigError(f"{source}: {low_key}: received {low}; allowed: at most {high_key}, which is {high}")
+
+
+def _build(cls, raw, source, prefix):
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{source}: {prefix.rstrip('.') or 'top level'}: received {raw!r}; allowed: a mapping of keys")
+    hints = typing.get_type_hints(cls)
+    fields = {item.name: item for item in dataclasses.fields(cls)}
+    for key in raw:
+        if key not in fields:
+            raise ConfigError(f"{source}: {prefix}{key}: unknown key; allowed here: {', '.join(fields)}")
+    values = {key: _convert(hints[key], value, fields[key].metadata, source, prefix + key) for key, value in raw.items()}
+    return cls(**values)
+
+
+def _convert(kind, value, limits, source, key):
+    """One value, checked against its type and limits."""
+    if dataclasses.is_dataclass(kind):
+        return _build(kind, value, source, key + ".")
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, (list, tuple)) or (not value and kind not in (tuple[str, ...], tuple[RelativeConfig, ...])):
+            raise ConfigError(f"{source}: {key}: received {value!r}; allowed: a list")
+        item = typing.get_args(kind)[0]
+        return tuple(_convert(item, entry, limits, source, f"{key}[{i}]") for i, entry in enumerate(value))
+    if kind == float | None:
+        if value is None:
+            return None
+        kind = float
+    if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    low, high, choices = (limits.get(name) for name in ("low", "high", "choices"))
+    allowed = {int: "an integer", float: "a number", str: "text", bool: "true or false"}[kind]
+    if choices:
+        allowed = "one of " + ", ".join(choices)
+    elif low is not None:
+        allowed += f" from {low} to {high}"
+    in_range = type(value) is kind and (not choices or value in choices)
+    if in_range and kind in (int, float):
+        in_range = (low is None or value >= low) and (high is None or value <= high) and value == value
+    if not in_range:
+        raise ConfigError(f"{source}: {key}: received {value!r}; allowed: {allowed}")
+    return value
