@@ -20,15 +20,15 @@ def lattice_side(side, correlation: float):
 
 
 def smooth_field(noise, side, correlation: float):
-    """Standard normal field [B, N, H, W], interpolated linearly in a lattice of independent values.
+    """Standard normal fields [..., H, W], interpolated linearly in lattices of independent values.
 
     Args:
-      noise: standard normal [B, N, h, w] with h, w = `lattice_side` of H, W.
+      noise: standard normal [..., h, w] with h, w = `lattice_side` of H, W.
       side: int32 [2], H and W.
       correlation: distance of the lattice's points in pixels. The field has unit variance everywhere.
     """
     rows, columns = _unit_weights(side[0], correlation), _unit_weights(side[1], correlation)
-    return tf.einsum("yi,bnij,xj->bnyx", rows, noise, columns)
+    return tf.einsum("yi,...ij,xj->...yx", rows, noise, columns)
 
 
 def _unit_weights(side, correlation: float):
@@ -39,11 +39,18 @@ def _unit_weights(side, correlation: float):
     return weights / tf.norm(weights, axis=1, keepdims=True)
 
 
-def draw_classes(probabilities, field):
-    """Class probabilities [B, N, H, W, 3] of each draw and `smooth_field` [B, N, H, W] -> classes uint8 [B, N, H, W]."""
-    u = 0.5 * tf.math.erfc(-field / math.sqrt(2.0))
-    background = probabilities[..., 0]
-    return tf.cast(u >= background, tf.uint8) + tf.cast(u >= background + probabilities[..., 1], tf.uint8)
+def draw_classes(probabilities, fields):
+    """Classes uint8 [B, N, H, W] of N draws.
+
+    Args:
+      probabilities: [B, N, H, W, 3], of each draw.
+      fields: from `smooth_field`, [B, N, 2, H, W]: for "is it background?" and for "is it blended?".
+    """
+    u = 0.5 * tf.math.erfc(-fields / math.sqrt(2.0))
+    background, galaxy = probabilities[..., 0], probabilities[..., 1]
+    foreground = u[:, :, 0] >= background
+    blended = u[:, :, 1] * (1.0 - background) >= galaxy
+    return tf.cast(foreground, tf.uint8) + tf.cast(foreground & blended, tf.uint8)
 
 
 def image_noise(images, num_samples, shapes: Sequence, seed) -> list[tf.Tensor]:

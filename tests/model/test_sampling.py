@@ -7,20 +7,20 @@ import tensorflow as tf
 from model import sampling
 
 
-def field(draws, side=24, correlation=8.0):
+def fields(draws, side=24, correlation=8.0):
     points = int(sampling.lattice_side(side, correlation))
-    noise = tf.random.stateless_normal([1, draws, points, points], [3, 4])
+    noise = tf.random.stateless_normal([1, draws, 2, points, points], [3, 4])
     return sampling.smooth_field(noise, tf.constant([side, side]), correlation)
 
 
 def test_the_field_is_standard_normal_at_each_pixel():
-    values = field(20_000)[0].numpy()
+    values = fields(20_000)[0, :, 0].numpy()
     np.testing.assert_allclose(values.mean(axis=0), 0.0, atol=0.04)
     np.testing.assert_allclose(values.std(axis=0), 1.0, atol=0.03)
 
 
 def test_neighbours_go_together_and_distant_pixels_do_not():
-    values = field(20_000)[0].numpy()
+    values = fields(20_000)[0, :, 0].numpy()
     correlation = lambda a, b: np.corrcoef(values[:, 10, a], values[:, 10, b])[0, 1]
     assert correlation(10, 11) > 0.95
     assert abs(correlation(2, 22)) < 0.03
@@ -28,21 +28,26 @@ def test_neighbours_go_together_and_distant_pixels_do_not():
 
 def test_classes_keep_their_probabilities():
     probabilities = tf.constant(np.tile(np.array([0.2, 0.7, 0.1], "f4"), (1, 20_000, 24, 24, 1)))
-    classes = sampling.draw_classes(probabilities, field(20_000)).numpy()[0]
+    classes = sampling.draw_classes(probabilities, fields(20_000)).numpy()[0]
     for which, expected in enumerate((0.2, 0.7, 0.1)):
         np.testing.assert_allclose((classes == which).mean(axis=0), expected, atol=0.015)
 
 
-@pytest.mark.parametrize("g, expected", [(-1.0, 0), (0.0, 1), (2.0, 2)])
+@pytest.mark.parametrize("g, expected", [((-1.0, 2.0), 0), ((0.0, 0.0), 1), ((0.0, 2.0), 2), ((2.0, 0.5), 1)])
 def test_classes_by_hand(g, expected):
-    """Phi(-1) = 0.16 is background's, Phi(0) = 0.5 galaxy's, Phi(2) = 0.98 blended's share."""
+    """Phi(-1) = 0.16 is background's. Of the rest, galaxy has 0.5 / 0.7 = 0.71: Phi(0.5) = 0.69 and Phi(2) = 0.98."""
     probabilities = tf.constant([0.3, 0.5, 0.2], shape=[1, 1, 1, 1, 3])
-    assert int(sampling.draw_classes(probabilities, tf.fill([1, 1, 1, 1], g))) == expected
+    assert int(sampling.draw_classes(probabilities, tf.constant(g, shape=[1, 1, 2, 1, 1]))) == expected
+
+
+def test_the_two_fields_are_independent():
+    first, second = np.moveaxis(fields(20_000)[0].numpy()[:, :, 10, 10], 1, 0)
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.03
 
 
 def test_sure_pixels_are_never_noisy():
     probabilities = tf.one_hot(tf.ones([1, 50, 24, 24], tf.int32), 3)
-    np.testing.assert_array_equal(sampling.draw_classes(probabilities, field(50)), 1)
+    np.testing.assert_array_equal(sampling.draw_classes(probabilities, fields(50)), 1)
 
 
 def test_noise_depends_on_image_and_seed_alone():
