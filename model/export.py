@@ -4,14 +4,20 @@ import json
 from pathlib import Path
 
 import tensorflow as tf
+import tensorflow_probability as tfp
 import tensorflow_transform as tft
 
-from model.network import downsampling
+from data.survey import get_survey
+from model import sampling
+from model.network import downsampling, receptive_radius
 from model.preprocessing import NORMALISED
 from model.probaunet import ProbaUNet, draw
+from model.warmup import write_warmup
 from pipeline.live import FACTS_FILE
 
 WEIGHTS_FILE = "assets.extra/probaunet.weights.h5"  # for warm starts; TensorFlow Serving ignores assets.extra
+FIELD_FILE = "assets.extra/field.json"  # what `model.client` must know to cut a field into tiles
+CLASS_FIELDS = 2  # random fields behind a draw's classes: see `sampling.draw_classes`
 
 
 class ServingModule(tf.Module):
@@ -34,17 +40,28 @@ class ServingModule(tf.Module):
         self.default_seed = default_seed
         self.stamp_size = stamp_size
         self.factor = downsampling(model.config)
+        config = model.config
+        self.sample_with_noise = tf.function(self._sample_with_noise, input_signature=[
+            tf.TensorSpec([None, None, None], tf.float32, name="image"),
+            tf.TensorSpec([None, None, None, None, config.latent_dim], tf.float32, name="latent_noise"),
+            tf.TensorSpec([None, None, CLASS_FIELDS, None, None], tf.float32, name="class_noise"),
+            tf.TensorSpec([2], tf.int32, name="class_offset"),
+            tf.TensorSpec([4], tf.int32, name="margins"),
+        ])
+
+    def _normalise(self, image):
+        """Raw electrons [B, H, W] -> the network's input [B, H, W, 1]."""
+        side = tf.shape(image)[1:]
+        message = f"height and width of `image` must be multiples of {self.factor}; received:"
+        with tf.control_dependencies([tf.debugging.assert_equal(side % self.factor, [0, 0], message, summarize=2)]):
+            normalised = self.transform_layer({"image": image})[NORMALISED]
+        # The schema gives the transform graph a fixed stamp size; other sizes must not inherit it as a static shape.
+        return tf.raw_ops.PlaceholderWithDefault(input=normalised, shape=[None, None, None])[..., None]
 
     def _draws(self, image, num_samples, seed):
         """As `probaunet.draw`, from raw electrons."""
-        side = tf.shape(image)[1:]
-        message = f"height and width of `image` must be multiples of {self.factor}; received:"
-        with tf.control_dependencies([tf.debugging.assert_equal(side % self.factor, [0, 0], message, summarize=2),
-                                      tf.debugging.assert_positive(num_samples, "`num_samples` must be at least 1")]):
-            normalised = self.transform_layer({"image": image})[NORMALISED]
-        # The schema gives the transform graph a fixed stamp size; other sizes must not inherit it as a static shape.
-        normalised = tf.raw_ops.PlaceholderWithDefault(input=normalised, shape=[None, None, None])[..., None]
-        return draw(self.model, image, normalised, num_samples, seed)
+        with tf.control_dependencies([tf.debugging.assert_positive(num_samples, "`num_samples` must be at least 1")]):
+            return draw(self.model, image, self._normalise(image), num_samples, seed)
 
     @tf.function(input_signature=[
         tf.TensorSpec([None, None, None], tf.float32, name="image"),
@@ -63,15 +80,7 @@ class ServingModule(tf.Module):
     def serve(self, image):
         """image [B, H, W] -> class_map uint8, probabilities, entropy and mutual_information in nats."""
         draws, _ = self._draws(image, self.default_draws, tf.constant([self.default_seed, 0], tf.int32))
-        mean = tf.reduce_mean(draws, axis=1)
-        entropy = _entropy(mean)
-        return {
-            "class_map": tf.cast(tf.argmax(mean, axis=-1, output_type=tf.int32), tf.uint8),
-            "probabilities": mean,
-            "entropy": entropy,
-            # What the draws disagree about: the entropy of the mean less the mean of their entropies.
-            "mutual_information": tf.maximum(entropy - tf.reduce_mean(_entropy(draws), axis=1), 0.0),
-        }
+        return _summaries(tf.reduce_mean(draws, axis=1), tf.reduce_mean(_entropy(draws), axis=1))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serve_examples(self, examples):
@@ -80,19 +89,128 @@ class ServingModule(tf.Module):
         features = tf.io.parse_example(examples, {"image": tf.io.FixedLenFeature([side, side], tf.float32)})
         return self.serve(features["image"])
 
+    def _sample_with_noise(self, image, latent_noise, class_noise, class_offset, margins):
+        """Draws from noise that the caller brings, so that the tiles of a large image share theirs.
+
+        The draws are taken one after the other: memory does not grow with their number but for the maps themselves.
+
+        Args:
+          image: float32 [B, H, W], electrons per pixel.
+          latent_noise: standard normal [B, N, H / f, W / f, L], with f = `downsampling`; [B, N, 1, 1, L] for the global
+            latent.
+          class_noise: standard normal lattices [B, N, 2, i, j], their points `sample_correlation` pixels apart.
+          class_offset: int32 [2], rows and columns of pixels from the edge of the lattices' first cell to the first pixel
+            that comes out. The lattices must reach beyond the last one.
+          margins: int32 [4], rows at the top and bottom and columns at the left and right, multiples of f, that are context
+            only: the results leave them out.
+
+        Returns:
+          As `serve`, and `samples` uint8 [B, N, H', W'], without the margins.
+        """
+        config, factor = self.model.config, self.factor
+        message = f"`margins` must be multiples of {factor}, from 0; received:"
+        with tf.control_dependencies([tf.debugging.assert_equal(margins % factor, [0, 0, 0, 0], message, summarize=4),
+                                      tf.debugging.assert_non_negative(margins, message, summarize=4)]):
+            features, prior = self.model.features(self._normalise(image))
+        # One coarse position around the inner part is kept: the latent is interpolated between positions.
+        kept = tf.minimum(margins, factor)
+        features = _trim(features, margins - kept)
+        cells = (margins - kept) // factor if config.latent == "spatial" else tf.zeros([4], tf.int32)
+        prior = tfp.distributions.Normal(_trim(prior.loc, cells), _trim(prior.scale, cells))
+        latent_noise = latent_noise[:, :, cells[0]:tf.shape(latent_noise)[2] - cells[1],
+                                    cells[2]:tf.shape(latent_noise)[3] - cells[3]]
+        side = tf.shape(image)[1:] - tf.stack([margins[0] + margins[1], margins[2] + margins[3]])
+        rows, columns = (_lattice_weights(class_offset[axis], side[axis], tf.shape(class_noise)[3 + axis],
+                                          config.sample_correlation) for axis in (0, 1))
+        count = tf.shape(latent_noise)[1]
+
+        def one(i, samples, mean, conditional):
+            logits = self.model.draw_logits(features, prior, latent_noise[:, i:i + 1])[:, 0]
+            probabilities, entropy = _softmax_and_entropy(_trim(logits, kept))
+            fields = tf.matmul(rows, tf.matmul(class_noise[:, i], columns, transpose_b=True))
+            classes = sampling.draw_classes(probabilities[:, None], fields[:, None])[:, 0]
+            return i + 1, samples.write(i, classes), mean + probabilities, conditional + entropy
+
+        shape = tf.concat([tf.shape(image)[:1], side], 0)
+        start = (0, tf.TensorArray(tf.uint8, size=count, element_shape=[None, None, None]),
+                 tf.zeros(tf.concat([shape, [3]], 0)), tf.zeros(shape))
+        _, samples, mean, conditional = tf.while_loop(lambda i, *_: i < count, one, start, parallel_iterations=1)
+        scale = 1.0 / tf.cast(count, tf.float32)
+        return {"samples": tf.transpose(samples.stack(), [1, 0, 2, 3]), **_summaries(mean * scale, conditional * scale)}
+
+
+def _summaries(mean, conditional):
+    """Outputs of `serve` from the mean of the draws' probabilities and the mean of the draws' entropies."""
+    entropy = _entropy(mean)
+    return {
+        "class_map": tf.cast(tf.argmax(mean, axis=-1, output_type=tf.int32), tf.uint8),
+        "probabilities": mean,
+        "entropy": entropy,
+        # What the draws disagree about: the entropy of the mean less the mean of their entropies.
+        "mutual_information": tf.maximum(entropy - conditional, 0.0),
+    }
+
 
 def _entropy(probabilities):
     """Entropy over the last axis, in nats."""
     return -tf.reduce_sum(tf.math.xlogy(probabilities, probabilities), axis=-1)
 
 
+def _softmax_and_entropy(logits):
+    """Logits [..., 3] -> probabilities [..., 3] and their entropy [...]."""
+    probabilities = tf.nn.softmax(logits)
+    return probabilities, tf.reduce_logsumexp(logits, axis=-1) - tf.reduce_sum(probabilities * logits, axis=-1)
+
+
+def _trim(x, margins):
+    """[B, H, W, ...] without `margins` (top, bottom, left, right)."""
+    shape = tf.shape(x)
+    return x[:, margins[0]:shape[1] - margins[1], margins[2]:shape[2] - margins[3]]
+
+
+def _lattice_weights(offset, side, points, correlation: float):
+    """[side, points] weights of `sampling.smooth_field`, for pixels that start `offset` pixels into the lattice."""
+    position = (tf.cast(offset + tf.range(side), tf.float32) + 0.5) / correlation
+    weights = tf.nn.relu(1.0 - tf.abs(position[:, None] - tf.cast(tf.range(points), tf.float32)[None, :]))
+    return weights / tf.norm(weights, axis=1, keepdims=True)
+
+
+def field_facts(config, stamp_size: int, default_draws: int, simulation: dict | None = None) -> dict:
+    """What a client must know to segment a whole field: the network's geometry, and the survey it was trained for.
+
+    Args:
+      config: the `ModelConfig`.
+      stamp_size: pixels per side that the network was trained on.
+      default_draws: behind `serving_default`.
+      simulation: the configuration's section `simulation`, if it is known; without it the survey is left out.
+    """
+    facts = {
+        "format": 1, "latent": config.latent, "latent_dim": config.latent_dim, "downsampling": downsampling(config),
+        "receptive_radius": receptive_radius(config), "sample_correlation": config.sample_correlation,
+        "class_fields": CLASS_FIELDS, "stamp_size": stamp_size, "default_draws": default_draws,
+    }
+    if simulation:
+        survey = get_survey(simulation["survey"])
+        facts["survey"] = {
+            "name": survey.name, "pixel_scale": survey.pixel_scale, "zero_point": survey.zero_point,
+            "exposure_time": survey.exposure_time, "sky_sigma": survey.sky_sigma * simulation["noise_scale"],
+            "psf_fwhm": survey.psf_fwhm * simulation["psf_scale"], "truth_threshold": simulation["truth_threshold"],
+        }
+    return facts
+
+
 def export(model: ProbaUNet, transform: tft.TFTransformOutput, folder: str, *, default_draws: int, default_seed: int,
            stamp_size: int, facts: dict) -> None:
-    """Writes the SavedModel with its three signatures, the weights and the facts of the training to `folder`."""
+    """Writes the SavedModel with its signatures, and below assets.extra the weights, the facts of the training, those of
+    the field and TensorFlow Serving's warm-up requests, to `folder`."""
     module = ServingModule(model, transform, default_draws, default_seed, stamp_size)
-    signatures = {"sample": module.sample, "serving_default": module.serve, "from_examples": module.serve_examples}
+    signatures = {"sample": module.sample, "serving_default": module.serve, "from_examples": module.serve_examples,
+                  "sample_with_noise": module.sample_with_noise}
     tf.saved_model.save(module, folder, signatures=signatures)
     weights = Path(folder) / WEIGHTS_FILE
     weights.parent.mkdir(parents=True, exist_ok=True)
     model.save_weights(weights)
     (Path(folder) / FACTS_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    field = field_facts(model.config, stamp_size, default_draws, facts.get("config", {}).get("simulation"))
+    (Path(folder) / FIELD_FILE).write_text(json.dumps(field, indent=1) + "\n", encoding="utf-8")
+    write_warmup(folder, stamp_size, default_draws)

@@ -19,11 +19,44 @@ def downsampling(config: ModelConfig) -> int:
     return 2 ** (len(config.channels) - 1)
 
 
+def receptive_radius(config: ModelConfig) -> int:
+    """Distance in pixels (a multiple of `downsampling`) beyond which no other pixel can touch a pixel's draws.
+
+    Followed through the layers, for the pixels that a row of one output position looks at: a 3x3 convolution adds one
+    position of its scale on each side, pooling spans the finer positions under a coarser one, bilinear upsampling looks at
+    one neighbour more.
+    """
+    scales, convs = len(config.channels), config.convs_per_block
+    factor = downsampling(config)
+
+    def down(low, high, scale):  # positions of a scale -> pixels, through the encoder
+        for _ in range(scale):
+            low, high = 2 * (low - convs), 2 * (high + convs) + 1
+        return low - convs, high + convs
+
+    def up(low, high, by):  # positions after upsampling -> positions before
+        return (2 * low + 1 - by) // (2 * by), (2 * high + 1 - by) // (2 * by) + 1
+
+    reach = 0
+    for pixel in range(factor):  # where in a coarse position the pixel lies
+        low = high = pixel
+        for scale in range(scales - 1):  # decoder, from the finest scale, with the skip connection of each
+            low, high = low - convs, high + convs
+            skip = down(low, high, scale)
+            reach = max(reach, pixel - skip[0], skip[1] - pixel)
+            low, high = up(low, high, 2)
+        latent = up(pixel, pixel, factor)
+        for ends in (down(low, high, scales - 1), down(*latent, scales - 1)):
+            reach = max(reach, pixel - ends[0], ends[1] - pixel)
+    return -(-reach // factor) * factor
+
+
 class BilinearUpsampling(keras.layers.Layer):
     """Bilinear upsampling by an integer factor, [B, h, w, C] -> [B, f h, f w, C], half-pixel centres.
 
-    Written as two small matrix products, one an axis: on a CPU in bfloat16 this and its gradient take a third of the
-    time of `tf.image.resize`.
+    Written as small matrix products, one an axis: on a CPU in bfloat16 this and its gradient take a third of the time of
+    `tf.image.resize`. One dense matrix does for the stamps of a training; its cost per pixel grows with the side, so an
+    image that is large or of unknown size (an export) is done in windows of `_WINDOW` positions, with the same result.
     """
 
     def __init__(self, factor: int, **kwargs):
@@ -31,18 +64,57 @@ class BilinearUpsampling(keras.layers.Layer):
         self.factor = factor
 
     def call(self, x):
+        return self._along_columns(self._along_rows(x))
+
+    def _along_rows(self, x):
         shape = tf.shape(x)
         height, width, channels = shape[1], shape[2], x.shape[-1]
-        rows = _interpolation_matrix(height, self.factor, x.dtype)
-        columns = _interpolation_matrix(width, self.factor, x.dtype)
-        x = tf.matmul(rows, tf.reshape(x, [shape[0], height, width * channels]))
-        x = tf.reshape(x, [shape[0], self.factor * height, width, channels])
-        return tf.matmul(columns, x)
+        if _is_small(x.shape[1]):
+            rows = tf.matmul(_interpolation_matrix(height, self.factor, x.dtype),
+                             tf.reshape(x, [shape[0], height, width * channels]))
+        else:
+            windows, count = _windows(x, height, axis=1)
+            rows = tf.matmul(_window_matrix(self.factor, x.dtype),
+                             tf.reshape(windows, [shape[0], count, _WINDOW + 2, width * channels]))
+            rows = tf.reshape(rows, [shape[0], count * _WINDOW * self.factor, width * channels])[:, :self.factor * height]
+        return tf.reshape(rows, [shape[0], self.factor * height, width, channels])
+
+    def _along_columns(self, x):
+        shape = tf.shape(x)
+        height, width, channels = shape[1], shape[2], x.shape[-1]
+        if _is_small(x.shape[2]):
+            return tf.matmul(_interpolation_matrix(width, self.factor, x.dtype), x)
+        windows, count = _windows(x, width, axis=2)
+        columns = tf.matmul(_window_matrix(self.factor, x.dtype), windows)
+        columns = tf.reshape(columns, [shape[0], height, count * _WINDOW * self.factor, channels])
+        return columns[:, :, :self.factor * width]
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
         grow = lambda side: None if side is None else side * self.factor
         return batch, grow(height), grow(width), channels
+
+
+_WINDOW = 16  # positions upsampled by one small matrix
+_SMALL = 64  # positions up to which one dense matrix is as fast
+
+
+def _is_small(side: int | None) -> bool:
+    return side is not None and side <= _SMALL
+
+
+def _windows(x, length, axis: int):
+    """Windows of `_WINDOW` positions and one neighbour on each side along an axis, and their number."""
+    count = (length + _WINDOW - 1) // _WINDOW
+    positions = tf.range(count)[:, None] * _WINDOW + tf.range(-1, _WINDOW + 1)[None, :]
+    return tf.gather(x, tf.clip_by_value(positions, 0, length - 1), axis=axis), count
+
+
+def _window_matrix(factor: int, dtype):
+    """[factor * _WINDOW, _WINDOW + 2] weights of linear interpolation within a window."""
+    target = (tf.range(factor * _WINDOW, dtype=tf.float32) + 0.5) / factor - 0.5
+    source = tf.range(-1, _WINDOW + 1, dtype=tf.int32)
+    return tf.cast(tf.nn.relu(1.0 - tf.abs(target[:, None] - tf.cast(source, tf.float32)[None, :])), dtype)
 
 
 def _interpolation_matrix(length, factor: int, dtype):
