@@ -7,6 +7,7 @@ last: a folder without a complete manifest is not a span that later steps may re
 import gzip
 import hashlib
 import json
+import logging
 import re
 import struct
 import zlib
@@ -16,6 +17,8 @@ from pathlib import Path
 import google_crc32c
 
 from pipeline.errors import ConfigError, DataError
+
+log = logging.getLogger("blendinator.spans")
 
 SPLITS = ("train", "calibration", "test")
 FORMAT_VERSION = 1
@@ -37,37 +40,76 @@ def shard_name(split: str, index: int, count: int) -> str:
 
 def list_spans(data_root: str | Path) -> tuple[int, ...]:
     """Numbers of the complete spans under a folder, rising."""
-    found = [(_SPAN_FOLDER.fullmatch(path.name), path) for path in Path(data_root).glob("span-*")]
-    return tuple(sorted(int(match[1]) for match, path in found if match and (path / MANIFEST).is_file()))
+    return tuple(span for span, path in _folders(data_root) if (path / MANIFEST).is_file())
 
 
 def resolve_spans(selection: str, data_root: str | Path) -> tuple[int, ...]:
     """Spans that a selection names, rising and without repeats.
 
+    Incomplete spans above the newest complete one are passed over by "latest", with a message. Checksums are verified
+    where a span is read (`verify_span`).
+
     Args:
-      selection: "latest", or numbers and ranges such as "1,3-5".
+      selection: "latest"; "latest:3", the three newest ones or as many as there are; or numbers and ranges: "1,3-5".
       data_root: folder of the spans.
 
     Raises:
       ConfigError: the selection cannot be read.
       DataError: a span is missing or incomplete.
     """
-    available = list_spans(data_root)
-    remedy = f"Run `blendinator simulate` first, or choose from: {', '.join(map(str, available)) or 'none'}."
-    if selection.strip() == "latest":
-        if not available:
-            raise DataError(f"{data_root}: there is no complete span. {remedy}")
-        return available[-1:]
-    spans = set()
+    wanted = parse_selection(selection)
+    if isinstance(wanted, int):
+        whole = tuple(span for span, path in _folders(data_root) if find_fault(path) is None)
+        if not whole:
+            raise DataError(f"{data_root}: there is no complete span. {_remedy(whole)}")
+        for span, path in _folders(data_root):
+            if span > whole[-wanted:][0] and span not in whole:
+                log.warning("span %d is skipped: %s", span, find_fault(path))
+        return whole[-wanted:]
+    for span in wanted:
+        fault = find_fault(span_dir(data_root, span))
+        if fault:
+            raise DataError(f"{span_dir(data_root, span)}: span {span} is missing or incomplete ({fault}). "
+                            f"{_remedy(list_spans(data_root))}")
+    return wanted
+
+
+def parse_selection(selection: str) -> int | tuple[int, ...]:
+    """A selection of spans: how many of the newest ones, or the numbers that it names, rising.
+
+    Raises:
+      ConfigError: it cannot be read.
+    """
+    latest = re.fullmatch(r"\s*latest(?::([1-9]\d*))?\s*", selection)
+    if latest:
+        return int(latest[1] or 1)
+    numbers = set()
     for part in selection.split(","):
         match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
         if not match or int(match[2] or match[1]) < int(match[1]):
-            raise ConfigError(f"spans: received {selection!r}; allowed: latest, or numbers and ranges such as 1,3-5")
-        spans.update(range(int(match[1]), int(match[2] or match[1]) + 1))
-    missing = sorted(spans - set(available))
-    if missing:
-        raise DataError(f"{span_dir(data_root, missing[0])}: span {missing[0]} is missing or incomplete. {remedy}")
-    return tuple(sorted(spans))
+            raise ConfigError(f"spans: received {selection!r}; allowed: latest, latest:3, or numbers and ranges such as "
+                              "1,3-5")
+        numbers.update(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return tuple(sorted(numbers))
+
+
+def find_fault(folder: str | Path) -> str | None:
+    """Why a span is not complete, or None: its manifest and the presence of its files, not their content."""
+    try:
+        manifest = read_manifest(folder)
+    except DataError as error:
+        return str(error)
+    missing = [name for name in manifest["files"] if not (Path(folder) / name).is_file()]
+    return f"{Path(folder) / missing[0]}: this file is missing" if missing else None
+
+
+def _folders(data_root):
+    found = [(_SPAN_FOLDER.fullmatch(path.name), path) for path in Path(data_root).glob("span-*")]
+    return sorted((int(match[1]), path) for match, path in found if match)
+
+
+def _remedy(available):
+    return f"Run `blendinator simulate` first, or choose from: {', '.join(map(str, available)) or 'none'}."
 
 
 def read_manifest(folder: str | Path) -> dict:

@@ -1,13 +1,19 @@
-"""`run_fn` of TFX's Trainer: reads, trains, calibrates, exports. The parts are in `training`, `recalibration`, `export`."""
+"""`run_fn` of TFX's Trainer: reads, trains, calibrates, exports.
+
+The parts are in `warm_start`, `training`, `recalibration`, `export`.
+"""
 
 import json
 import logging
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_transform as tft
 
+from model import warm_start
 from model.export import export
 from model.input_data import load_normalise, load_scenes
 from model.monitors import make_monitor
@@ -31,15 +37,19 @@ def run_fn(fn_args) -> None:
     held_out = load_scenes(fn_args.eval_files, config.simulation.stamp_size)
     normalise = load_normalise(fn_args.transform_graph_path)
     model = build_model(config)
-    work_dir = checkpoint_dir(config, fn_args)
+    sky_sigma = warm_start.normalisation_scale(normalise, config.simulation.stamp_size)
+    start = warm_start.start(model, fn_args.base_model, config, sky_sigma)
+    training = warm_start.warm_training(config) if start["kind"] == "warm" else config.training
+    work_dir = checkpoint_dir(config, fn_args, start)
     log.info("training on %d scenes, %d held out, %d weights, %s, z %s of %d", scenes.count, held_out.count,
              model.count_params(), resolve_precision(config.training.precision), config.model.latent,
              config.model.latent_dim)
 
     stopping, calibration = split_held_out(held_out, config)
-    facts = train(model, scenes, stopping, normalise, config.training, str(work_dir), fn_args.model_run_dir)
+    facts = train(model, scenes, stopping, normalise, training, str(work_dir), fn_args.model_run_dir)
     facts["calibration"] = recalibrate(model, calibration, normalise, config.training.seed)
     facts["monitors"] = make_monitor(model, normalise, config.training.seed)(stopping)
+    facts["start"], facts["sky_sigma"], facts["spans"] = start, sky_sigma, span_numbers(fn_args.train_files)
     facts["config"] = json.loads(fn_args.custom_config["config"])
     facts["code"] = fn_args.custom_config.get("code", "")
     facts["key"] = training_key(fn_args.custom_config)
@@ -67,7 +77,14 @@ def split_held_out(held_out, config: Config):
     return held_out.take(spread(everything)), held_out.take(spread(natural if len(natural) else everything))
 
 
-def checkpoint_dir(config: Config, fn_args) -> Path:
-    """Folder of this training's checkpoints: the same for the same data, configuration and code, so that a killed
-    training is found again by the next run."""
-    return Path(config.output_dir) / "checkpoints" / training_key(fn_args.custom_config)
+def span_numbers(files: list[str]) -> list[int]:
+    """Numbers of the spans whose ingested files these patterns match, rising."""
+    names = (Path(path).name for pattern in files for path in tf.io.gfile.glob(pattern))
+    return sorted({int(match[1]) for match in map(re.compile(r"span-(\d+)-").match, names) if match})
+
+
+def checkpoint_dir(config: Config, fn_args, start: dict) -> Path:
+    """Folder of this training's checkpoints: the same for the same data, configuration, code and start, so that a
+    killed training is found again by the next run."""
+    key = training_key({**fn_args.custom_config, "start": warm_start.digest(start)})
+    return Path(config.output_dir) / "checkpoints" / key

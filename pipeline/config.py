@@ -71,7 +71,7 @@ class ModelConfig:
     head_layers: int = _limit(3, 1, 8)
     latent: str = _limit("spatial", choices=("global", "spatial"))
     latent_dim: int = _limit(4, 1, 64)  # channels of the latent, per position when spatial
-    sample_correlation: float = _limit(12.0, 1.0, 64.0)  # pixels over which one draw's class noise is smooth
+    sample_correlation: float = _limit(10.0, 1.0, 64.0)  # pixels over which one draw's class noise is smooth
     prior_encoder: str = _limit("shared", choices=("shared", "separate"))  # shared: the U-Net's own encoder
 
 
@@ -92,6 +92,7 @@ class TrainingConfig:
     kl_balance: float = _limit(0.5, 0.0, 1.0)  # share of the KL's gradient that goes to the prior
     multi_sample_share: float = _limit(0.35, 0.0, 1.0)  # last share of the steps on M draws from the prior
     multi_sample_draws: int = _limit(8, 2, 64)  # M
+    marginal_weight: float = _limit(0.0, 0.0, 1.0)  # of the pixels' own NLL beside the blocks' in multi-sample steps
     fresh_noise: bool = _limit(True)  # draw new noise at every step instead of using the stored noisy image
     precision: str = _limit("auto", choices=("auto", "float32", "bfloat16"))  # auto: bfloat16 where the CPU has it
     evaluate_every: int = _limit(600, 1, 10**8)  # steps between evaluations on the calibration split
@@ -186,6 +187,43 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class WarmStartConfig:
+    """Training that goes on from the live model's weights."""
+
+    enabled: bool = _limit(True)
+    steps_share: float = _limit(0.5, 0.001, 1.0)  # of training.steps
+    learning_rate_share: float = _limit(0.3, 1e-4, 1.0)  # of training.learning_rate
+    multi_sample_share: float = _limit(1.0, 0.0, 1.0)  # last share of the steps on draws from the prior; before: ELBO
+    max_sigma_change: float = _limit(0.05, 0.0, 1.0)  # of the normalisation, relative; beyond it training starts cold
+
+
+@dataclass(frozen=True)
+class DriftConfig:
+    """How far the data may be from those that the live model was trained on."""
+
+    action: str = _limit("stop", choices=("stop", "warn", "off"))
+    standard_errors: float = _limit(5.0, 1.0, 100.0)  # a difference within this many of its own standard errors is noise
+    location: float = _limit(0.1, 0.0, 100.0)  # of a scalar's median, in units of its spread in the reference
+    relative: float = _limit(0.05, 0.0, 100.0)  # of the median of a scalar that hardly spreads, and of the pixels' noise
+    distance: float = _limit(0.1, 0.0, 1.0)  # Jensen-Shannon divergence of the histograms, in bits
+
+
+@dataclass(frozen=True)
+class RetrainingConfig:
+    """What `blendinator retrain` does, and what is kept of earlier runs."""
+
+    spans: str = _limit("latest")  # the spans to train on: latest, latest:3, or numbers and ranges
+    simulate: bool = _limit(True)  # simulate a new span first, when the newest one has been used
+    keep_versions: int = _limit(5, 1, 10**4)  # pushed versions; the live one and baselines of kept ones stay as well
+    keep_runs: int = _limit(3, 1, 10**4)  # runs whose artifacts, reports and logs stay; those of kept versions do as well
+    keep_spans: int = _limit(8, 0, 10**6)  # simulated spans; 0 for all
+    on_failure: str = _limit("")  # a command for the shell when a run failed; see docs/retraining.md
+    on_refusal: str = _limit("")  # likewise when the model was not pushed
+    warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
+    drift: DriftConfig = field(default_factory=DriftConfig)
+
+
+@dataclass(frozen=True)
 class BeamConfig:
     """Where Beam's steps run."""
 
@@ -203,6 +241,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    retraining: RetrainingConfig = field(default_factory=RetrainingConfig)
     beam: BeamConfig = field(default_factory=BeamConfig)
 
     @property

@@ -4,7 +4,6 @@ This file must not be called pipeline.py: TFX's command line runs local_runner.p
 where `import pipeline` would then find the file instead of the package.
 """
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -15,31 +14,34 @@ from tfx import v1 as tfx
 from components.anomaly_gate.component import AnomalyGate
 from components.calibration_evaluator.component import CalibrationEvaluator
 from components.export_check.component import ExportCheck
+from components.live_model.component import LiveModel
 from components.span_example_gen.component import SpanExampleGen
-from pipeline.config import BeamConfig, Config, EvaluationConfig
+from pipeline.config import Config
 from pipeline.config_loader import config_to_dict
 from pipeline.fingerprint import code_fingerprint
+from pipeline.live import training_key
 
 # What a step's result depends on besides its inputs: the sources that it runs.
-CONTRACT = ("pipeline/config.py", "pipeline/config_loader.py", "data/records.py")
+# The configuration's code is no part of it: every value that a step reads is among its parameters.
+CONTRACT = ("data/records.py",)
 TRAINING = tuple(f"model/{name}.py" for name in (
     "export", "input_data", "losses", "monitors", "network", "preprocessing", "probaunet", "recalibration", "sampling",
-    "trainer", "training"))
+    "trainer", "training", "warm_start"))
 SCORING = ("components/calibration_evaluator", "model/metrics", "model/classical.py", "model/gallery.py")
 
 
 def create_pipeline(
-    config: Config, spans: str, schema_file: str | Path, fingerprint: str = "", live: str | Path | None = None,
-    enable_cache: bool = True,
+    config: Config, spans: str, schema_file: str | Path, fingerprint: str = "", live: str = "", enable_cache: bool = True,
 ) -> tfx.dsl.Pipeline:
     """Ingest, validate, gate, normalise, train, evaluate, check the export, push.
 
     Args:
       config: the configuration.
-      spans: the spans to ingest: "1,3-5", or "latest" where the caller cannot look at the data.
+      spans: the spans to ingest: "1,3-5", or "latest:3" where the caller cannot look at the data.
       schema_file: the schema, under a name that changes with its content (`schemas.schema.write_schema`).
       fingerprint: a hash of the spans' manifests (`pipeline.fingerprint.data_fingerprint`).
-      live: the pushed version that the candidate is compared with (`pipeline.live.find_live`), if there is one.
+      live: number of the pushed version that the training starts from and the candidate is compared with, or "none"
+        (`pipeline.live.find_live`); empty where the caller cannot look at the pushed versions.
       enable_cache: reuse the results of steps whose inputs, parameters and code are unchanged.
 
     Returns:
@@ -56,7 +58,7 @@ def create_pipeline(
     gate = AnomalyGate(
         examples=example_gen.outputs["examples"], statistics=statistics_gen.outputs["statistics"],
         anomalies=validator.outputs["anomalies"], schema=schema_gen.outputs["schema"],
-        code=code_fingerprint("components/anomaly_gate", "schemas", "data/spans.py"))
+        code=code_fingerprint("components/anomaly_gate", "schemas", "data/spans.py", "pipeline/files.py"))
     examples = gate.outputs["checked_examples"]
 
     # Nothing is materialised: the Trainer draws fresh noise on raw electrons and applies the same graph on the fly.
@@ -66,16 +68,19 @@ def create_pipeline(
         splits_config=tfx.proto.SplitsConfig(analyze=["train"]),
         materialize=False, disable_statistics=True, disable_analyzer_cache=True,
         custom_config={"code": code_fingerprint("model/preprocessing.py")})
+    custom_config = trainer_config(config, fingerprint)
+    live_model = LiveModel(
+        serving_dir=str(config.serving_dir), key=training_key(custom_config), version=live,
+        code=code_fingerprint("components/live_model", "pipeline/live.py", "pipeline/files.py"))
     trainer = tfx.components.Trainer(
         run_fn="model.trainer.run_fn", examples=examples, transform_graph=transform.outputs["transform_graph"],
         schema=schema_gen.outputs["schema"],
+        base_model=live_model.outputs["model"] if config.retraining.warm_start.enabled else None,
         train_args=tfx.proto.TrainArgs(splits=["train"]), eval_args=tfx.proto.EvalArgs(splits=["calibration"]),
-        custom_config=trainer_config(config, fingerprint))
-    live_model = tfx.dsl.Importer(
-        source_uri=str(live), artifact_type=tfx.types.standard_artifacts.Model).with_id("LiveModel") if live else None
+        custom_config=custom_config)
     evaluator = CalibrationEvaluator(
         examples=examples, model=trainer.outputs["model"],
-        baseline_model=live_model.outputs["result"] if live_model else None, config=json.dumps(config_to_dict(config)),
+        baseline_model=live_model.outputs["model"], config=json.dumps(evaluator_config(config)),
         code=code_fingerprint(*SCORING, *CONTRACT))
     export_check = ExportCheck(
         examples=examples, model=trainer.outputs["model"], stamp_size=size,
@@ -89,8 +94,8 @@ def create_pipeline(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(config.serving_dir))))
     return tfx.dsl.Pipeline(
         pipeline_name=config.name, pipeline_root=str(config.pipeline_root), enable_cache=enable_cache,
-        components=[example_gen, statistics_gen, schema_gen, validator, gate, transform, trainer,
-                    *([live_model] if live_model else []), evaluator, export_check, pusher],
+        components=[example_gen, statistics_gen, schema_gen, validator, live_model, gate, transform, trainer, evaluator,
+                    export_check, pusher],
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
             str(config.metadata_path)),
         beam_pipeline_args=list(config.beam.pipeline_args))
@@ -99,8 +104,23 @@ def create_pipeline(
 def trainer_config(config: Config, fingerprint: str) -> dict[str, str]:
     """The Trainer's `custom_config`: all that a model comes from, so that `pipeline.live.training_key` can name it.
 
-    What training does not read is left out of the configuration: a new threshold must not train again.
+    The configuration holds what training reads and nothing else: a new threshold must not train again.
     """
-    evaluation = EvaluationConfig(num_samples=config.evaluation.num_samples, seed=config.evaluation.seed)
-    read = dataclasses.replace(config, evaluation=evaluation, beam=BeamConfig())
-    return {"config": json.dumps(config_to_dict(read)), "code": code_fingerprint(*TRAINING, *CONTRACT), "data": fingerprint}
+    read = config_to_dict(config)
+    evaluation, warm_start = read["evaluation"], read["retraining"]["warm_start"]
+    part = {
+        "output_dir": read["output_dir"],  # checkpoints go there
+        "simulation": {"stamp_size": read["simulation"]["stamp_size"]},
+        "model": read["model"],
+        "training": read["training"],
+        "evaluation": {"num_samples": evaluation["num_samples"], "seed": evaluation["seed"]},
+        "retraining": {"warm_start": warm_start},
+    }
+    return {"config": json.dumps(part), "code": code_fingerprint(*TRAINING, *CONTRACT), "data": fingerprint}
+
+
+def evaluator_config(config: Config) -> dict:
+    """The part of the configuration that the evaluation reads, as `config_from_dict` takes it."""
+    read = config_to_dict(config)
+    return {"simulation": {"stamp_size": read["simulation"]["stamp_size"]}, "model": read["model"],
+            "evaluation": read["evaluation"]}

@@ -43,7 +43,7 @@ def explain(config: Config, run: str | None = None) -> dict:
     kinds = {kind.id: kind.name for kind in store.get_artifact_types()}
     artifacts = {kinds[artifact.type_id]: artifact
                  for artifact in sorted(store.get_artifacts_by_context(context.id), key=lambda artifact: artifact.id)
-                 if not _is_live(artifact, config)}
+                 if not _is_live(artifact)}
     steps = _steps(store, context)
     evaluation = _read_json(artifacts, "ModelEvaluation", "metrics.json")
     checks = _read_json(artifacts, "InfraBlessing", "report.json").get("checks", [])
@@ -67,9 +67,9 @@ def explain(config: Config, run: str | None = None) -> dict:
     }
 
 
-def _is_live(artifact, config: Config) -> bool:
+def _is_live(artifact) -> bool:
     """Whether this is the live model, which the run compared with and did not make."""
-    return Path(artifact.uri).parent == Path(config.serving_dir)
+    return "live" in artifact.custom_properties
 
 
 def list_runs(config: Config) -> list[str]:

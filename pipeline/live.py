@@ -6,6 +6,8 @@ from pathlib import Path
 
 # Facts of the training, written into each export; TensorFlow Serving ignores assets.extra.
 FACTS_FILE = "assets.extra/blendinator.json"
+LIVE_FILE = "live.json"  # in the artifact of `LiveModel`: which version it holds, if any
+NO_VERSION = "none"  # in place of a version's number: there is no live model
 
 
 def training_key(custom_config: dict) -> str:
@@ -19,9 +21,30 @@ def find_live(serving_dir: str | Path, key: str) -> Path | None:
     Leaving out the same model makes a repeated run see what the first one saw: it is compared with its predecessor and
     not with itself, and every step can be reused.
     """
-    versions = [path for path in Path(serving_dir).glob("*") if path.name.isdigit() and (path / "saved_model.pb").is_file()]
-    for version in sorted(versions, key=lambda path: int(path.name), reverse=True):
-        facts = version / FACTS_FILE
-        if not facts.is_file() or json.loads(facts.read_text(encoding="utf-8")).get("key") != key:
+    for version in reversed(list_versions(serving_dir)):
+        if read_facts(version).get("key") != key:
             return version
     return None
+
+
+def list_versions(serving_dir: str | Path) -> list[Path]:
+    """Folders of the pushed versions, the lowest number first; the last one is what a server serves."""
+    found = [path for path in Path(serving_dir).glob("*") if path.name.isdigit() and (path / "saved_model.pb").is_file()]
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def read_facts(folder: str | Path) -> dict:
+    """Facts of the training of the SavedModel in `folder`; {} where an earlier version of the code wrote none."""
+    path = Path(folder) / FACTS_FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def live_version(uri: str | Path) -> str | None:
+    """Version that a `LiveModel` artifact holds; None where there was no live model, or for another Model artifact."""
+    path = Path(uri) / LIVE_FILE
+    return json.loads(path.read_text(encoding="utf-8"))["version"] if path.is_file() else None
+
+
+def holds_no_model(uri: str | Path) -> bool:
+    """Whether this is the artifact of a `LiveModel` that found none."""
+    return (Path(uri) / LIVE_FILE).is_file() and live_version(uri) is None

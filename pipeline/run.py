@@ -22,7 +22,7 @@ def run(config: Config, spans: str = "latest", enable_cache: bool = True) -> int
 
     Args:
       config: the configuration, with an absolute `output_dir`.
-      spans: "latest", or numbers and ranges such as "1,3-5".
+      spans: "latest", "latest:3", or numbers and ranges such as "1,3-5".
       enable_cache: reuse the results of unchanged steps.
 
     Returns:
@@ -77,7 +77,7 @@ def run_pipeline(config: Config, spans: str, console, enable_cache: bool = True)
     from tfx.v1.orchestration import LocalDagRunner
 
     from pipeline.dag import create_pipeline, trainer_config
-    from pipeline.live import find_live, training_key
+    from pipeline.live import NO_VERSION, find_live, training_key
     from pipeline.report import write_report
 
     schema_file = write_schema(config.simulation.stamp_size, config.pipeline_root / "schema")
@@ -85,7 +85,7 @@ def run_pipeline(config: Config, spans: str, console, enable_cache: bool = True)
     fingerprint = data_fingerprint(config.data_root, chosen)
     live = find_live(config.serving_dir, training_key(trainer_config(config, fingerprint)))
     LocalDagRunner().run(create_pipeline(
-        config, ",".join(map(str, chosen)), schema_file, fingerprint, live, enable_cache))
+        config, ",".join(map(str, chosen)), schema_file, fingerprint, live.name if live else NO_VERSION, enable_cache))
     page, _ = write_report(config)
     return summary.collect(config, chosen, page)
 

@@ -1,10 +1,7 @@
 """The executor: reads the anomalies, then either names them and the records at fault, or links the examples."""
 
-import errno
 import json
-import os
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +16,7 @@ from tfx.utils import io_utils
 
 from data import spans
 from pipeline.errors import DataError
+from pipeline.files import link_or_copy
 from schemas.schema import find_violation
 
 ANOMALIES = "SchemaDiff.pb"  # the name ExampleValidator gives
@@ -139,14 +137,3 @@ def pass_on(examples, checked) -> None:
     for name in ("data_root", "spans", "records"):
         if examples.has_custom_property(name):
             checked.set_string_custom_property(name, examples.get_string_custom_property(name))
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """A hard link, which takes no space; a copy where the file system has no links."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK):
-            raise
-        shutil.copyfile(source, target)

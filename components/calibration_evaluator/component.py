@@ -52,8 +52,8 @@ class CalibrationEvaluator(base_beam_component.BaseBeamComponent):
           model: Model whose serving export has the signature `sample`.
           config: the whole configuration, as JSON of `config_to_dict`, so that the cache sees every change.
           code: a hash of the code, for the same reason.
-          baseline_model: the Model that is live (a Trainer's artifact, or a pushed version), evaluated on the same
-            scenes with the same seeds; without it the relative rules don't apply.
+          baseline_model: the Model that is live (from `LiveModel`, which may hold none; a Trainer's artifact; or a
+            pushed version), evaluated on the same scenes with the same seeds; without it the relative rules don't apply.
         """
         super().__init__(CalibrationEvaluatorSpec(
             examples=examples, model=model, baseline_model=baseline_model, config=config, code=code,

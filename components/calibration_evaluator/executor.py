@@ -17,6 +17,7 @@ from model.metrics import evaluation, rules, scenes
 from pipeline.config import Config
 from pipeline.config_loader import config_from_dict
 from pipeline.errors import DataError
+from pipeline.live import holds_no_model, live_version
 
 FORMAT_VERSION = 1
 EXTREMES_SHOWN = 3  # scenes on each of the pages of best, typical and worst ones
@@ -38,9 +39,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         config = config_from_dict(json.loads(exec_properties["config"]), source="CalibrationEvaluator")
         model = artifact_utils.get_single_instance(input_dict["model"])
         models = {scoring.CANDIDATE: saved_model_path(model.uri)}
-        if input_dict.get("baseline_model"):
-            live = artifact_utils.get_single_instance(input_dict["baseline_model"])
-            models[scoring.LIVE] = saved_model_path(live.uri)
+        live_uri = artifact_utils.get_single_uri(input_dict["baseline_model"]) if input_dict.get("baseline_model") else None
+        if live_uri and not holds_no_model(live_uri):
+            models[scoring.LIVE] = saved_model_path(live_uri)
         files = list_files(input_dict["examples"])
         folder = artifact_utils.get_single_uri(output_dict["evaluation"])
         fileio.makedirs(folder)
@@ -60,6 +61,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         scoring.check_account(names, account["records"], account["errors"], files)
 
         report = make_report(rows, config) | {"records_read": account["records"], "models": models}
+        report["live_version"] = live_version(live_uri) if live_uri else None
         io_utils.write_string_file(os.path.join(folder, METRICS), json.dumps(report, indent=1, allow_nan=False))
         pages = {PICTURE: gallery.choose_scenes(rows[scoring.CANDIDATE], config.evaluation.gallery_scenes)}
         for name, chosen in gallery.extreme_scenes(rows[scoring.CANDIDATE], EXTREMES_SHOWN).items():

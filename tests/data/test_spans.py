@@ -54,6 +54,9 @@ def test_names():
     ("selection", "expected"),
     [
         ("latest", (11,)),
+        ("latest:1", (11,)),
+        ("latest:3", (3, 4, 11)),
+        (" latest:9 ", (1, 3, 4, 11)),
         ("1", (1,)),
         ("1, 3-4", (1, 3, 4)),
         ("4,3,3", (3, 4)),
@@ -68,10 +71,29 @@ def test_resolve_spans(tmp_path, selection, expected):
     assert spans.resolve_spans(selection, tmp_path) == expected
 
 
-@pytest.mark.parametrize("selection", ["", "a", "3-1", "1;2", "-1"])
+@pytest.mark.parametrize("selection", ["", "a", "3-1", "1;2", "-1", "latest:0", "latest:", "latest,3"])
 def test_resolve_spans_refuses_what_it_cannot_read(folder, selection):
-    with pytest.raises(ConfigError, match=f"spans: received '{selection}'; allowed: latest, or numbers and ranges"):
+    with pytest.raises(ConfigError, match=f"spans: received '{selection}'; allowed: latest, latest:3, or numbers and ranges"):
         spans.resolve_spans(selection, folder.parent)
+
+
+def test_incomplete_newest_span_is_skipped_with_a_message(tmp_path, caplog):
+    for span in (1, 2, 4):
+        write_span(tmp_path, span)
+    (tmp_path / "span-0003").mkdir()
+    (tmp_path / "span-0004" / FIRST).unlink()
+    (tmp_path / "span-0005").mkdir()
+    (tmp_path / "span-0006").mkdir()
+    (tmp_path / "span-0006" / spans.MANIFEST).write_text('{"complete": false}')
+    assert spans.resolve_spans("latest", tmp_path) == (2,)
+    lines = caplog.text.splitlines()
+    assert len(lines) == 4 and "span 3 is skipped" in lines[0] and "there is no manifest" in lines[0]
+    assert "span 4 is skipped" in lines[1] and f"{FIRST}: this file is missing" in lines[1]
+    assert "does not say that the span is complete" in lines[3]
+    caplog.clear()
+    assert spans.resolve_spans("1-2", tmp_path) == (1, 2) and caplog.text == ""
+    with pytest.raises(DataError, match="span 4 is missing or incomplete .*this file is missing.*choose from"):
+        spans.resolve_spans("2,4", tmp_path)
 
 
 def test_resolve_spans_without_any(tmp_path):

@@ -7,8 +7,12 @@ import json
 import pytest
 
 from pipeline import dag
-from pipeline.config import BeamConfig, Config, EvaluationConfig, ThresholdConfig, TrainingConfig
+from pipeline.config import (
+    BeamConfig, Config, EvaluationConfig, RetrainingConfig, SimulationConfig, ThresholdConfig, TrainingConfig,
+    WarmStartConfig)
+from pipeline.config_loader import config_from_dict
 from pipeline.fingerprint import PROJECT
+from pipeline.live import training_key
 
 
 def build(config, spans="1"):
@@ -27,8 +31,8 @@ def upstream(component):
 
 
 def test_every_step_is_there_and_needs_no_driver(components):
-    assert set(components) == {"SpanExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "AnomalyGate",
-                               "Transform", "Trainer", "CalibrationEvaluator", "ExportCheck", "Pusher"}
+    assert set(components) == {"SpanExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "LiveModel",
+                               "AnomalyGate", "Transform", "Trainer", "CalibrationEvaluator", "ExportCheck", "Pusher"}
     from tfx.dsl.components.base import base_driver
 
     assert {component.driver_class for component in components.values()} == {base_driver.BaseDriver}
@@ -48,7 +52,7 @@ def test_pusher_needs_both_blessings(components):
 
 def test_raw_examples_reach_the_trainer_and_nothing_is_materialised(components):
     assert set(components["Transform"].outputs) == {"transform_graph"}
-    assert upstream(components["Trainer"]) == {"AnomalyGate", "Transform", "ImportSchemaGen"}
+    assert upstream(components["Trainer"]) == {"AnomalyGate", "Transform", "ImportSchemaGen", "LiveModel"}
 
 
 def parameters(components, name):
@@ -63,16 +67,25 @@ def test_threshold_evaluates_again_and_does_not_retrain(components):
 
 
 @pytest.mark.parametrize("change", [
-    {"training": TrainingConfig(steps=5)}, {"evaluation": EvaluationConfig(num_samples=4)}])
+    {"training": TrainingConfig(steps=5)}, {"evaluation": EvaluationConfig(num_samples=4)},
+    {"retraining": RetrainingConfig(warm_start=WarmStartConfig(steps_share=0.25))}])
 def test_what_training_reads_retrains(components, change):
     assert parameters(build(dataclasses.replace(Config(), **change)), "Trainer") != parameters(components, "Trainer")
+
+
+@pytest.mark.parametrize("change", [
+    {"beam": BeamConfig(simulation_workers=3)}, {"simulation": SimulationConfig(noise_scale=2.0)},
+    {"retraining": RetrainingConfig(on_failure="mail")}])
+def test_what_training_does_not_read_runs_nothing_again(components, change):
+    other = build(dataclasses.replace(Config(), **change))
+    assert {name for name in components if parameters(other, name) != parameters(components, name)} == set()
 
 
 def test_edited_code_runs_its_steps_again(components, monkeypatch):
     monkeypatch.setattr(dag, "code_fingerprint", lambda *paths: "edited")
     edited = build(Config())
     changed = {name for name in components if parameters(edited, name) != parameters(components, name)}
-    assert changed == {"SpanExampleGen", "AnomalyGate", "Transform", "Trainer", "CalibrationEvaluator", "ExportCheck"}
+    assert changed == {"SpanExampleGen", "LiveModel", "AnomalyGate", "Transform", "Trainer", "CalibrationEvaluator", "ExportCheck"}
 
 
 def test_trainer_gets_the_configuration_and_the_code(components):
@@ -111,9 +124,23 @@ def test_the_evaluators_hash_covers_all_the_code_it_runs(path):
     assert not covered
 
 
-def test_a_live_model_is_evaluated_beside_the_candidate():
-    config = dataclasses.replace(Config(), output_dir="/nowhere/output")
-    pipeline = dag.create_pipeline(config, "1", "/nowhere/schema.pbtxt", live="/nowhere/output/serving/blendinator/7")
-    components = {component.id: component for component in pipeline.components}
-    assert "LiveModel" in upstream(components["CalibrationEvaluator"])
+def test_the_live_model_is_where_training_starts_and_what_the_candidate_is_compared_with(components):
+    assert "LiveModel" in upstream(components["Trainer"]) and "LiveModel" in upstream(components["CalibrationEvaluator"])
     assert "LiveModel" not in upstream(components["Pusher"])
+    custom = json.loads(parameters(components, "Trainer")["custom_config"])
+    live = parameters(components, "LiveModel")
+    assert live["key"] == training_key(custom) and live["version"] == ""
+    assert live["serving_dir"] == "/nowhere/output/serving/blendinator"
+
+
+def test_without_warm_start_a_new_live_model_does_not_train_again():
+    retraining = RetrainingConfig(warm_start=WarmStartConfig(enabled=False))
+    components = build(dataclasses.replace(Config(), retraining=retraining))
+    assert "LiveModel" not in upstream(components["Trainer"])
+    assert "LiveModel" in upstream(components["CalibrationEvaluator"])
+
+
+def test_the_parts_of_the_configuration_are_configurations():
+    config = config_from_dict(json.loads(dag.trainer_config(Config(), "")["config"]))
+    assert (config.model, config.training) == (Config().model, Config().training)
+    assert config_from_dict(dag.evaluator_config(Config())).evaluation == Config().evaluation

@@ -1,0 +1,55 @@
+"""The executor: finds the live version and links its files into the artifact."""
+
+import json
+import logging
+from pathlib import Path
+
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+from tfx.utils import path_utils
+
+from pipeline.errors import ModelError
+from pipeline.files import link_tree
+from pipeline.live import LIVE_FILE, NO_VERSION, find_live
+
+log = logging.getLogger("blendinator.live")
+
+
+class Executor(base_executor.BaseExecutor):
+    """Executor of `LiveModel`."""
+
+    def Do(self, input_dict, output_dict, exec_properties):
+        """Finds the live model; see `LiveModel` for the output and parameters.
+
+        Raises:
+          ModelError: the version that was asked for is not there.
+        """
+        model = artifact_utils.get_single_instance(output_dict["model"])
+        found = choose_version(
+            exec_properties["serving_dir"], exec_properties.get("key") or "", exec_properties.get("version") or "")
+        write_live(found, Path(model.uri))
+        model.set_int_custom_property("live", int(found is not None))
+        model.set_string_custom_property("version", found.name if found else "")
+        log.info("live model: %s", f"version {found.name}" if found else "none")
+
+
+def choose_version(serving_dir: str, key: str, version: str) -> Path | None:
+    """Folder of the live version, or None; see `LiveModel` for the arguments."""
+    if version == NO_VERSION:
+        return None
+    if not version:
+        return find_live(serving_dir, key)
+    folder = Path(serving_dir) / version
+    if not (folder / "saved_model.pb").is_file():
+        raise ModelError(f"{folder}: version {version} is missing or incomplete. Run again: the live version is then "
+                         "looked up anew.")
+    return folder
+
+
+def write_live(version: Path | None, folder: Path) -> None:
+    """Links the version's files below `folder` and writes `live.json`, which says which version it is, if any."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if version:
+        link_tree(version, Path(path_utils.serving_model_dir(str(folder))))
+    content = {"version": version.name if version else None, "source": str(version) if version else None}
+    (folder / LIVE_FILE).write_text(json.dumps(content) + "\n", encoding="utf-8")

@@ -1,0 +1,110 @@
+"""Warm start: a training that goes on from the live model's weights, or says why it starts cold.
+
+The normalisation is fitted anew on every span (`model.preprocessing`), so the live weights see inputs that are scaled by
+the ratio of two estimates of the same sky sigma. That ratio is checked: beyond `max_sigma_change` the weights are not
+taken over.
+"""
+
+import dataclasses
+import json
+import logging
+import math
+from pathlib import Path
+
+import numpy as np
+
+from model.export import WEIGHTS_FILE
+from model.probaunet import ProbaUNet
+from pipeline.config import Config, TrainingConfig
+from pipeline.config_loader import config_to_dict
+from pipeline.live import live_version, read_facts
+
+log = logging.getLogger("blendinator.training")
+_PROBE = 1000.0  # electrons; any flux well above the noise shows the scale
+
+
+def start(model: ProbaUNet, base_model: str | Path | None, config: Config, sky_sigma: float) -> dict:
+    """Loads the live model's weights into `model` where they fit; says so, or why not, in the log.
+
+    Args:
+      model: the network, with the weights of a cold start.
+      base_model: folder of the live SavedModel; None or an empty folder when there is none.
+      config: of this training.
+      sky_sigma: scale of its normalisation, electrons.
+
+    Returns:
+      Facts: `kind` ("warm" or "cold"), `reason` of a cold start, `version` and `key` of the live model, and
+      `sigma_change`, the relative change of the normalisation's scale.
+    """
+    base = Path(base_model) if base_model else None
+    if base is None or not (base / "saved_model.pb").is_file():
+        reason = "there is no live model" if config.retraining.warm_start.enabled else "it is switched off"
+        return _cold(reason, {})
+    facts = read_facts(base)
+    found = {"version": live_version(base.parent), "key": facts.get("key")}
+    if "sky_sigma" in facts:
+        found["sigma_change"] = sky_sigma / facts["sky_sigma"] - 1.0
+    reason = why_cold(facts, config, sky_sigma)
+    if reason is None and not (base / WEIGHTS_FILE).is_file():
+        reason = f"the live model has no {WEIGHTS_FILE}"
+    if reason is None:
+        reason = _load(model, base / WEIGHTS_FILE)
+    if reason:
+        return _cold(reason, found)
+    model.temperature.assign(1.0)  # the calibration is fitted anew at the end, on uncalibrated draws
+    model.prior_scale.assign(1.0)
+    log.info("warm start from version %s; the normalisation changed by %+.2f %%", found["version"],
+             100 * found["sigma_change"])
+    return {"kind": "warm", **found}
+
+
+def why_cold(facts: dict, config: Config, sky_sigma: float) -> str | None:
+    """Why the weights of a model with these facts are no start for this training; None when they are."""
+    if "sky_sigma" not in facts or "config" not in facts:
+        return "the live model does not tell its normalisation and architecture"
+    ours, theirs = config_to_dict(config.model), facts["config"]["model"]
+    other = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
+    if other:
+        return "the architecture differs in " + ", ".join(f"model.{key}" for key in other)
+    bound = config.retraining.warm_start.max_sigma_change
+    change = sky_sigma / facts["sky_sigma"] - 1.0
+    if abs(change) > bound:
+        return (f"the normalisation changed by {100 * change:+.1f} %, and retraining.warm_start.max_sigma_change is "
+                f"{100 * bound:g} %")
+    return None
+
+
+def warm_training(config: Config) -> TrainingConfig:
+    """The training after a warm start: fewer steps at a lower rate, from the live weights, without the first phase."""
+    warm, training = config.retraining.warm_start, config.training
+    steps = max(1, round(training.steps * warm.steps_share))
+    return dataclasses.replace(
+        training, steps=steps, learning_rate=training.learning_rate * warm.learning_rate_share, deterministic_share=0.0,
+        multi_sample_share=warm.multi_sample_share, evaluate_every=min(training.evaluate_every, max(1, steps // 4)))
+
+
+def normalisation_scale(normalise, stamp_size: int) -> float:
+    """The s of asinh(image / s), in electrons, from the transform graph."""
+    value = float(np.asarray(normalise(np.full((1, stamp_size, stamp_size), _PROBE, np.float32))).flat[0])
+    return _PROBE / math.sinh(value)
+
+
+def digest(base_facts: dict) -> str:
+    """What tells trainings from different starts apart, for the folder of their checkpoints."""
+    return json.dumps([base_facts["kind"], base_facts.get("version"), base_facts.get("key")])
+
+
+def _load(model, path):
+    """Loads weights; returns why they do not fit the network's code, which leaves the weights as they were."""
+    before = model.get_weights()
+    try:
+        model.load_weights(path)
+    except (ValueError, KeyError, OSError) as error:
+        model.set_weights(before)
+        return f"the live model's weights do not fit ({str(error).splitlines()[0]})"
+    return None
+
+
+def _cold(reason, found):
+    log.info("cold start: %s", reason)
+    return {"kind": "cold", "reason": reason, **found}

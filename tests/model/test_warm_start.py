@@ -1,0 +1,110 @@
+"""Warm start: weights are taken over where they fit, and the reason is given where they do not."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model import warm_start
+from model.export import WEIGHTS_FILE
+from model.probaunet import ProbaUNet
+from pipeline.config import Config, ModelConfig, RetrainingConfig, TrainingConfig, WarmStartConfig
+from pipeline.config_loader import config_to_dict
+from pipeline.live import FACTS_FILE, LIVE_FILE
+
+MODEL = ModelConfig(channels=(4, 8), convs_per_block=1, head_channels=4, head_layers=2, latent_dim=2)
+CONFIG = dataclasses.replace(Config(), model=MODEL)
+
+
+@pytest.fixture
+def live(tmp_path):
+    """The artifact of a live model with weights of seed 2, temperature 1.5 and a scale of 26 electrons."""
+    made = ProbaUNet(MODEL, seed=2)
+    made.temperature.assign(1.5)
+    folder = tmp_path / "artifact" / "Format-Serving"
+    (folder / WEIGHTS_FILE).parent.mkdir(parents=True)
+    made.save_weights(folder / WEIGHTS_FILE)
+    (folder / "saved_model.pb").touch()
+    write_facts(folder, key="abc", sky_sigma=26.0, config={"model": config_to_dict(MODEL)})
+    (tmp_path / "artifact" / LIVE_FILE).write_text(json.dumps({"version": "7"}))
+    return folder
+
+
+def write_facts(folder, **facts):
+    (folder / FACTS_FILE).write_text(json.dumps(facts))
+
+
+def test_weights_are_taken_over_and_the_calibration_is_not(live):
+    fresh = ProbaUNet(MODEL, seed=1)
+    facts = warm_start.start(fresh, live, CONFIG, 26.26)
+    assert facts == {"kind": "warm", "version": "7", "key": "abc", "sigma_change": pytest.approx(0.01)}
+    expected = ProbaUNet(MODEL, seed=2)
+    for ours, theirs in zip(fresh.get_weights(), expected.get_weights()):
+        np.testing.assert_array_equal(ours, theirs)
+    assert float(fresh.temperature.numpy()) == 1.0
+
+
+@pytest.mark.parametrize("base", [None, "empty"])
+def test_no_live_model_is_a_cold_start(base, tmp_path, caplog):
+    caplog.set_level("INFO")
+    facts = warm_start.start(ProbaUNet(MODEL, seed=1), base and tmp_path, CONFIG, 26.0)
+    assert facts == {"kind": "cold", "reason": "there is no live model"}
+    assert "cold start: there is no live model" in caplog.text
+
+
+def test_switched_off_is_said():
+    config = dataclasses.replace(CONFIG, retraining=RetrainingConfig(warm_start=WarmStartConfig(enabled=False)))
+    assert warm_start.start(ProbaUNet(MODEL, seed=1), None, config, 26.0)["reason"] == "it is switched off"
+
+
+def test_another_architecture_is_a_cold_start(live):
+    config = dataclasses.replace(CONFIG, model=dataclasses.replace(MODEL, head_layers=3, channels=(4, 9)))
+    facts = warm_start.start(ProbaUNet(config.model, seed=1), live, config, 26.0)
+    assert facts["kind"] == "cold" and facts["version"] == "7"
+    assert facts["reason"] == "the architecture differs in model.channels, model.head_layers"
+
+
+@pytest.mark.parametrize("sigma, change", [(28.6, "+10.0 %"), (23.4, "-10.0 %")])
+def test_another_noise_level_is_a_cold_start(live, sigma, change):
+    facts = warm_start.start(ProbaUNet(MODEL, seed=1), live, CONFIG, sigma)
+    assert facts["reason"] == (f"the normalisation changed by {change}, and retraining.warm_start.max_sigma_change is 5 %")
+
+
+def test_an_older_export_is_a_cold_start(live):
+    write_facts(live, key="abc")
+    assert "does not tell its normalisation" in warm_start.start(ProbaUNet(MODEL, seed=1), live, CONFIG, 26.0)["reason"]
+
+
+def test_missing_weights_are_a_cold_start(live):
+    (live / WEIGHTS_FILE).unlink()
+    assert "has no assets.extra/probaunet.weights.h5" in warm_start.start(ProbaUNet(MODEL, seed=1), live, CONFIG, 26.0)["reason"]
+
+
+def test_weights_of_other_code_leave_the_network_as_it_was(live):
+    ProbaUNet(dataclasses.replace(MODEL, head_channels=5), seed=2).save_weights(live / WEIGHTS_FILE)
+    fresh, untouched = ProbaUNet(MODEL, seed=1), ProbaUNet(MODEL, seed=1)
+    assert "weights do not fit" in warm_start.start(fresh, live, CONFIG, 26.0)["reason"]
+    for ours, theirs in zip(fresh.get_weights(), untouched.get_weights()):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_schedule_after_a_warm_start():
+    training = TrainingConfig(steps=1000, learning_rate=0.01, evaluate_every=600)
+    warm = WarmStartConfig(steps_share=0.5, learning_rate_share=0.25, multi_sample_share=0.75)
+    config = dataclasses.replace(CONFIG, training=training, retraining=RetrainingConfig(warm_start=warm))
+    found = warm_start.warm_training(config)
+    assert (found.steps, found.learning_rate, found.deterministic_share) == (500, 0.0025, 0.0)
+    assert (found.multi_sample_share, found.evaluate_every, found.batch_size) == (0.75, 125, training.batch_size)
+
+
+def test_scale_of_the_normalisation():
+    normalise = lambda image: tf.asinh(image / 26.3)[..., None]  # noqa: E731
+    assert warm_start.normalisation_scale(normalise, 8) == pytest.approx(26.3, rel=1e-5)
+
+
+def test_checkpoints_of_other_starts_are_others():
+    starts = [{"kind": "cold", "reason": "x"}, {"kind": "warm", "version": "1", "key": "a"},
+              {"kind": "warm", "version": "2", "key": "a"}]
+    assert len({warm_start.digest(start) for start in starts}) == 3
