@@ -17,6 +17,7 @@ from pipeline.live import FACTS_FILE
 
 WEIGHTS_FILE = "assets.extra/probaunet.weights.h5"  # for warm starts; TensorFlow Serving ignores assets.extra
 FIELD_FILE = "assets.extra/field.json"  # what `model.client` must know to cut a field into tiles
+_LARGEST = 60.0  # difference of logits
 CLASS_FIELDS = 2  # random fields behind a draw's classes: see `sampling.draw_classes`
 
 
@@ -45,7 +46,7 @@ class ServingModule(tf.Module):
             tf.TensorSpec([None, None, None], tf.float32, name="image"),
             tf.TensorSpec([None, None, None, None, config.latent_dim], tf.float32, name="latent_noise"),
             tf.TensorSpec([None, None, CLASS_FIELDS, None, None], tf.float32, name="class_noise"),
-            tf.TensorSpec([2], tf.int32, name="class_offset"),
+            tf.TensorSpec([2], tf.float32, name="class_offset"),
             tf.TensorSpec([4], tf.int32, name="margins"),
         ])
 
@@ -99,8 +100,8 @@ class ServingModule(tf.Module):
           latent_noise: standard normal [B, N, H / f, W / f, L], with f = `downsampling`; [B, N, 1, 1, L] for the global
             latent.
           class_noise: standard normal lattices [B, N, 2, i, j], their points `sample_correlation` pixels apart.
-          class_offset: int32 [2], rows and columns of pixels from the edge of the lattices' first cell to the first pixel
-            that comes out. The lattices must reach beyond the last one.
+          class_offset: float32 [2], rows and columns in pixels from the lattices' first point to the edge of the first pixel
+            that comes out, at least 0. The lattices must reach beyond the last one.
           margins: int32 [4], rows at the top and bottom and columns at the left and right, multiples of f, that are context
             only: the results leave them out.
 
@@ -157,9 +158,17 @@ def _entropy(probabilities):
 
 
 def _softmax_and_entropy(logits):
-    """Logits [..., 3] -> probabilities [..., 3] and their entropy [...]."""
-    probabilities = tf.nn.softmax(logits)
-    return probabilities, tf.reduce_logsumexp(logits, axis=-1) - tf.reduce_sum(probabilities * logits, axis=-1)
+    """Logits [..., 3] -> probabilities [..., 3] and their entropy [...].
+
+    Written for one plane a class: on a CPU that takes a third of the time of operations along an axis of three.
+    """
+    background, galaxy, blended = tf.unstack(logits, axis=-1)
+    # Beyond this, float32 probabilities are 0 or 1 anyhow; the exponentials must not overflow.
+    galaxy, blended = (tf.clip_by_value(plane - background, -_LARGEST, _LARGEST) for plane in (galaxy, blended))
+    odds = tf.exp(galaxy), tf.exp(blended)
+    first = 1.0 / (1.0 + odds[0] + odds[1])
+    second, third = odds[0] * first, odds[1] * first
+    return tf.stack([first, second, third], axis=-1), -tf.math.log(first) - second * galaxy - third * blended
 
 
 def _trim(x, margins):
@@ -170,7 +179,7 @@ def _trim(x, margins):
 
 def _lattice_weights(offset, side, points, correlation: float):
     """[side, points] weights of `sampling.smooth_field`, for pixels that start `offset` pixels into the lattice."""
-    position = (tf.cast(offset + tf.range(side), tf.float32) + 0.5) / correlation
+    position = (offset + tf.cast(tf.range(side), tf.float32) + 0.5) / correlation
     weights = tf.nn.relu(1.0 - tf.abs(position[:, None] - tf.cast(tf.range(points), tf.float32)[None, :]))
     return weights / tf.norm(weights, axis=1, keepdims=True)
 

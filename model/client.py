@@ -1,0 +1,283 @@
+"""A pushed model for notebooks: samples and probability maps of images of any size.
+
+Needs TensorFlow and NumPy only (`model.field.reading` also astropy), no TFX, Beam or Keras:
+
+    from model.client import Segmenter
+
+    segmenter = Segmenter.load("output/serving/blendinator")
+    maps = segmenter.sample(image, num_samples=16, seed=1)
+    areas = (maps.samples == 2).sum(axis=(1, 2))
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from model.field import noise
+from model.field.tiling import Tile, padded, plan
+from pipeline.errors import ConfigError, DataError, ModelError
+
+FIELD_FILE = "assets.extra/field.json"  # written by `model.export`
+FORMAT = 1
+SIGNATURE = "sample_with_noise"
+NO_DATA = 255  # in class maps and samples
+TILE = 1024  # pixels a side of a tile's core: docs/segmentation.md has the measurements
+MAPS = ("probabilities", "class_map", "entropy", "mutual_information", "samples")
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What a model says about an image of H x W pixels; pixels without data hold NaN, or `NO_DATA` where integer.
+
+    Attributes:
+      samples: plausible class maps, uint8 [N, H, W]: 0 background, 1 one galaxy, 2 blended.
+      probabilities: mean class probabilities over the draws, float32 [H, W, 3].
+      class_map: the most probable class, uint8 [H, W].
+      entropy: of the probabilities, nats, float32 [H, W].
+      mutual_information: what the draws disagree about, nats, float32 [H, W].
+    """
+
+    samples: np.ndarray
+    probabilities: np.ndarray
+    class_map: np.ndarray
+    entropy: np.ndarray
+    mutual_information: np.ndarray
+
+
+@dataclass
+class Timing:
+    """Where the time went.
+
+    Attributes:
+      network: seconds inside the SavedModel.
+      pixels: of the field, without margins.
+    """
+
+    network: float = 0.0
+    pixels: int = field(default=0)
+
+
+class Segmenter:
+    """A pushed model and what it says of itself. Make one with `load`.
+
+    Args:
+      signature: the SavedModel's `sample_with_noise`.
+      facts: content of `assets.extra/field.json`.
+      path: folder of the model.
+      tile: pixels a side of a tile's core.
+    """
+
+    def __init__(self, signature: Callable, facts: dict, path: Path, tile: int = TILE):
+        self.facts, self.path, self.tile = facts, path, tile
+        self._signature = signature
+
+    @classmethod
+    def load(cls, path: str | Path, tile: int = TILE) -> "Segmenter":
+        """Loads a pushed model.
+
+        Args:
+          path: a version's folder, or the folder of all versions, of which the newest is taken.
+          tile: pixels a side of a tile's core: more take more memory and less time.
+
+        Raises:
+          ModelError: there is no model, it lacks the signature that tiles need, or has a latent without a place.
+          ConfigError: `tile` is too small.
+        """
+        path = find_model(path)
+        facts = _read_facts(path)
+        if tile < facts["downsampling"]:
+            raise ConfigError(f"tile: received {tile}; allowed: at least {facts['downsampling']} pixels")
+        import tensorflow as tf
+
+        try:
+            loaded = tf.saved_model.load(str(path))
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path}: this SavedModel cannot be loaded ({error}). Push the model again.")
+        if SIGNATURE not in loaded.signatures:
+            raise ModelError(_too_old(path))
+        signature = loaded.signatures[SIGNATURE]
+        signature.keep_alive = loaded  # variables live as long as the object that holds them
+        return cls(signature, facts, path, tile)
+
+    @property
+    def halo(self) -> int:
+        """Pixels of context around a tile: the network's receptive radius."""
+        return self.facts["receptive_radius"]
+
+    @property
+    def survey(self) -> dict | None:
+        """Pixel scale (arcsec), zero point (1 e-/s), exposure time (s), sky sigma (e-) of the training; None if unknown."""
+        return self.facts.get("survey")
+
+    def sample(self, image: np.ndarray, num_samples: int = 16, seed: int = 1) -> Maps:
+        """Plausible class maps of an image and their summaries.
+
+        The result depends on the image, the seed and the model alone; the first samples of a larger number are those of a
+        smaller one. `model.field.segment` does the same file to file with flat memory.
+
+        Args:
+          image: [H, W] electrons per pixel, sky-subtracted, of any size. NaN and infinite pixels are "no data": the network
+            sees sky there.
+          num_samples: N, at least 1.
+          seed: at least 0.
+
+        Raises:
+          DataError: the image is not a two-dimensional array of numbers, or holds no data at all.
+          ConfigError: `num_samples` or `seed` is out of range.
+        """
+        image = _check_image(image)
+        check_draws(num_samples, seed)
+        height, width = image.shape
+        out = {"samples": np.empty((num_samples, height, width), np.uint8),
+               "probabilities": np.empty((height, width, 3), np.float32), "class_map": np.empty((height, width), np.uint8),
+               "entropy": np.empty((height, width), np.float32), "mutual_information": np.empty((height, width), np.float32)}
+        for row in self.tiles(height, width):
+            strip = pad_rows(image, row[0].rows, width, self.facts["downsampling"])
+            for tile, maps in self.run(strip, row, num_samples, seed):
+                rows = slice(tile.top, min(tile.top + tile.height, height))
+                columns = slice(tile.left, min(tile.left + tile.width, width))
+                height_here, width_here = rows.stop - rows.start, columns.stop - columns.start
+                for name, value in maps.items():
+                    leading = () if name == "probabilities" else (...,)
+                    out[name][leading + (rows, columns)] = value[leading + (slice(height_here), slice(width_here))]
+        return Maps(**out)
+
+    def tiles(self, height: int, width: int) -> list[list[Tile]]:
+        """Rows of tiles for a field of this size."""
+        return plan(height, width, self.tile, self.halo, self.facts["downsampling"])
+
+    def run(self, strip: np.ndarray, row: list[Tile], num_samples: int, seed: int,
+            timing: Timing | None = None) -> Iterator[tuple[Tile, dict[str, np.ndarray]]]:
+        """The maps of each tile of a row; the next tile's noise is drawn while the network works.
+
+        Args:
+          strip: float32 [rows, padded width], the rows of the tiles with their margins (`pad_rows`); NaN is no data.
+          row: one row of `tiles`.
+          num_samples, seed: as in `sample`.
+          timing: is added to.
+
+        Yields:
+          A tile and {name: array} as in `Maps`, of the tile's core.
+        """
+        check_draws(num_samples, seed)
+        timing = timing if timing is not None else Timing()
+        with ThreadPoolExecutor(1) as pool:
+            following = pool.submit(self._inputs, strip, row[0], num_samples, seed)
+            for i, tile in enumerate(row):
+                inputs, missing = following.result()
+                if i + 1 < len(row):
+                    following = pool.submit(self._inputs, strip, row[i + 1], num_samples, seed)
+                start = time.perf_counter()
+                maps = {name: value.numpy()[0] for name, value in self._signature(**inputs).items() if name in MAPS}
+                timing.network += time.perf_counter() - start
+                timing.pixels += tile.height * tile.width
+                if missing.any():
+                    for name, value in maps.items():
+                        if value.dtype == np.uint8:
+                            value[..., missing] = NO_DATA
+                        else:
+                            value[missing] = np.nan
+                yield tile, maps
+
+    def _inputs(self, strip, tile, num_samples, seed):
+        """The signature's inputs of a tile, and where its core has no data."""
+        import tensorflow as tf
+
+        facts, factor = self.facts, self.facts["downsampling"]
+        image = strip[:, tile.columns]
+        valid = np.isfinite(image)
+        rows, columns = tile.rows, tile.columns
+        latent = noise.window(
+            seed, noise.LATENT, num_samples, facts["latent_dim"], rows.start // factor, columns.start // factor,
+            (rows.stop - rows.start) // factor, (columns.stop - columns.start) // factor)
+        spacing = facts["sample_correlation"]
+        tops = [int(start // spacing) for start in (tile.top, tile.left)]
+        counts = [int(np.ceil((start + side) / spacing)) + 1 - first
+                  for start, side, first in zip((tile.top, tile.left), (tile.height, tile.width), tops)]
+        classes = noise.window(seed, noise.CLASSES, num_samples, facts["class_fields"], *tops, *counts)
+        offset = [start - first * spacing for start, first in zip((tile.top, tile.left), tops)]
+        inputs = {
+            "image": tf.constant(np.where(valid, image, np.float32(0.0))[None]),
+            "latent_noise": tf.constant(latent[None]),
+            "class_noise": tf.constant(np.ascontiguousarray(classes.transpose(0, 3, 1, 2))[None]),
+            "class_offset": tf.constant(offset, tf.float32),
+            "margins": tf.constant(tile.margins, tf.int32),
+        }
+        top, bottom, left, right = tile.margins
+        return inputs, ~valid[top:image.shape[0] - bottom, left:image.shape[1] - right]
+
+
+def pad_rows(image, rows: slice, width: int, factor: int) -> np.ndarray:
+    """Rows of an image [H, W], float32, with NaN where the padded field is larger than the image.
+
+    Args:
+      image: anything that can be sliced along rows.
+      rows: of the padded field.
+      width: W.
+      factor: the network's downsampling.
+    """
+    part = np.asarray(image[rows.start:rows.stop], np.float32)
+    strip = np.full((rows.stop - rows.start, padded(width, factor)), np.nan, np.float32)
+    strip[:len(part), :width] = part
+    return strip
+
+
+def check_draws(num_samples: int, seed: int) -> None:
+    """Raises ConfigError unless there is at least one sample and the seed is at least 0."""
+    if num_samples < 1:
+        raise ConfigError(f"num_samples: received {num_samples}; allowed: at least 1")
+    if seed < 0:
+        raise ConfigError(f"seed: received {seed}; allowed: at least 0")
+
+
+def find_model(path: str | Path) -> Path:
+    """A version's folder, or the newest version below a folder of versions.
+
+    Raises:
+      ModelError: there is no SavedModel.
+    """
+    path = Path(path)
+    if (path / "saved_model.pb").is_file():
+        return path
+    versions = [child for child in path.glob("*") if child.name.isdigit() and (child / "saved_model.pb").is_file()]
+    if not versions:
+        raise ModelError(f"{path}: there is no SavedModel here. Give the folder of a pushed version, or run"
+                         " `blendinator run` first.")
+    return max(versions, key=lambda child: int(child.name))
+
+
+def _read_facts(path):
+    try:
+        facts = json.loads((path / FIELD_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(_too_old(path))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path / FIELD_FILE}: this file cannot be read ({error}). Push the model again.")
+    if facts.get("format") != FORMAT:
+        raise ModelError(f"{path / FIELD_FILE}: received format {facts.get('format')!r}; allowed: {FORMAT}. Use the release"
+                         " that pushed the model, or push it again.")
+    if facts["latent"] != "spatial":
+        raise ModelError(f"{path}: model.latent is {facts['latent']}: one latent for a whole stamp has no meaning on a field."
+                         " Train with model.latent: spatial.")
+    return facts
+
+
+def _too_old(path):
+    return (f"{path}: this model has no signature {SIGNATURE!r}, which tiles of a field need; it was exported by an earlier"
+            " release. Run the pipeline again to export one.")
+
+
+def _check_image(image):
+    image = np.asarray(image)
+    if image.ndim != 2 or not image.size or image.dtype.kind not in "fiu":
+        raise DataError(f"image: received {image.dtype} of shape {list(image.shape)}; allowed: a two-dimensional array of"
+                        " real numbers")
+    image = image.astype(np.float32, copy=False)
+    if not np.isfinite(image).any():
+        raise DataError("image: no pixel is finite. Give an image that holds data.")
+    return image
