@@ -3,6 +3,7 @@
 The parts are in `warm_start`, `training`, `recalibration`, `export`.
 """
 
+import hashlib
 import json
 import logging
 import re
@@ -32,6 +33,7 @@ def run_fn(fn_args) -> None:
 
     Writes the SavedModel to `fn_args.serving_model_dir` and TensorBoard's logs to `fn_args.model_run_dir`.
     """
+    fn_args.custom_config = resolve(fn_args)
     config = config_from_dict(json.loads(fn_args.custom_config["config"]), source="the Trainer's configuration")
     scenes = load_scenes(fn_args.train_files, config.simulation.stamp_size)
     held_out = load_scenes(fn_args.eval_files, config.simulation.stamp_size)
@@ -58,6 +60,22 @@ def run_fn(fn_args) -> None:
            default_draws=config.evaluation.num_samples, default_seed=config.evaluation.seed,
            stamp_size=config.simulation.stamp_size, facts=facts)
     shutil.rmtree(work_dir)
+
+
+def resolve(fn_args) -> dict:
+    """`custom_config` with what was not known when the pipeline was compiled: steps and data of this very run."""
+    custom = dict(fn_args.custom_config)
+    if fn_args.train_steps:
+        raw = json.loads(custom["config"])
+        raw.setdefault("training", {})["steps"] = fn_args.train_steps
+        custom["config"] = json.dumps(raw)
+    if not custom.get("data"):
+        digest = hashlib.sha256()
+        for path in sorted(path for pattern in [*fn_args.train_files, *fn_args.eval_files] for path in tf.io.gfile.glob(pattern)):
+            with tf.io.gfile.GFile(path, "rb") as file:
+                digest.update(hashlib.sha256(file.read()).digest())
+        custom["data"] = digest.hexdigest()[:16]
+    return custom
 
 
 def build_model(config: Config) -> ProbaUNet:

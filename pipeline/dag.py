@@ -5,7 +5,8 @@ where `import pipeline` would then find the file instead of the package.
 """
 
 import json
-from pathlib import Path
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
 
@@ -15,6 +16,7 @@ from components.anomaly_gate.component import AnomalyGate
 from components.calibration_evaluator.component import CalibrationEvaluator
 from components.export_check.component import ExportCheck
 from components.live_model.component import LiveModel
+from components.scene_schema.component import SceneSchema
 from components.span_example_gen.component import SpanExampleGen
 from pipeline.config import Config
 from pipeline.config_loader import config_to_dict
@@ -27,38 +29,43 @@ CONTRACT = ("data/records.py",)
 TRAINING = tuple(f"model/{name}.py" for name in (
     "export", "input_data", "losses", "monitors", "network", "preprocessing", "probaunet", "recalibration", "sampling",
     "trainer", "training", "warm_start"))
+SCHEMA = ("schemas/schema.py", "schemas/scene.pbtxt")
 SCORING = ("components/calibration_evaluator", "model/metrics", "model/classical.py", "model/gallery.py")
 
 
 def create_pipeline(
-    config: Config, spans: str, schema_file: str | Path, fingerprint: str = "", live: str = "", enable_cache: bool = True,
+    config: Config, spans: str, fingerprint: str = "", live: str = "", enable_cache: bool = True,
+    parameters: Mapping[str, tfx.dsl.experimental.RuntimeParameter] = MappingProxyType({}),
 ) -> tfx.dsl.Pipeline:
     """Ingest, validate, gate, normalise, train, evaluate, check the export, push.
 
     Args:
       config: the configuration.
       spans: the spans to ingest: "1,3-5", or "latest:3" where the caller cannot look at the data.
-      schema_file: the schema, under a name that changes with its content (`schemas.schema.write_schema`).
       fingerprint: a hash of the spans' manifests (`pipeline.fingerprint.data_fingerprint`).
       live: number of the pushed version that the training starts from and the candidate is compared with, or "none"
         (`pipeline.live.find_live`); empty where the caller cannot look at the pushed versions.
       enable_cache: reuse the results of steps whose inputs, parameters and code are unchanged.
+      parameters: what is known only when a run starts, for Kubeflow: any of `spans`, `data_root`, `train_args` (JSON of
+        TFX's TrainArgs, whose `num_steps` overrides training.steps) and `thresholds` (JSON, overrides
+        evaluation.thresholds).
 
     Returns:
       The pipeline, with an SQLite metadata store at `config.metadata_path`.
     """
     size = config.simulation.stamp_size
     example_gen = SpanExampleGen(
-        data_root=str(config.data_root), spans=spans, stamp_size=size, fingerprint=fingerprint,
+        data_root=parameters.get("data_root", str(config.data_root)), spans=parameters.get("spans", spans),
+        stamp_size=size, fingerprint=fingerprint,
         code=code_fingerprint("components/span_example_gen", "data/spans.py", *CONTRACT))
     statistics_gen = tfx.components.StatisticsGen(examples=example_gen.outputs["examples"])
-    schema_gen = tfx.components.ImportSchemaGen(schema_file=str(schema_file))
+    schema_gen = SceneSchema(stamp_size=size, code=code_fingerprint("components/scene_schema", *SCHEMA))
     validator = tfx.components.ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"])
     gate = AnomalyGate(
         examples=example_gen.outputs["examples"], statistics=statistics_gen.outputs["statistics"],
         anomalies=validator.outputs["anomalies"], schema=schema_gen.outputs["schema"],
-        code=code_fingerprint("components/anomaly_gate", "schemas", "data/spans.py", "pipeline/files.py"))
+        code=code_fingerprint("components/anomaly_gate", *SCHEMA, "data/spans.py", "pipeline/files.py"))
     examples = gate.outputs["checked_examples"]
 
     # Nothing is materialised: the Trainer draws fresh noise on raw electrons and applies the same graph on the fly.
@@ -76,11 +83,13 @@ def create_pipeline(
         run_fn="model.trainer.run_fn", examples=examples, transform_graph=transform.outputs["transform_graph"],
         schema=schema_gen.outputs["schema"],
         base_model=live_model.outputs["model"] if config.retraining.warm_start.enabled else None,
-        train_args=tfx.proto.TrainArgs(splits=["train"]), eval_args=tfx.proto.EvalArgs(splits=["calibration"]),
+        train_args=parameters.get("train_args", tfx.proto.TrainArgs(splits=["train"])),
+        eval_args=tfx.proto.EvalArgs(splits=["calibration"]),
         custom_config=custom_config)
     evaluator = CalibrationEvaluator(
         examples=examples, model=trainer.outputs["model"],
         baseline_model=live_model.outputs["model"], config=json.dumps(evaluator_config(config)),
+        thresholds=parameters.get("thresholds", ""),
         code=code_fingerprint(*SCORING, *CONTRACT))
     export_check = ExportCheck(
         examples=examples, model=trainer.outputs["model"], stamp_size=size,

@@ -32,10 +32,8 @@ def main() -> int:
     # `tfx pipeline create` wraps `run` in a function that only notes the pipeline's name. Nothing is simulated then.
     if hasattr(LocalDagRunner.run, "__wrapped__"):
         from pipeline.dag import create_pipeline
-        from schemas.schema import write_schema
 
-        schema_file = write_schema(config.simulation.stamp_size, config.pipeline_root / "schema")
-        LocalDagRunner().run(create_pipeline(config, spans, schema_file))
+        LocalDagRunner().run(create_pipeline(config, spans))
         return 0
     from pipeline.run import run
 

@@ -65,7 +65,6 @@ def run_pipeline(config: Config, spans: str, console, enable_cache: bool = True)
     from data.spans import resolve_spans
     from pipeline import summary
     from pipeline.fingerprint import data_fingerprint
-    from schemas.schema import write_schema
 
     check_space(config, spans)
     simulate_if_missing(config, spans, console)
@@ -80,12 +79,11 @@ def run_pipeline(config: Config, spans: str, console, enable_cache: bool = True)
     from pipeline.live import NO_VERSION, find_live, training_key
     from pipeline.report import write_report
 
-    schema_file = write_schema(config.simulation.stamp_size, config.pipeline_root / "schema")
     Path(config.metadata_path).parent.mkdir(parents=True, exist_ok=True)
     fingerprint = data_fingerprint(config.data_root, chosen)
     live = find_live(config.serving_dir, training_key(trainer_config(config, fingerprint)))
     LocalDagRunner().run(create_pipeline(
-        config, ",".join(map(str, chosen)), schema_file, fingerprint, live.name if live else NO_VERSION, enable_cache))
+        config, ",".join(map(str, chosen)), fingerprint, live.name if live else NO_VERSION, enable_cache))
     page, _ = write_report(config)
     return summary.collect(config, chosen, page)
 

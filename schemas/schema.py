@@ -1,10 +1,8 @@
 """The curated schema of the record, for a stamp size.
 
-`scene.pbtxt` holds the domains. TFX's cache looks at the path of the schema and not into the file, so the file handed
-to the pipeline carries a hash of its content in its name.
+`scene.pbtxt` holds the domains.
 """
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +18,6 @@ def load_schema(stamp_size: int) -> schema_pb2.Schema:
         for dim in feature.shape.dim:
             dim.size = stamp_size
     return schema
-
-
-def write_schema(stamp_size: int, folder: str | Path) -> Path:
-    """Writes the schema as `folder`/scene-<hash>.pbtxt and returns the path; the same content gives the same path."""
-    text = text_format.MessageToString(load_schema(stamp_size))
-    path = Path(folder) / f"scene-{hashlib.sha256(text.encode()).hexdigest()[:12]}.pbtxt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def find_violation(feature: schema_pb2.Feature, values: np.ndarray | None) -> str | None:

@@ -12,6 +12,7 @@ class CalibrationEvaluatorSpec(component_spec.ComponentSpec):
 
     PARAMETERS = {
         "config": component_spec.ExecutionParameter(type=str),
+        "thresholds": component_spec.ExecutionParameter(type=str),
         "code": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -43,6 +44,7 @@ class CalibrationEvaluator(base_beam_component.BaseBeamComponent):
         examples: types.BaseChannel,
         model: types.BaseChannel,
         config: str,
+        thresholds: str = "",
         code: str = "",
         baseline_model: types.BaseChannel | None = None,
     ):
@@ -51,12 +53,14 @@ class CalibrationEvaluator(base_beam_component.BaseBeamComponent):
           examples: Examples with a split `test`.
           model: Model whose serving export has the signature `sample`.
           config: the whole configuration, as JSON of `config_to_dict`, so that the cache sees every change.
+          thresholds: JSON, a list of rules in place of the configuration's `evaluation.thresholds`; none if empty.
           code: a hash of the code, for the same reason.
           baseline_model: the Model that is live (from `LiveModel`, which may hold none; a Trainer's artifact; or a
             pushed version), evaluated on the same scenes with the same seeds; without it the relative rules don't apply.
         """
         super().__init__(CalibrationEvaluatorSpec(
-            examples=examples, model=model, baseline_model=baseline_model, config=config, code=code,
+            examples=examples, model=model, baseline_model=baseline_model, config=config,
+            thresholds=thresholds, code=code,
             evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
             blessing=types.Channel(type=standard_artifacts.ModelBlessing),
         ))

@@ -16,7 +16,7 @@ from model import gallery
 from model.metrics import evaluation, rules, scenes
 from pipeline.config import Config
 from pipeline.config_loader import config_from_dict
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from pipeline.live import holds_no_model, live_version
 
 FORMAT_VERSION = 1
@@ -33,10 +33,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """Evaluates the model in `model`; see `CalibrationEvaluator` for the inputs, outputs and parameters.
 
         Raises:
+          ConfigError: the thresholds given for this run cannot be read.
           DataError: the split is missing or empty, a record is damaged, or records were lost.
           ModelError: an exported model can't be loaded or lacks the signature `sample`.
         """
-        config = config_from_dict(json.loads(exec_properties["config"]), source="CalibrationEvaluator")
+        config = read_config(exec_properties["config"], exec_properties.get("thresholds") or "")
         model = artifact_utils.get_single_instance(input_dict["model"])
         models = {scoring.CANDIDATE: saved_model_path(model.uri)}
         live_uri = artifact_utils.get_single_uri(input_dict["baseline_model"]) if input_dict.get("baseline_model") else None
@@ -68,6 +69,23 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             pages[f"scenes-{name}.png"] = chosen
         draw_pages(files, models[scoring.CANDIDATE], pages, config, folder)
         bless(artifact_utils.get_single_instance(output_dict["blessing"]), model, report["blessed"])
+
+
+def read_config(text: str, thresholds: str) -> Config:
+    """The configuration, with the rules that were given for this run in place of its own.
+
+    Args:
+      text: JSON of the configuration.
+      thresholds: JSON of a list of rules; none if empty.
+    """
+    raw = json.loads(text)
+    if thresholds:
+        try:
+            raw.setdefault("evaluation", {})["thresholds"] = json.loads(thresholds)
+        except ValueError as error:
+            raise ConfigError(f"thresholds: received {thresholds[:80]!r}, which is no JSON ({error}); allowed: a list of rules "
+                              'such as [{"metric": "iou_galaxy", "min": 0.8}]')
+    return config_from_dict(raw, source="CalibrationEvaluator")
 
 
 def saved_model_path(uri: str) -> str:

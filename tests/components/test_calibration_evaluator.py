@@ -12,7 +12,7 @@ from components.calibration_evaluator.component import CalibrationEvaluator
 from data import records
 from pipeline.config import Config, EvaluationConfig, SimulationConfig, ThresholdConfig
 from pipeline.config_loader import config_to_dict
-from pipeline.errors import DataError, ModelError
+from pipeline.errors import ConfigError, DataError, ModelError
 
 SIZE = 32
 EASY = (ThresholdConfig("iou_galaxy", "boosted", min=0.5),)
@@ -234,3 +234,15 @@ def test_the_component_declares_standard_artifacts():
     assert component.outputs["blessing"].type is standard_artifacts.ModelBlessing
     assert component.outputs["evaluation"].type is standard_artifacts.ModelEvaluation
     assert component.exec_properties == {"config": "{}", "code": "abc"}
+
+
+def test_thresholds_given_for_a_run_take_the_place_of_the_configurations():
+    text = '{"evaluation": {"num_samples": 4, "thresholds": [{"metric": "iou_galaxy", "min": 0.5}]}}'
+    assert executor.read_config(text, "").evaluation.thresholds[0].min == 0.5
+    given = executor.read_config(text, '[{"metric": "iou_blended", "min": 0.1}]')
+    assert [rule.metric for rule in given.evaluation.thresholds] == ["iou_blended"] and given.evaluation.num_samples == 4
+
+
+def test_unreadable_thresholds_are_refused():
+    with pytest.raises(ConfigError, match=r"thresholds: received '\[x', which is no JSON .*allowed: a list of rules such as"):
+        executor.read_config("{}", "[x")

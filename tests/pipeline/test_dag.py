@@ -17,7 +17,7 @@ from pipeline.live import training_key
 
 def build(config, spans="1"):
     config = dataclasses.replace(config, output_dir="/nowhere/output")
-    pipeline = dag.create_pipeline(config, spans, "/nowhere/schema.pbtxt", fingerprint="abc")
+    pipeline = dag.create_pipeline(config, spans, fingerprint="abc")
     return {component.id: component for component in pipeline.components}
 
 
@@ -31,7 +31,7 @@ def upstream(component):
 
 
 def test_every_step_is_there_and_needs_no_driver(components):
-    assert set(components) == {"SpanExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "LiveModel",
+    assert set(components) == {"SpanExampleGen", "StatisticsGen", "SceneSchema", "ExampleValidator", "LiveModel",
                                "AnomalyGate", "Transform", "Trainer", "CalibrationEvaluator", "ExportCheck", "Pusher"}
     from tfx.dsl.components.base import base_driver
 
@@ -52,7 +52,7 @@ def test_pusher_needs_both_blessings(components):
 
 def test_raw_examples_reach_the_trainer_and_nothing_is_materialised(components):
     assert set(components["Transform"].outputs) == {"transform_graph"}
-    assert upstream(components["Trainer"]) == {"AnomalyGate", "Transform", "ImportSchemaGen", "LiveModel"}
+    assert upstream(components["Trainer"]) == {"AnomalyGate", "Transform", "SceneSchema", "LiveModel"}
 
 
 def parameters(components, name):
@@ -85,7 +85,8 @@ def test_edited_code_runs_its_steps_again(components, monkeypatch):
     monkeypatch.setattr(dag, "code_fingerprint", lambda *paths: "edited")
     edited = build(Config())
     changed = {name for name in components if parameters(edited, name) != parameters(components, name)}
-    assert changed == {"SpanExampleGen", "LiveModel", "AnomalyGate", "Transform", "Trainer", "CalibrationEvaluator", "ExportCheck"}
+    assert changed == {"SpanExampleGen", "SceneSchema", "LiveModel", "AnomalyGate", "Transform", "Trainer",
+                       "CalibrationEvaluator", "ExportCheck"}
 
 
 def test_trainer_gets_the_configuration_and_the_code(components):
@@ -96,7 +97,7 @@ def test_trainer_gets_the_configuration_and_the_code(components):
 
 def test_beam_arguments_reach_the_pipeline():
     config = dataclasses.replace(Config(), beam=BeamConfig(pipeline_args=("--direct_num_workers=2",)))
-    assert dag.create_pipeline(config, "1", "schema.pbtxt").beam_pipeline_args == ["--direct_num_workers=2"]
+    assert dag.create_pipeline(config, "1").beam_pipeline_args == ["--direct_num_workers=2"]
 
 
 def imported(path: str) -> set[str]:
@@ -144,3 +145,16 @@ def test_the_parts_of_the_configuration_are_configurations():
     config = config_from_dict(json.loads(dag.trainer_config(Config(), "")["config"]))
     assert (config.model, config.training) == (Config().model, Config().training)
     assert config_from_dict(dag.evaluator_config(Config())).evaluation == Config().evaluation
+
+
+def test_a_run_on_kubeflow_is_given_its_values_when_it_starts():
+    from tfx import v1 as tfx
+
+    names = ("spans", "data_root", "train_args", "thresholds")
+    given = {name: tfx.dsl.experimental.RuntimeParameter(name=name, ptype=str, default="") for name in names}
+    pipeline = dag.create_pipeline(Config(output_dir="/nowhere"), "latest", parameters=given)
+    components = {component.id: component for component in pipeline.components}
+    assert parameters(components, "SpanExampleGen")["spans"] is given["spans"]
+    assert parameters(components, "SpanExampleGen")["data_root"] is given["data_root"]
+    assert parameters(components, "Trainer")["train_args"] is given["train_args"]
+    assert parameters(components, "CalibrationEvaluator")["thresholds"] is given["thresholds"]

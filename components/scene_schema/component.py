@@ -1,0 +1,42 @@
+"""The component's specification."""
+
+import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import component_spec, standard_artifacts
+
+from components.scene_schema import executor
+
+
+class SceneSchemaSpec(component_spec.ComponentSpec):
+    """Output and parameters of `SceneSchema`."""
+
+    PARAMETERS = {
+        "stamp_size": component_spec.ExecutionParameter(type=int),
+        "code": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {}
+    OUTPUTS = {"schema": component_spec.ChannelParameter(type=standard_artifacts.Schema)}
+
+
+class SceneSchema(base_component.BaseComponent):
+    """The curated schema for a stamp size, from the installed package.
+
+    TFX's ImportSchemaGen takes a path, which is not there in a container.
+
+    Outputs:
+      schema: `schema.pbtxt`.
+    """
+
+    SPEC_CLASS = SceneSchemaSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(self, stamp_size: int, code: str = ""):
+        """
+        Args:
+          stamp_size: pixels per side of the records.
+          code: a hash of the schema and the code, so that the cache sees changes.
+        """
+        super().__init__(SceneSchemaSpec(
+            stamp_size=stamp_size, code=code, schema=types.Channel(type=standard_artifacts.Schema)))
