@@ -14,7 +14,7 @@ import tensorflow_transform as tft
 from data.records import feature_spec
 from model.preprocessing import NORMALISED
 from pipeline.config import TrainingConfig
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 
 Normalise = Callable[[tf.Tensor], tf.Tensor]
 
@@ -93,12 +93,21 @@ def turn(stacks: Sequence[tf.Tensor], seed) -> list[tf.Tensor]:
     return turned
 
 
-def training_batches(scenes: Scenes, normalise: Normalise, config: TrainingConfig, first_step: int = 0) -> tf.data.Dataset:
+def training_batches(scenes: Scenes, normalise: Normalise, config: TrainingConfig, first_step: int = 0):
     """Batches (normalised [B, S, S, 1], mask int32 [B, S, S]) for the steps from `first_step` to `config.steps`.
 
-    Every epoch visits each scene once in a new order, turned anew, with new noise if `config.fresh_noise`.
+    Every epoch visits each scene once in a new order, turned anew, with new noise if `config.fresh_noise`. With several
+    replicas of the current `tf.distribute` strategy, each gets an equal part of every batch.
+
+    Raises:
+      ConfigError: the batch cannot be shared out equally.
     """
     count = scenes.count
+    strategy = tf.distribute.get_strategy()
+    replicas = strategy.num_replicas_in_sync
+    if config.batch_size % replicas:
+        raise ConfigError(f"training.batch_size: received {config.batch_size}; allowed: a multiple of {replicas}, "
+                          "the number of GPUs that training.devices: all uses")
 
     def batch(step):
         seeds = lambda purpose: tf.stack([tf.cast(config.seed, tf.int64) * 4 + purpose, step])
@@ -115,4 +124,9 @@ def training_batches(scenes: Scenes, normalise: Normalise, config: TrainingConfi
         return normalise(image), mask
 
     steps = tf.data.Dataset.range(first_step, config.steps)
-    return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4)
+    batches = steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    if replicas == 1:
+        return batches.prefetch(4)
+    part = lambda values: tf.reshape(values, tf.concat([[replicas, -1], tf.shape(values)[1:]], 0))
+    parts = batches.map(lambda image, mask: (part(image), part(mask))).unbatch()
+    return strategy.distribute_datasets_from_function(lambda context: parts.prefetch(4 * replicas))

@@ -35,6 +35,17 @@ def _has_bfloat16() -> bool:
     return cpuinfo.exists() and any(flag in cpuinfo.read_text() for flag in ("avx512_bf16", "amx_bf16"))
 
 
+def device_strategy(devices: str) -> tf.distribute.Strategy:
+    """Configuration's `devices` -> how a step is shared out: "one" device, or "all" GPUs of this machine.
+
+    Build the model inside its `scope()`. With "all", each GPU takes an equal share of the batch and the gradients are
+    averaged; on a machine with fewer than two GPUs it is the same as "one".
+    """
+    if devices == "all" and len(tf.config.list_physical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
 class Phases:
     """Which objective a step uses; the boundaries are steps."""
 
@@ -63,6 +74,7 @@ class Optimizers:
     def __init__(self, model: ProbaUNet, config: TrainingConfig):
         latent = {id(variable) for variable in model.latent_variables}
         self._of_latent = lambda variable: id(variable) in latent
+        self._clip = config.gradient_clip
         self.network = _adam(config, 0)
         self.latent = _adam(config, Phases(config).latent_from)
         self.network.build([variable for variable in model.trainable_variables if id(variable) not in latent])
@@ -74,7 +86,17 @@ class Optimizers:
             pairs = [(gradient, variable) for gradient, variable in zip(gradients, variables)
                      if gradient is not None and self._of_latent(variable) == wanted]
             if pairs:
-                optimizer.apply(*zip(*pairs))
+                chosen, owners = zip(*pairs)
+                optimizer.apply(self._averaged(chosen), owners)
+
+    def _averaged(self, gradients) -> list:
+        """The replicas' mean gradient, clipped, over the number of replicas: the optimiser takes the sum of them."""
+        context = tf.distribute.get_replica_context()
+        replicas = context.num_replicas_in_sync
+        if replicas > 1:
+            gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, list(gradients))
+        clipped, _ = tf.clip_by_global_norm(gradients, self._clip)
+        return [gradient / replicas for gradient in clipped]
 
 
 def _adam(config: TrainingConfig, start: int) -> keras.optimizers.Optimizer:
@@ -85,16 +107,22 @@ def _adam(config: TrainingConfig, start: int) -> keras.optimizers.Optimizer:
     peak = max(end, 0.5 * config.learning_rate * (1.0 + math.cos(math.pi * start / config.steps)))
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warmup), alpha=end / peak, warmup_target=peak, warmup_steps=warmup)
-    return keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, global_clipnorm=config.gradient_clip)
+    return keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
 
 
 def make_steps(model: ProbaUNet, optimizers: Optimizers, config: TrainingConfig) -> dict:
-    """One compiled training step for each phase: (image, mask, step) -> dict of scalar losses in nats an image."""
+    """One compiled training step for each phase: (image, mask, step) -> dict of scalar losses in nats an image.
+
+    A step runs on every replica of the current `tf.distribute` strategy, each with its part of the batch.
+    """
     variables = model.trainable_variables
     phases = Phases(config)
+    strategy = tf.distribute.get_strategy()
 
     def noise(shape, step):
-        return tf.random.stateless_normal(shape, tf.stack([tf.cast(config.seed, tf.int64) * 4 + 2, step]))
+        seed = tf.stack([tf.cast(config.seed, tf.int64) * 4 + 2, step])
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return tf.random.stateless_normal(shape, tf.random.experimental.stateless_fold_in(seed, tf.cast(replica, tf.int64)))
 
     def deterministic(image, mask, step):
         features, _ = model.features(image)
@@ -117,17 +145,24 @@ def make_steps(model: ProbaUNet, optimizers: Optimizers, config: TrainingConfig)
         shape, draws = tf.shape(prior.loc), config.multi_sample_draws
         z = prior.loc[:, None] + prior.scale[:, None] * noise(tf.concat([shape[:1], [draws], shape[1:]], 0), step)
         logits = model.logits(features, tf.ensure_shape(z, [None, draws, *prior.loc.shape[1:]]))
-        loss = tf.reduce_mean(losses.blockwise_mixture_nll(logits, mask))
+        weight = config.marginal_weight
+        loss = (1.0 - weight) * tf.reduce_mean(losses.blockwise_mixture_nll(logits, mask))
+        if weight > 0.0:
+            loss += weight * tf.reduce_mean(losses.pixel_mixture_nll(logits, mask))
         return loss, {}
 
     def compiled(objective):
-        @tf.function(reduce_retracing=True)
-        def step_function(image, mask, step):
+        def on_replica(image, mask, step):
             with tf.GradientTape() as tape:
                 loss, terms = objective(image, mask, step)
             gradients = tape.gradient(loss, [variable.value for variable in variables])
             optimizers.apply(gradients, variables)
             return {"loss": loss, **terms}
+
+        @tf.function(reduce_retracing=True)
+        def step_function(image, mask, step):
+            terms = strategy.run(on_replica, args=(image, mask, step))
+            return {name: strategy.reduce("MEAN", value, axis=None) for name, value in terms.items()}
 
         return step_function
 

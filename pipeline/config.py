@@ -95,6 +95,7 @@ class TrainingConfig:
     marginal_weight: float = _limit(0.0, 0.0, 1.0)  # of the pixels' own NLL beside the blocks' in multi-sample steps
     fresh_noise: bool = _limit(True)  # draw new noise at every step instead of using the stored noisy image
     precision: str = _limit("auto", choices=("auto", "float32", "bfloat16"))  # auto: bfloat16 where the CPU has it
+    devices: str = _limit("one", choices=("one", "all"))  # all: every GPU of the machine takes a part of each batch
     evaluate_every: int = _limit(600, 1, 10**8)  # steps between evaluations on the calibration split
     patience: int = _limit(8, 1, 10**6)  # evaluations without improvement before training stops
     evaluation_scenes: int = _limit(512, 1, 10**9)  # scenes of the calibration split used for that
@@ -227,8 +228,50 @@ class RetrainingConfig:
 class BeamConfig:
     """Where Beam's steps run."""
 
-    pipeline_args: tuple[str, ...] = _limit(())  # handed to Beam in TFX's components as they are
+    pipeline_args: tuple[str, ...] = _limit(())  # handed to Beam in TFX's components; see docs/beam.md
     simulation_workers: int = _limit(0, 0, 1024)  # processes that simulate; 0: one per core
+
+
+@dataclass(frozen=True)
+class ResourceConfig:
+    """What the pod of a component asks for. Memory in GB; a limit of 0 is none."""
+
+    component: str = _limit("")  # such as Trainer; empty for all that have no entry of their own
+    cpu: float = _limit(1.0, 0.0, 1024.0)  # cores
+    cpu_limit: float = _limit(0.0, 0.0, 1024.0)
+    memory: float = _limit(4.0, 0.0, 1e5)
+    memory_limit: float = _limit(0.0, 0.0, 1e5)
+    gpu: int = _limit(0, 0, 64)
+    gpu_type: str = _limit("nvidia.com/gpu")  # the resource's name on the cluster
+    node_selector: tuple[str, ...] = _limit(())  # labels that the node must have, as "key=value"
+
+
+@dataclass(frozen=True)
+class SecretConfig:
+    """A Kubernetes secret that every task sees, as files or as environment variables."""
+
+    name: str = _limit("")
+    mount_path: str = _limit("")  # folder for its files; none if empty
+    env: tuple[str, ...] = _limit(())  # "KEY=VARIABLE": the secret's key and the variable that gets its value
+
+
+@dataclass(frozen=True)
+class KubeflowConfig:
+    """The pipeline on Kubeflow Pipelines v2."""
+
+    host: str = _limit("")  # address of the API, such as http://localhost:8080
+    namespace: str = _limit("")  # of the user, on a multi-user installation
+    experiment: str = _limit("blendinator")
+    service_account: str = _limit("")  # of the tasks' pods; the installation's default if empty
+    claim: str = _limit("blendinator")  # PersistentVolumeClaim for data, checkpoints and pushed versions
+    mount_path: str = _limit("/mnt/blendinator")  # where every task sees it; takes the place of output_dir
+    artifacts_on_volume: bool = _limit(False)  # artifacts there too, not in Kubeflow's object store (Flink, Spark)
+    secrets: tuple[SecretConfig, ...] = ()
+    resources: tuple[ResourceConfig, ...] = (
+        ResourceConfig(""),
+        ResourceConfig("Trainer", cpu=4.0, memory=8.0),
+        ResourceConfig("CalibrationEvaluator", cpu=2.0, memory=6.0),
+    )
 
 
 @dataclass(frozen=True)
@@ -243,6 +286,7 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     retraining: RetrainingConfig = field(default_factory=RetrainingConfig)
     beam: BeamConfig = field(default_factory=BeamConfig)
+    kubeflow: KubeflowConfig = field(default_factory=KubeflowConfig)
 
     @property
     def data_root(self) -> Path:

@@ -1,6 +1,8 @@
 """The training loop: it learns, resumes to the same weights, stops on NaN, and calibrates."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -123,3 +125,46 @@ def test_recalibration_undoes_logits_that_are_three_times_too_sure(tmp_path, tin
     assert again["nll_before"] > fitted["nll_before"] + 1
     assert again["temperature"] == pytest.approx(3 * fitted["temperature"], rel=0.15)
     assert again["nll_after"] == pytest.approx(fitted["nll_after"], rel=0.02)
+
+
+MIRRORED = """
+import sys
+
+import model  # settles the Keras version
+import numpy as np
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from model.input_data import Scenes, training_batches
+from model.probaunet import ProbaUNet
+from model.training import Optimizers, make_steps
+from pipeline.config import ModelConfig, TrainingConfig
+
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]) if sys.argv[1] == "two" else tf.distribute.get_strategy()
+settings = TrainingConfig(steps=4, batch_size=4, deterministic_share=1.0, multi_sample_share=0.0)
+noise = lambda key: tf.random.stateless_normal([6, 16, 16], key)
+mask = tf.random.stateless_uniform([6, 16, 16], [3, 3], maxval=3, dtype=tf.int32)
+scenes = Scenes(noise([1, 1]), noise([2, 2]), mask, tf.ones([6]), np.zeros(6, bool))
+with strategy.scope():
+    network = ProbaUNet(ModelConfig(channels=(4, 8), convs_per_block=1, latent_dim=2), seed=1)
+    steps = make_steps(network, Optimizers(network, settings), settings)
+    losses = [float(steps["deterministic"](x, y, tf.constant(i, tf.int64))["loss"])
+              for i, (x, y) in enumerate(training_batches(scenes, lambda x: x[..., None], settings))]
+    elbo = make_steps(network, Optimizers(network, settings), settings)["elbo"]
+    for x, y in training_batches(scenes, lambda x: x[..., None], settings):
+        assert np.isfinite(float(elbo(x, y, tf.constant(4, tf.int64))["loss"]))
+        break
+print("losses", *losses)
+"""
+
+
+def test_two_replicas_train_as_one():
+    """The same batch shared out to two devices: the same losses over several steps of the optimiser."""
+    def losses(devices):
+        out = subprocess.run([sys.executable, "-c", MIRRORED, devices], capture_output=True, text=True, check=True).stdout
+        return [float(value) for value in out.split("losses ")[1].split()]
+
+    one, two = losses("one"), losses("two")
+    assert len(one) == 4
+    np.testing.assert_allclose(two, one, rtol=1e-4)
