@@ -5,13 +5,17 @@ A file needs to name only what it changes.
 
 import dataclasses
 import difflib
+import re
 import typing
 from pathlib import Path
 
 import yaml
 
-from pipeline.config import RelativeConfig, Config
+from pipeline.beam_args import check_beam_args
+from pipeline.config import Config, RelativeConfig, SecretConfig
 from pipeline.errors import ConfigError
+
+_MAY_BE_EMPTY = (str, RelativeConfig, SecretConfig)
 
 
 def load_config(path: str | Path | None = None, base: str | Path | None = None) -> Config:
@@ -65,6 +69,8 @@ def config_from_dict(raw: dict, source: str = "configuration") -> Config:
         if not rule.metric:
             raise ConfigError(f"{source}: evaluation.relative[{i}]: received {rule}; a rule needs `metric`")
     _check_names(config.evaluation, source)
+    _check_kubeflow(config, source)
+    check_beam_args(config.beam.pipeline_args, source)
     for i, cut in enumerate(config.evaluation.slices):
         if len(cut.edges) < 2 or list(cut.edges) != sorted(set(cut.edges)):
             raise ConfigError(f"{source}: evaluation.slices[{i}].edges: received {list(cut.edges)}; allowed: two or more rising numbers")
@@ -109,6 +115,31 @@ def _check_names(evaluation, source):
                                   f" bin of evaluation.slices: {', '.join(slices)}")
 
 
+def _check_kubeflow(config, source):
+    if not re.fullmatch(r"[a-z0-9][-a-z0-9]{0,62}", config.name):
+        raise ConfigError(f"{source}: name: received {config.name!r}; allowed: up to 63 lower-case letters, digits and dashes,"
+                          " a letter or digit first, which is what Kubeflow takes as a pipeline's name")
+    if not config.kubeflow.mount_path.startswith("/"):
+        raise ConfigError(f"{source}: kubeflow.mount_path: received {config.kubeflow.mount_path!r}; allowed: an absolute path")
+    for i, secret in enumerate(config.kubeflow.secrets):
+        if not secret.name or not (secret.mount_path or secret.env):
+            raise ConfigError(f"{source}: kubeflow.secrets[{i}]: received {secret}; a secret needs `name` and `mount_path` or"
+                              " `env`")
+        _require_pairs(secret.env, source, f"kubeflow.secrets[{i}].env")
+    names = [entry.component for entry in config.kubeflow.resources]
+    for i, entry in enumerate(config.kubeflow.resources):
+        if entry.component in names[:i]:
+            raise ConfigError(f"{source}: kubeflow.resources[{i}].component: received {entry.component!r} a second time; allowed:"
+                              " one entry for each component")
+        _require_pairs(entry.node_selector, source, f"kubeflow.resources[{i}].node_selector")
+
+
+def _require_pairs(values, source, key):
+    for value in values:
+        if not re.fullmatch(r"[^=]+=[^=]*", value):
+            raise ConfigError(f"{source}: {key}: received {value!r}; allowed: key=value")
+
+
 def _require_order(source, low_key, low, high_key, high):
     if low > high:
         raise ConfigError(f"{source}: {low_key}: received {low}; allowed: at most {high_key}, which is {high}")
@@ -131,7 +162,7 @@ def _convert(kind, value, limits, source, key):
     if dataclasses.is_dataclass(kind):
         return _build(kind, value, source, key + ".")
     if typing.get_origin(kind) is tuple:
-        if not isinstance(value, (list, tuple)) or (not value and kind not in (tuple[str, ...], tuple[RelativeConfig, ...])):
+        if not isinstance(value, (list, tuple)) or (not value and typing.get_args(kind)[0] not in _MAY_BE_EMPTY):
             raise ConfigError(f"{source}: {key}: received {value!r}; allowed: a list")
         item = typing.get_args(kind)[0]
         return tuple(_convert(item, entry, limits, source, f"{key}[{i}]") for i, entry in enumerate(value))

@@ -233,7 +233,7 @@ def test_the_component_declares_standard_artifacts():
         model=channel_utils.as_channel([standard_artifacts.Model()]), config="{}", code="abc")
     assert component.outputs["blessing"].type is standard_artifacts.ModelBlessing
     assert component.outputs["evaluation"].type is standard_artifacts.ModelEvaluation
-    assert component.exec_properties == {"config": "{}", "code": "abc"}
+    assert component.exec_properties == {"config": "{}", "thresholds": "", "code": "abc"}
 
 
 def test_thresholds_given_for_a_run_take_the_place_of_the_configurations():
