@@ -11,6 +11,7 @@ from model.probaunet import ProbaUNet
 
 _BATCH = 32
 _DRAWS = 8
+_DEAD_KL = 0.1  # nats a dimension and image
 _ACTIVE_VARIANCE = 0.01  # Burda et al. 2016: a unit is active where the variance of its posterior mean exceeds this
 
 
@@ -27,6 +28,27 @@ def make_monitor(model: ProbaUNet, normalise: Normalise, seed: int) -> Callable[
     """
     compute = tf.function(lambda image, mask, key: _batch_monitors(model, normalise(image), mask, key), reduce_retracing=True)
     return lambda scenes: _monitor(compute, scenes, seed)
+
+
+def concerns(history: list[dict], monitors: dict) -> list[str]:
+    """What is wrong with the latent at the end of a training, one sentence each; empty where it is alive.
+
+    Args:
+      history: rows of the evaluations during the training, with `phase`.
+      monitors: those of the finished model.
+    """
+    found = []
+    elbo = [row for row in history if row["phase"] == "elbo"]
+    if elbo and max(elbo[-1]["kl_per_dimension"]) < _DEAD_KL:
+        found.append(f"the latent has collapsed: no dimension's KL reached {_DEAD_KL} nat at the end of the ELBO phase. "
+                     "Set training.free_bits to 0.2, or lengthen training.beta_warmup")
+    if monitors["active_units"] == 0:
+        found.append("no unit of the latent is active: the posterior says the same of every image. "
+                     "Set training.free_bits to 0.2")
+    if monitors["diversity"] == 0.0:
+        found.append("the latent's draws never differ in a pixel's most probable class: only the smooth field varies the "
+                     "maps. Raise training.multi_sample_share")
+    return found
 
 
 def _monitor(compute, scenes: Scenes, seed: int) -> dict:
