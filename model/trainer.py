@@ -17,13 +17,13 @@ import tensorflow_transform as tft
 from model import warm_start
 from model.export import export
 from model.input_data import load_normalise, load_scenes
-from model.monitors import make_monitor
+from model.monitors import concerns, make_monitor
 from model.probaunet import ProbaUNet
 from model.recalibration import recalibrate
-from model.training import resolve_precision, train
+from model.training import device_strategy, resolve_precision, train
 from pipeline.config import Config
 from pipeline.config_loader import config_from_dict
-from pipeline.live import training_key
+from pipeline.live import STATISTICS_FILE, training_key
 
 log = logging.getLogger("blendinator.training")
 
@@ -38,7 +38,9 @@ def run_fn(fn_args) -> None:
     scenes = load_scenes(fn_args.train_files, config.simulation.stamp_size)
     held_out = load_scenes(fn_args.eval_files, config.simulation.stamp_size)
     normalise = load_normalise(fn_args.transform_graph_path)
-    model = build_model(config)
+    strategy = device_strategy(config.training.devices)
+    with strategy.scope():
+        model = build_model(config)
     sky_sigma = warm_start.normalisation_scale(normalise, config.simulation.stamp_size)
     start = warm_start.start(model, fn_args.base_model, config, sky_sigma)
     training = warm_start.warm_training(config) if start["kind"] == "warm" else config.training
@@ -48,9 +50,16 @@ def run_fn(fn_args) -> None:
              config.model.latent_dim)
 
     stopping, calibration = split_held_out(held_out, config)
-    facts = train(model, scenes, stopping, normalise, training, str(work_dir), fn_args.model_run_dir)
+    with strategy.scope():
+        facts = train(model, scenes, stopping, normalise, training, str(work_dir), fn_args.model_run_dir)
+    if strategy.num_replicas_in_sync > 1:  # from here on one device: a plain copy
+        trained, model = model, build_model(config)
+        model.set_weights(trained.get_weights())
     facts["calibration"] = recalibrate(model, calibration, normalise, config.training.seed)
     facts["monitors"] = make_monitor(model, normalise, config.training.seed)(stopping)
+    facts["concerns"] = concerns(facts["history"], facts["monitors"])
+    for concern in facts["concerns"]:
+        log.warning(concern)
     facts["start"], facts["sky_sigma"], facts["spans"] = start, sky_sigma, span_numbers(fn_args.train_files)
     facts["config"] = json.loads(fn_args.custom_config["config"])
     facts["code"] = fn_args.custom_config.get("code", "")
@@ -59,6 +68,7 @@ def run_fn(fn_args) -> None:
     export(model, tft.TFTransformOutput(fn_args.transform_graph_path), fn_args.serving_model_dir,
            default_draws=config.evaluation.num_samples, default_seed=config.evaluation.seed,
            stamp_size=config.simulation.stamp_size, facts=facts)
+    keep_statistics(fn_args.train_files, Path(fn_args.serving_model_dir))
     shutil.rmtree(work_dir)
 
 
@@ -99,6 +109,16 @@ def span_numbers(files: list[str]) -> list[int]:
     """Numbers of the spans whose ingested files these patterns match, rising."""
     names = (Path(path).name for pattern in files for path in tf.io.gfile.glob(pattern))
     return sorted({int(match[1]) for match in map(re.compile(r"span-(\d+)-").match, names) if match})
+
+
+def keep_statistics(train_files: list[str], folder: Path) -> None:
+    """Puts the statistics of the training split, which AnomalyGate sends along with the examples, into the export: the
+    reference that the next spans are compared with."""
+    for pattern in train_files:
+        split = Path(pattern).parent
+        path = split.parent / "statistics" / f"{split.name.removeprefix('Split-')}.pb"
+        if path.is_file():
+            shutil.copyfile(path, folder / STATISTICS_FILE)
 
 
 def checkpoint_dir(config: Config, fn_args, start: dict) -> Path:

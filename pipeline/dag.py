@@ -13,7 +13,9 @@ import model  # noqa: F401  settles the Keras version before TFX imports TensorF
 from tfx import v1 as tfx
 
 from components.anomaly_gate.component import AnomalyGate
+from components.atomic_pusher.component import Pusher
 from components.calibration_evaluator.component import CalibrationEvaluator
+from components.drift_gate.component import DriftGate
 from components.export_check.component import ExportCheck
 from components.live_model.component import LiveModel
 from components.scene_schema.component import SceneSchema
@@ -28,7 +30,7 @@ from pipeline.live import training_key
 CONTRACT = ("data/records.py",)
 TRAINING = tuple(f"model/{name}.py" for name in (
     "export", "input_data", "losses", "monitors", "network", "preprocessing", "probaunet", "recalibration", "sampling",
-    "trainer", "training", "warm_start"))
+    "trainer", "training", "warm_start", "warmup"))
 SCHEMA = ("schemas/schema.py", "schemas/scene.pbtxt")
 SCORING = ("components/calibration_evaluator", "model/metrics", "model/classical.py", "model/gallery.py")
 
@@ -68,6 +70,16 @@ def create_pipeline(
         code=code_fingerprint("components/anomaly_gate", *SCHEMA, "data/spans.py", "pipeline/files.py"))
     examples = gate.outputs["checked_examples"]
 
+    custom_config = trainer_config(config, fingerprint)
+    live_model = LiveModel(
+        serving_dir=str(config.serving_dir), key=training_key(custom_config), version=live,
+        code=code_fingerprint("components/live_model", "pipeline/live.py", "pipeline/files.py"))
+    drift_gate = DriftGate(
+        statistics=statistics_gen.outputs["statistics"], live_model=live_model.outputs["model"],
+        config=json.dumps(config_to_dict(config.retraining.drift)),
+        code=code_fingerprint("components/drift_gate", "pipeline/live.py"))
+    drift_gate.add_upstream_node(gate)
+
     # Nothing is materialised: the Trainer draws fresh noise on raw electrons and applies the same graph on the fly.
     transform = tfx.components.Transform(
         examples=examples, schema=schema_gen.outputs["schema"],
@@ -75,10 +87,7 @@ def create_pipeline(
         splits_config=tfx.proto.SplitsConfig(analyze=["train"]),
         materialize=False, disable_statistics=True, disable_analyzer_cache=True,
         custom_config={"code": code_fingerprint("model/preprocessing.py")})
-    custom_config = trainer_config(config, fingerprint)
-    live_model = LiveModel(
-        serving_dir=str(config.serving_dir), key=training_key(custom_config), version=live,
-        code=code_fingerprint("components/live_model", "pipeline/live.py", "pipeline/files.py"))
+    transform.add_upstream_node(drift_gate)  # nothing is computed on data that drifted
     trainer = tfx.components.Trainer(
         run_fn="model.trainer.run_fn", examples=examples, transform_graph=transform.outputs["transform_graph"],
         schema=schema_gen.outputs["schema"],
@@ -95,16 +104,16 @@ def create_pipeline(
         examples=examples, model=trainer.outputs["model"], stamp_size=size,
         num_samples=config.evaluation.num_samples, seed=config.evaluation.seed,
         code=code_fingerprint("components/export_check", *CONTRACT))
-    # A plain Pusher with both blessings rather than a condition: it leaves a record that it did not push.
-    pusher = tfx.components.Pusher(
+    # A Pusher with both blessings rather than a condition: it leaves a record that it did not push.
+    pusher = Pusher(
         model=trainer.outputs["model"], model_blessing=evaluator.outputs["blessing"],
         infra_blessing=export_check.outputs["blessing"],
         push_destination=tfx.proto.PushDestination(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(config.serving_dir))))
     return tfx.dsl.Pipeline(
         pipeline_name=config.name, pipeline_root=str(config.pipeline_root), enable_cache=enable_cache,
-        components=[example_gen, statistics_gen, schema_gen, validator, live_model, gate, transform, trainer, evaluator,
-                    export_check, pusher],
+        components=[example_gen, statistics_gen, schema_gen, validator, live_model, gate, drift_gate, transform, trainer,
+                    evaluator, export_check, pusher],
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
             str(config.metadata_path)),
         beam_pipeline_args=list(config.beam.pipeline_args))

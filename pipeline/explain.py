@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.config import Config
 from pipeline.errors import ConfigError, DataError
+from pipeline.live import FACTS_FILE
 
 FORMAT_VERSION = 1
 EXIT_PUSHED, EXIT_NOT_PUSHED = 0, 3  # 1 and 2 are errors: of the run or its data, and of the command line
@@ -30,6 +31,9 @@ def explain(config: Config, run: str | None = None) -> dict:
       - `rules`: list of dictionaries with `kind` (absolute or relative), `metric`, `population`, `slice`, `bound`,
         `min` and `max` or `margin`, `value`, `low`, `high` (the metric, or the gain over the live model), `candidate`
         and `live` (values; None without a live model), `scenes`, `passed`, `reason`;
+      - `start`: how the training started, see `model.warm_start.start`; {} for a model of an earlier version;
+      - `drift`: list of comparisons with the live model's data, see `components.drift_gate.drift.compare`; empty where
+        there was nothing to compare with;
       - `export_checks`: list of `name`, `passed`, `detail`;
       - `metrics`: by population, every metric with its interval, and by slice; likewise `live_metrics` and
         `classical_metrics`, or None.
@@ -41,7 +45,7 @@ def explain(config: Config, run: str | None = None) -> dict:
     store = _open_store(config.metadata_path)
     context = _choose_run(store, run, config.metadata_path)
     kinds = {kind.id: kind.name for kind in store.get_artifact_types()}
-    artifacts = {kinds[artifact.type_id]: artifact
+    artifacts = {_kind(artifact, kinds): artifact
                  for artifact in sorted(store.get_artifacts_by_context(context.id), key=lambda artifact: artifact.id)
                  if not _is_live(artifact)}
     steps = _steps(store, context)
@@ -60,11 +64,18 @@ def explain(config: Config, run: str | None = None) -> dict:
         "steps": steps,
         "artifacts": {kind: artifact.uri for kind, artifact in artifacts.items()},
         "rules": rules,
+        "start": _read_json(artifacts, "Model", f"Format-Serving/{FACTS_FILE}").get("start", {}),
+        "drift": _read_json(artifacts, "Drift", "drift.json").get("comparisons", []),
         "export_checks": checks,
         "metrics": evaluation.get("populations"),
         "live_metrics": evaluation.get("live"),
         "classical_metrics": evaluation.get("classical"),
     }
+
+
+def _kind(artifact, kinds) -> str:
+    """Type of an artifact; what DriftGate found is called after that, and not as the anomalies of the schema."""
+    return "Drift" if "drift" in artifact.custom_properties else kinds[artifact.type_id]
 
 
 def _is_live(artifact) -> bool:
@@ -85,6 +96,7 @@ def render(explanation: dict) -> str:
     else:
         lines.append("Not pushed")
     lines.append(f"Because {explanation['reason']}")
+    lines += [*_start_lines(explanation["start"]), *_drift_lines(explanation["drift"])]
     if explanation["rules"]:
         table = [("", "metric", "where", "value", "95 % interval", "asked for", "live", "scenes")]
         for rule in explanation["rules"]:
@@ -103,6 +115,22 @@ def render(explanation: dict) -> str:
     stopped = [step for step in explanation["steps"] if step["state"] == "FAILED"]
     lines += [f"Stopped in {step['name']}" for step in stopped]
     return "\n".join(lines)
+
+
+def _start_lines(start):
+    if not start:
+        return []
+    if start["kind"] == "cold":
+        return [f"Trained from a cold start, because {start['reason']}"]
+    return [f"Trained from version {start['version']}, with a normalisation changed by {100 * start['sigma_change']:+.2f} %"]
+
+
+def _drift_lines(drift):
+    found = [f"{one['feature']} ({one['measure']}: {number(one['difference'])}, limit {number(one['limit'])})"
+             for one in drift if one["drift"]]
+    if not drift:
+        return []
+    return [f"Drift against the live model's data: {', '.join(found) or 'none'}"]
 
 
 def where(rule: dict) -> str:

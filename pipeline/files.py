@@ -24,3 +24,23 @@ def link_tree(source: Path, target: Path) -> None:
     for path in sorted(source.rglob("*")):
         if path.is_file():
             link_or_copy(path, target / path.relative_to(source))
+
+
+def sync_tree(folder: Path) -> None:
+    """Makes sure that a folder's files are on the disk."""
+    for path in sorted([folder, *folder.rglob("*")]):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def size(folder: Path) -> int:
+    """Bytes that the files below a folder take; a file with several links there counts once."""
+    found = {}
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            status = path.stat()
+            found[status.st_ino] = status.st_size
+    return sum(found.values())

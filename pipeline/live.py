@@ -6,6 +6,7 @@ from pathlib import Path
 
 # Facts of the training, written into each export; TensorFlow Serving ignores assets.extra.
 FACTS_FILE = "assets.extra/blendinator.json"
+STATISTICS_FILE = "assets.extra/statistics.pb"  # TFDV's statistics of the training split, the reference for drift
 LIVE_FILE = "live.json"  # in the artifact of `LiveModel`: which version it holds, if any
 NO_VERSION = "none"  # in place of a version's number: there is no live model
 

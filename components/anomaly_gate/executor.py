@@ -19,6 +19,7 @@ from pipeline.errors import DataError
 from pipeline.files import link_or_copy
 from schemas.schema import find_violation
 
+STATISTICS = "statistics"
 ANOMALIES = "SchemaDiff.pb"  # the name ExampleValidator gives
 REMEDY = "Repair or simulate the span again, then run again; nothing was trained or pushed."
 
@@ -50,7 +51,7 @@ class Executor(base_executor.BaseExecutor):
             lines = "\n".join(f"  {line}" for line in found)
             raise DataError(f"The examples do not keep the schema:\n{lines}\n{REMEDY}")
 
-        pass_on(examples, artifact_utils.get_single_instance(output_dict["checked_examples"]))
+        pass_on(examples, artifact_utils.get_single_instance(output_dict["checked_examples"]), Path(statistics.uri))
 
 
 def check_counts(statistics, expected: dict[str, int]) -> None:
@@ -126,10 +127,16 @@ def original_path(path: Path, data_root: str) -> str:
     return str(Path(data_root) / match[1] / match[2]) if match else str(path)
 
 
-def pass_on(examples, checked) -> None:
-    """Makes `checked` the same as `examples`: the same properties, and hard links to the same files."""
+def pass_on(examples, checked, statistics: Path) -> None:
+    """Makes `checked` the same as `examples`: the same properties, and hard links to the same files.
+
+    The statistics go along as `statistics/<split>.pb`: the Trainer, which gets nothing but examples, puts those of the
+    training split into the export, as the reference for later drift.
+    """
     for path in sorted(Path(examples.uri).glob("Split-*/*")):
         link_or_copy(path, Path(checked.uri) / path.parent.name / path.name)
+    for path in sorted(statistics.glob("Split-*/FeatureStats.pb")):
+        link_or_copy(path, Path(checked.uri) / STATISTICS / f"{path.parent.name.removeprefix('Split-')}.pb")
     checked.split_names = examples.split_names
     checked.span = examples.span
     examples_utils.set_payload_format(checked, examples_utils.get_payload_format(examples))

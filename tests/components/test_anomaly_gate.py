@@ -57,6 +57,8 @@ def test_clean_data_pass_unchanged(span_maker, tmp_path):
         folders = [Path(one.uri) / f"Split-{split}" for one in (examples, checked)]
         before, after = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders]
         assert len(before) == 2 and before == after
+        seen = tmp_path / "statistics" / f"Split-{split}" / "FeatureStats.pb"
+        assert (Path(checked.uri) / "statistics" / f"{split}.pb").read_bytes() == seen.read_bytes()
 
 
 def test_damage_is_listed_with_file_and_record(span_maker, tmp_path):

@@ -32,7 +32,7 @@ def upstream(component):
 
 def test_every_step_is_there_and_needs_no_driver(components):
     assert set(components) == {"SpanExampleGen", "StatisticsGen", "SceneSchema", "ExampleValidator", "LiveModel",
-                               "AnomalyGate", "Transform", "Trainer", "CalibrationEvaluator", "ExportCheck", "Pusher"}
+                               "AnomalyGate", "DriftGate", "Transform", "Trainer", "CalibrationEvaluator", "ExportCheck", "Pusher"}
     from tfx.dsl.components.base import base_driver
 
     assert {component.driver_class for component in components.values()} == {base_driver.BaseDriver}
@@ -85,7 +85,7 @@ def test_edited_code_runs_its_steps_again(components, monkeypatch):
     monkeypatch.setattr(dag, "code_fingerprint", lambda *paths: "edited")
     edited = build(Config())
     changed = {name for name in components if parameters(edited, name) != parameters(components, name)}
-    assert changed == {"SpanExampleGen", "SceneSchema", "LiveModel", "AnomalyGate", "Transform", "Trainer",
+    assert changed == {"SpanExampleGen", "SceneSchema", "LiveModel", "AnomalyGate", "DriftGate", "Transform", "Trainer",
                        "CalibrationEvaluator", "ExportCheck"}
 
 
@@ -158,3 +158,8 @@ def test_a_run_on_kubeflow_is_given_its_values_when_it_starts():
     assert parameters(components, "SpanExampleGen")["data_root"] is given["data_root"]
     assert parameters(components, "Trainer")["train_args"] is given["train_args"]
     assert parameters(components, "CalibrationEvaluator")["thresholds"] is given["thresholds"]
+
+
+def test_nothing_is_computed_on_data_that_drifted_or_are_damaged(components):
+    assert {"DriftGate", "AnomalyGate"} <= upstream(components["Transform"])
+    assert upstream(components["DriftGate"]) == {"StatisticsGen", "LiveModel", "AnomalyGate"}

@@ -126,7 +126,7 @@ def test_the_layout_is_stable(config):
     found = explain.explain(config)
     assert found["format_version"] == 1
     assert set(found) == {"format_version", "run", "started", "pushed", "version", "reason", "steps", "artifacts",
-                          "rules", "export_checks", "metrics", "live_metrics", "classical_metrics"}
+                          "rules", "start", "drift", "export_checks", "metrics", "live_metrics", "classical_metrics"}
     shared = {"kind", "metric", "population", "slice", "bound", "value", "low", "high", "candidate", "live", "scenes",
               "passed", "reason"}
     assert set(found["rules"][0]) == shared | {"min", "max"}

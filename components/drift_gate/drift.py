@@ -1,0 +1,111 @@
+"""Drift between two sets of TFDV statistics, as plain functions.
+
+Two comparisons of each physical scalar: its mean, against its standard error and against what is worth stopping for; and
+its histogram, by TFDV's Jensen-Shannon divergence. Of the pixels, their noise: TFDV's histogram has ten buckets of equal
+width, and one bright galaxy stretches them, so that two spans of the same distribution differ by 0.3 bits in it.
+"""
+
+import math
+
+import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
+from pipeline.config import DriftConfig
+
+SCALARS = ("sky_sigma", "psf_fwhm", "snr", "blended_share", "num_galaxies")
+PIXELS = "image"
+_LOW, _MEDIAN = 0.1, 0.5  # the faint half of the pixels, which sources touch least
+_SIGMAS = 1.2816  # between them, in a normal distribution
+
+Features = dict[str, statistics_pb2.FeatureNameStatistics]
+
+
+def compare(statistics: statistics_pb2.DatasetFeatureStatisticsList,
+            reference: statistics_pb2.DatasetFeatureStatisticsList, config: DriftConfig) -> list[dict]:
+    """Compares the statistics of a split with those of the live model's data.
+
+    Args:
+      statistics: of the new data, one data set, as StatisticsGen writes them.
+      reference: of the data that the live model was trained on.
+      config: the limits.
+
+    Returns:
+      One entry for each comparison: `feature`, `measure` ("mean", "histogram" or "noise"), `reference` and `new` (their
+      values, in the feature's unit; None for histograms), `difference`, `limit`, and `drift` (whether the difference
+      exceeds the limit). Noise and its limit are relative; histograms are in bits.
+    """
+    new, old = features(statistics), features(reference)
+    found = []
+    for name in SCALARS:
+        if name in new and name in old:
+            found.append(compare_means(name, new[name].num_stats, old[name].num_stats, config))
+    distances = histogram_distances(statistics, reference)
+    for name in SCALARS:
+        # The histogram of a scalar that hardly spreads moves out of itself by less than matters; its mean tells.
+        if name in distances and old[name].num_stats.std_dev > config.relative * abs(old[name].num_stats.mean):
+            found.append(_entry(name, "histogram", None, None, distances[name], config.distance))
+    if PIXELS in new and PIXELS in old:
+        ours, theirs = pixel_noise(new[PIXELS].num_stats), pixel_noise(old[PIXELS].num_stats)
+        found.append(_entry(PIXELS, "noise", theirs, ours, ours / theirs - 1.0, config.relative))
+    return found
+
+
+def features(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> Features:
+    """The numeric features of the only data set, by name."""
+    return {feature.path.step[0]: feature for feature in statistics.datasets[0].features if feature.HasField("num_stats")}
+
+
+def compare_means(name: str, new, old, config: DriftConfig) -> dict:
+    """Compares the means of one scalar.
+
+    A difference counts when it is beyond chance (`standard_errors`) and beyond what is worth stopping for: `location`
+    spreads of the reference, and `relative` to its mean for scalars that hardly spread, such as the sky sigma.
+    """
+    error = math.sqrt(sum(one.std_dev**2 / max(one.common_stats.num_non_missing, 1) for one in (new, old)))
+    limit = max(config.standard_errors * error, config.location * old.std_dev, config.relative * abs(old.mean))
+    return _entry(name, "mean", old.mean, new.mean, new.mean - old.mean, limit)
+
+
+def histogram_distances(statistics, reference) -> dict[str, float]:
+    """TFDV's approximate Jensen-Shannon divergence of each scalar's histogram, in bits (0 to 1)."""
+    schema = schema_pb2.Schema()
+    for name, feature in features(statistics).items():
+        if name in SCALARS and name in features(reference):
+            integer = feature.type == statistics_pb2.FeatureNameStatistics.INT
+            entry = schema.feature.add(name=name, type=schema_pb2.INT if integer else schema_pb2.FLOAT)
+            entry.drift_comparator.jensen_shannon_divergence.threshold = 1.0
+    info = tfdv.validate_statistics(statistics, schema, previous_statistics=reference).drift_skew_info
+    return {one.path.step[0]: one.drift_measurements[0].value for one in info if one.drift_measurements}
+
+
+def pixel_noise(numbers) -> float:
+    """Noise of the pixels from the faint half of their distribution, in electrons; interpolated in TFDV's deciles."""
+    [deciles] = [one for one in numbers.histograms if one.type == statistics_pb2.Histogram.QUANTILES]
+    return (_quantile(deciles.buckets, _MEDIAN) - _quantile(deciles.buckets, _LOW)) / _SIGMAS
+
+
+def describe(entry: dict) -> str:
+    """One comparison as a sentence."""
+    if entry["measure"] == "histogram":
+        return f"{entry['feature']}: the histograms differ by {entry['difference']:.3f} bits, limit {entry['limit']:g}"
+    values = f"{entry['new']:.4g} against {entry['reference']:.4g}"
+    if entry["measure"] == "noise":
+        return (f"{entry['feature']}: the pixels' noise is {values} electrons, {100 * entry['difference']:+.1f} %, "
+                f"limit {100 * entry['limit']:g} %")
+    return f"{entry['feature']}: the mean is {values}, limit {entry['limit']:.3g}"
+
+
+def _quantile(buckets, probability):
+    total = sum(bucket.sample_count for bucket in buckets)
+    wanted, below = probability * total, 0.0
+    for bucket in buckets:
+        if below + bucket.sample_count >= wanted:
+            share = (wanted - below) / bucket.sample_count if bucket.sample_count else 0.0
+            return bucket.low_value + share * (bucket.high_value - bucket.low_value)
+        below += bucket.sample_count
+    return buckets[-1].high_value
+
+
+def _entry(feature, measure, reference, new, difference, limit):
+    return {"feature": feature, "measure": measure, "reference": reference, "new": new, "difference": difference,
+            "limit": limit, "drift": bool(abs(difference) > limit)}

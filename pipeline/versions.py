@@ -1,0 +1,65 @@
+"""Pushed versions on disk: how they appear and disappear, so that a server never finds half of one.
+
+TensorFlow Serving serves the folder with the highest number and passes over names that are no numbers. A version is
+copied beside under such a name and renamed; a version that goes is renamed first, then removed.
+"""
+
+import hashlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+from pipeline.files import sync_tree
+from pipeline.live import list_versions
+
+INCOMING, REMOVED = ".incoming-", ".removed-"
+
+
+def publish(source: Path, serving_dir: Path, again: bool = False) -> Path:
+    """Copies a SavedModel to a new version, higher than all others, that appears whole; returns its folder.
+
+    Args:
+      source: folder of the SavedModel.
+      serving_dir: folder of the versions.
+      again: make a new version even when the newest one holds the same files. Without it that one is returned: a run
+        that was killed after its push pushes nothing twice.
+    """
+    serving_dir.mkdir(parents=True, exist_ok=True)
+    clean(serving_dir)
+    versions = list_versions(serving_dir)
+    if versions and not again and digest(versions[-1]) == digest(source):
+        return versions[-1]
+    # All numbers count, also of folders that hold no model: the new one must be the highest.
+    taken = [int(path.name) for path in serving_dir.iterdir() if path.name.isdigit()]
+    number = max([int(time.time()), *(one + 1 for one in taken)])
+    incoming = serving_dir / f"{INCOMING}{number}"
+    shutil.copytree(source, incoming)
+    sync_tree(incoming)  # a power cut must not leave a version of empty files
+    target = serving_dir / str(number)
+    os.rename(incoming, target)
+    return target
+
+
+def remove(version: Path) -> None:
+    """Removes a version: its number disappears at once, then its files."""
+    doomed = version.with_name(REMOVED + version.name)
+    os.rename(version, doomed)
+    shutil.rmtree(doomed)
+
+
+def clean(serving_dir: Path) -> None:
+    """Removes what a push or removal that was killed left behind."""
+    for prefix in (INCOMING, REMOVED):
+        for path in serving_dir.glob(prefix + "*"):
+            shutil.rmtree(path)
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of a folder's files."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            content = path.read_bytes()
+            found.update(f"{path.relative_to(folder)}\0{len(content)}\0".encode() + content)
+    return found.hexdigest()
