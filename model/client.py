@@ -133,18 +133,13 @@ class Segmenter:
         image = _check_image(image)
         check_draws(num_samples, seed)
         height, width = image.shape
-        out = {"samples": np.empty((num_samples, height, width), np.uint8),
-               "probabilities": np.empty((height, width, 3), np.float32), "class_map": np.empty((height, width), np.uint8),
-               "entropy": np.empty((height, width), np.float32), "mutual_information": np.empty((height, width), np.float32)}
+        out = empty_maps(height, width, num_samples)
         for row in self.tiles(height, width):
-            strip = pad_rows(image, row[0].rows, width, self.facts["downsampling"])
+            rows = row[0].rows
+            strip = pad_rows(image[rows], rows.stop - rows.start, self.facts["downsampling"])
             for tile, maps in self.run(strip, row, num_samples, seed):
-                rows = slice(tile.top, min(tile.top + tile.height, height))
-                columns = slice(tile.left, min(tile.left + tile.width, width))
-                height_here, width_here = rows.stop - rows.start, columns.stop - columns.start
-                for name, value in maps.items():
-                    leading = () if name == "probabilities" else (...,)
-                    out[name][leading + (rows, columns)] = value[leading + (slice(height_here), slice(width_here))]
+                place(out, maps, slice(tile.top, min(tile.top + tile.height, height)),
+                      slice(tile.left, min(tile.left + tile.width, width)))
         return Maps(**out)
 
     def tiles(self, height: int, width: int) -> list[list[Tile]]:
@@ -212,19 +207,32 @@ class Segmenter:
         return inputs, ~valid[top:image.shape[0] - bottom, left:image.shape[1] - right]
 
 
-def pad_rows(image, rows: slice, width: int, factor: int) -> np.ndarray:
-    """Rows of an image [H, W], float32, with NaN where the padded field is larger than the image.
+def pad_rows(part: np.ndarray, rows: int, factor: int) -> np.ndarray:
+    """Rows of an image [R, W], float32, padded with NaN to `rows` rows and to a multiple of `factor` columns."""
+    strip = np.full((rows, padded(part.shape[1], factor)), np.nan, np.float32)
+    strip[:len(part), :part.shape[1]] = part
+    return strip
+
+
+def empty_maps(height: int, width: int, num_samples: int) -> dict[str, np.ndarray]:
+    """Arrays for the maps of an image, by name as in `Maps`."""
+    side = (height, width)
+    return {"samples": np.empty((num_samples, *side), np.uint8), "probabilities": np.empty((*side, 3), np.float32),
+            "class_map": np.empty(side, np.uint8), "entropy": np.empty(side, np.float32),
+            "mutual_information": np.empty(side, np.float32)}
+
+
+def place(out: dict[str, np.ndarray], part: dict[str, np.ndarray], rows: slice, columns: slice) -> None:
+    """Puts a tile's maps into those of a field, without what lies beyond the field's edge.
 
     Args:
-      image: anything that can be sliced along rows.
-      rows: of the padded field.
-      width: W.
-      factor: the network's downsampling.
+      out, part: arrays by name, as in `Maps`.
+      rows, columns: of the tile in `out`.
     """
-    part = np.asarray(image[rows.start:rows.stop], np.float32)
-    strip = np.full((rows.stop - rows.start, padded(width, factor)), np.nan, np.float32)
-    strip[:len(part), :width] = part
-    return strip
+    inner = slice(rows.stop - rows.start), slice(columns.stop - columns.start)
+    for name, value in part.items():
+        leading = () if name == "probabilities" else (...,)
+        out[name][leading + (rows, columns)] = value[leading + inner]
 
 
 def check_draws(num_samples: int, seed: int) -> None:

@@ -1,0 +1,239 @@
+"""Writes the maps of a field as one multi-extension FITS file, strip by strip.
+
+Every array's place is known before the first pixel: the file is laid out at once under a temporary name, each strip goes
+where it belongs, and the file gets its checksums and its name when it is whole. Memory does not grow with the field.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import ConfigError, DataError
+
+BLOCK = 2880  # bytes of a FITS block
+NO_DATA = 255
+# EXTNAME: (type on disk, what it holds)
+PLANES = {
+    "CLASS": ("u1", "0 background, 1 one galaxy, 2 blended, 255 no data"),
+    "P_GALAXY": (">f4", "probability of exactly one galaxy"),
+    "P_BLENDED": (">f4", "probability of two or more galaxies"),
+    "ENTROPY": (">f4", "entropy of the class probabilities, nats"),
+    "MUTUAL_INFO": (">f4", "mutual information of class and draw, nats"),
+}
+SAMPLES = "SAMPLES"
+_UNITS = {"ENTROPY": "nat", "MUTUAL_INFO": "nat"}
+_WCS = re.compile(
+    r"(WCSAXES|WCSNAME|CTYPE\d|CRVAL\d|CRPIX\d|CDELT\d|CUNIT\d|CROTA\d|CD\d_\d|PC\d_\d|PV\d_\d+|PS\d_\d+|LONPOLE|LATPOLE|"
+    r"RADESYS|RADECSYS|EQUINOX|EPOCH|A_ORDER|B_ORDER|AP_ORDER|BP_ORDER|[AB]P?_\d_\d|[AB]_DMAX|MJD-OBS|DATE-OBS)[A-Z]?")
+
+
+def planes_of(maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The planes of `PLANES` and `SAMPLES` from the maps of `Segmenter.run`."""
+    probabilities = maps["probabilities"]
+    return {"CLASS": maps["class_map"], "P_GALAXY": probabilities[..., 1], "P_BLENDED": probabilities[..., 2],
+            "ENTROPY": maps["entropy"], "MUTUAL_INFO": maps["mutual_information"], SAMPLES: maps["samples"]}
+
+
+class MapWriter:
+    """The output file. Use as a context: left without an error it gets its name, with one it vanishes.
+
+    Args:
+      path: of the file.
+      shape: H, W of the field.
+      num_samples: sample maps in the file; 0 for none.
+      header: of the field; its WCS is copied to each extension.
+      cards: (keyword, value, comment) for the primary header.
+      history: lines for the primary header.
+      overwrite: whether an existing file may be replaced.
+
+    Raises:
+      ConfigError: the file exists. DataError: its folder does not, or lacks the space.
+    """
+
+    def __init__(self, path: str | Path, shape: tuple[int, int], num_samples: int, header, cards=(), history=(),
+                 overwrite: bool = False):
+        self.path, self.shape, self.num_samples = Path(path), shape, num_samples
+        refuse_existing(self.path, overwrite)
+        self._part = beside(self.path)
+        self._wcs = [card for card in header.cards if _WCS.fullmatch(card.keyword)]
+        self._headers, self._offsets = {}, {}
+        position = self._place("PRIMARY", _primary(cards, history), 0, 0)
+        for name in [*PLANES, *([SAMPLES] if num_samples else [])]:
+            extension = self._extension(name)
+            size = shape[0] * shape[1] * (num_samples if name == SAMPLES else np.dtype(_type(name)).itemsize)
+            position = self._place(name, extension, position, size)
+        free = shutil.disk_usage(self._part.parent).free
+        if free < position:
+            raise DataError(f"{self.path}: the file will have {position / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free there."
+                            " Free some space, write elsewhere, or leave the samples out.")
+        self.bytes = position
+        self._file = None
+
+    def __enter__(self):
+        try:
+            self._file = open(self._part, "wb+")
+            self._file.truncate(self.bytes)
+            for name, (header, start) in self._headers.items():
+                self._file.seek(start)
+                self._file.write(header.tostring().encode("ascii"))
+        except OSError as error:
+            self._drop()
+            raise DataError(f"{self.path}: the file cannot be written ({error}). Give a place where you may write.")
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if kind is None:
+            try:
+                for name in self._headers:
+                    self._finish(name)
+                self._file.close()
+                os.replace(self._part, self.path)
+                return
+            except BaseException:
+                self._drop()
+                raise
+        self._drop()
+
+    def write(self, top: int, planes: dict[str, np.ndarray]) -> None:
+        """Writes full rows of every plane, [rows, W] (samples [N, rows, W]), from row `top` on."""
+        width = self.shape[1]
+        for name, offset in self._offsets.items():
+            if name == "PRIMARY":
+                continue
+            kind = np.dtype(_type(name))
+            stack = planes[name] if name == SAMPLES else planes[name][None]
+            for i, plane in enumerate(stack):
+                self._file.seek(offset + (i * self.shape[0] + top) * width * kind.itemsize)
+                self._file.write(np.ascontiguousarray(plane, kind).data)
+
+    def _place(self, name, header, position, size):
+        self._headers[name] = header, position
+        start = position + len(header.tostring())
+        self._offsets[name] = start
+        return start + -(-size // BLOCK) * BLOCK
+
+    def _extension(self, name):
+        from astropy.io import fits
+
+        kind = _type(name)
+        header = fits.Header()
+        header["XTENSION"] = ("IMAGE", "image extension")
+        header["BITPIX"] = 8 if kind == "u1" else -32
+        sides = [self.shape[1], self.shape[0], *([self.num_samples] if name == SAMPLES else [])]
+        header["NAXIS"] = len(sides)
+        for i, side in enumerate(sides, 1):
+            header[f"NAXIS{i}"] = side
+        header["PCOUNT"], header["GCOUNT"] = 0, 1
+        header["EXTNAME"] = name
+        if name in _UNITS:
+            header["BUNIT"] = _UNITS[name]
+        header["COMMENT"] = "plausible class maps, one a plane" if name == SAMPLES else PLANES[name][1]
+        if self._wcs:
+            header["WCSAXES"] = 2  # of the samples' three axes, two are on the sky
+        for card in self._wcs:
+            if card.keyword != "WCSAXES":
+                header.append(card, end=True)
+        _reserve_checksums(header)
+        return header
+
+    def _finish(self, name):
+        """Checksums of one HDU, over what the file holds."""
+        header, start = self._headers[name]
+        data = self._offsets[name]
+        following = [offset for _, offset in self._headers.values() if offset > start]
+        total = datasum(self._file, data, (min(following) if following else self.bytes) - data)
+        set_checksums(header, total)
+        self._file.seek(start)
+        self._file.write(header.tostring().encode("ascii"))
+
+    def _drop(self):
+        if self._file is not None:
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._part.unlink()
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Raises unless a file may be written at `path`."""
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: the folder {path.parent} does not exist. Make it first.")
+    if path.exists() and (not overwrite or path.is_dir()):
+        raise ConfigError(f"{path}: this exists already. Give another name, or --overwrite.")
+
+
+def beside(path: Path) -> Path:
+    """A temporary name in the same folder, so that the file can be renamed when it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def datasum(file, start: int, length: int) -> int:
+    """The FITS data sum of a part of a file: its 32-bit words added in ones' complement."""
+    file.seek(start)
+    total, left = 0, length
+    while left:
+        part = file.read(min(left, 1 << 24))
+        if not part:
+            raise OSError("the file is shorter than it was laid out")
+        total += int(np.frombuffer(part, ">u4").sum(dtype=np.uint64))
+        left -= len(part)
+    return _fold(total)
+
+
+def set_checksums(header, total: int) -> None:
+    """Sets DATASUM and CHECKSUM of a header whose data have the sum `total` (FITS standard 4.0, appendix J)."""
+    header["DATASUM"] = str(total)
+    header["CHECKSUM"] = "0" * 16
+    words = np.frombuffer(header.tostring().encode("ascii"), ">u4")
+    header["CHECKSUM"] = encode_checksum(~_fold(int(words.sum(dtype=np.uint64)) + total) & 0xFFFFFFFF)
+
+
+def encode_checksum(value: int) -> str:
+    """The 16 characters that add up to a 32-bit value: each byte in four quarters, away from punctuation."""
+    quarters = np.zeros((4, 4), int)
+    for i, byte in enumerate(value.to_bytes(4, "big")):
+        quarters[:, i] = byte // 4 + ord("0")
+        quarters[0, i] += byte % 4
+    excluded = [*range(0x3A, 0x41), *range(0x5B, 0x61)]
+    while np.isin(quarters, excluded).any():
+        for j in (0, 2):  # moving one down and its neighbour up keeps the sum
+            bad = np.isin(quarters[j:j + 2], excluded).any(axis=0)
+            quarters[j] += bad
+            quarters[j + 1] -= bad
+    text = "".join(map(chr, quarters.ravel()))
+    return text[-1] + text[:-1]
+
+
+def _fold(total):
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
+
+
+def _type(name):
+    return "u1" if name == SAMPLES else PLANES[name][0]
+
+
+def _primary(cards, history):
+    from astropy.io import fits
+
+    header = fits.Header()
+    header["SIMPLE"] = (True, "conforms to FITS standard")
+    header["BITPIX"], header["NAXIS"], header["EXTEND"] = 8, 0, True
+    for keyword, value, comment in cards:
+        header[keyword] = (value, comment)
+    header["DATE"] = (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()), "UTC")
+    header["NODATA"] = (NO_DATA, "where class and samples have no data")
+    for line in history:
+        header["HISTORY"] = line.encode("ascii", "replace").decode()
+    _reserve_checksums(header)
+    return header
+
+
+def _reserve_checksums(header):
+    header["DATASUM"] = ("0" * 10, "data unit checksum")
+    header["CHECKSUM"] = ("0" * 16, "HDU checksum")
