@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from pipeline.commands.kubeflow import kubeflow
 from pipeline.config_loader import load_config
 from pipeline.errors import BlendinatorError
 
@@ -120,6 +121,9 @@ def report(config_path, run_name, folder):
 
     for path in write_report(config, run_name, folder):
         click.echo(str(path))
+
+
+main.add_command(kubeflow)
 
 
 if __name__ == "__main__":
