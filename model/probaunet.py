@@ -105,6 +105,6 @@ def draw(model: ProbaUNet, images, normalised, num_samples, seed):
     lattice = tf.concat([[2], sampling.lattice_side(side, correlation)], 0)
     latent_noise, class_noise = sampling.image_noise(images, num_samples, [tf.shape(prior.loc)[1:], lattice], seed)
     latent_noise = tf.ensure_shape(latent_noise, [None, None, *prior.loc.shape[1:]])
-    probabilities = tf.nn.softmax(model.draw_logits(features, prior, latent_noise))
+    probabilities = sampling.class_probabilities(model.draw_logits(features, prior, latent_noise))
     fields = sampling.smooth_field(class_noise, side, correlation)
     return probabilities, sampling.draw_classes(probabilities, fields)

@@ -50,6 +50,17 @@ def test_sure_pixels_are_never_noisy():
     np.testing.assert_array_equal(sampling.draw_classes(probabilities, fields(50)), 1)
 
 
+def test_sure_background_stays_at_the_far_end_of_the_field():
+    """In float32, Phi(6) rounds to 1: background of probability 1 must hold even there."""
+    probabilities = tf.constant([1.0, 0.0, 0.0], shape=[1, 1, 1, 1, 3])
+    assert int(sampling.draw_classes(probabilities, tf.fill([1, 1, 2, 1, 1], 6.0))) == 0
+
+
+def test_class_probabilities_are_the_softmax():
+    logits = tf.constant([[1.0, 2.0, -3.0], [0.0, 0.0, 0.0], [-200.0, 100.0, 0.0], [500.0, -500.0, 0.0]])
+    np.testing.assert_allclose(sampling.class_probabilities(logits), tf.nn.softmax(logits), atol=1e-6)
+
+
 def test_noise_depends_on_image_and_seed_alone():
     images = tf.random.stateless_normal([2, 8, 8], [1, 2])
     noise = lambda batch, seed: [part.numpy() for part in sampling.image_noise(batch, 3, [[4], [2, 2]], tf.constant(seed))]
