@@ -21,6 +21,7 @@ import numpy as np
 from model.field import noise
 from model.field.tiling import Tile, padded, plan
 from pipeline.errors import ConfigError, DataError, ModelError
+from pipeline.live import FACTS_FILE
 
 FIELD_FILE = "assets.extra/field.json"  # written by `model.export`
 FORMAT = 1
@@ -108,6 +109,14 @@ class Segmenter:
     def halo(self) -> int:
         """Pixels of context around a tile: the network's receptive radius."""
         return self.facts["receptive_radius"]
+
+    @property
+    def key(self) -> str:
+        """What names the model: a hash of the data, code and configuration it was trained from, if it says so."""
+        try:
+            return str(json.loads((self.path / FACTS_FILE).read_text(encoding="utf-8")).get("key", ""))
+        except (OSError, ValueError):
+            return ""
 
     @property
     def survey(self) -> dict | None:

@@ -5,6 +5,7 @@ import sys
 import click
 
 from pipeline.commands.kubeflow import kubeflow
+from pipeline.commands.segment import segment
 from pipeline.config_loader import load_config
 from pipeline.errors import BlendinatorError
 
@@ -124,6 +125,9 @@ def report(config_path, run_name, folder):
 
 
 main.add_command(kubeflow)
+
+
+main.add_command(segment)
 
 
 if __name__ == "__main__":

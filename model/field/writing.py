@@ -108,8 +108,11 @@ class MapWriter:
             kind = np.dtype(_type(name))
             stack = planes[name] if name == SAMPLES else planes[name][None]
             for i, plane in enumerate(stack):
-                self._file.seek(offset + (i * self.shape[0] + top) * width * kind.itemsize)
-                self._file.write(np.ascontiguousarray(plane, kind).data)
+                try:
+                    self._file.seek(offset + (i * self.shape[0] + top) * width * kind.itemsize)
+                    self._file.write(np.ascontiguousarray(plane, kind).data)
+                except OSError as error:
+                    raise DataError(f"{self.path}: the file cannot be written ({error}). Free some space, or write elsewhere.")
 
     def _place(self, name, header, position, size):
         self._headers[name] = header, position

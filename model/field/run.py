@@ -1,0 +1,167 @@
+"""`blendinator segment`: one field, from the file to maps, catalogue and picture."""
+
+import contextlib
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.client import Segmenter
+from model.field import catalogue, truth, units, writing
+from model.field.preview import Previewer
+from model.field.reading import Field, celestial_wcs, open_field, pixel_scale
+from model.field.segment import Report, segment
+from pipeline.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where the results go.
+
+    Attributes:
+      maps: FITS. catalogue: ECSV. preview: PNG. None for those not wanted.
+      samples: whether the sample maps go into the FITS file.
+      overwrite: whether existing files may be replaced.
+    """
+
+    maps: Path
+    catalogue: Path | None = None
+    preview: Path | None = None
+    samples: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out: the report of the segmentation, rows of the catalogue by kind, the comparison with the truth, and
+    what the user should know."""
+
+    report: Report
+    rows: dict[str, int]
+    comparison: dict | None
+    warnings: list[str]
+
+
+def run(segmenter: Segmenter, path: str | Path, outputs: Outputs, *, num_samples: int = 16, seed: int = 1,
+        settings: catalogue.Settings = catalogue.Settings(), truth_path: str | Path | None = None, progress=None,
+        opened=None, **options) -> Result:
+    """Segments a field; either every output is written whole, or none of those not yet finished.
+
+    Args:
+      segmenter: the model.
+      path: the field.
+      outputs: what to write.
+      num_samples, seed: see `Segmenter.sample`.
+      settings: of the catalogue.
+      truth_path: a table of true galaxies to compare the catalogue with.
+      progress: see `segment.segment`.
+      opened: called with the `reading.Field` before the work starts.
+      **options: of `reading.open_field`.
+
+    Raises:
+      DataError, ConfigError: with the file and the remedy.
+    """
+    if truth_path is not None and outputs.catalogue is None:
+        raise ConfigError("--truth: it is compared with a catalogue. Give --catalog as well.")
+    for place in (outputs.maps, outputs.catalogue, outputs.preview):
+        if place is not None:
+            writing.refuse_existing(place, outputs.overwrite)
+    field = open_field(path, segmenter.survey, segmenter.facts["stamp_size"], **options)
+    with contextlib.closing(field):
+        return _run(segmenter, field, outputs, num_samples, seed, settings, truth_path, progress, opened)
+
+
+def _run(segmenter, field, outputs, num_samples, seed, settings, truth_path, progress, opened):
+    wcs = celestial_wcs(field.image.header)
+    true = truth.read_truth(truth_path, wcs) if truth_path is not None else None
+    cards = _cards(segmenter, field, num_samples, seed)
+    history = _history(field)
+    writer = writing.MapWriter(outputs.maps, field.shape, num_samples if outputs.samples else 0, field.image.header, cards,
+                               history, outputs.overwrite)
+    cataloguer = catalogue.Cataloguer(
+        field.shape, num_samples, settings, field.sigma_rows, None if true is None else true[0]) if outputs.catalogue else None
+    previewer = Previewer(field.shape) if outputs.preview else None
+    if opened:
+        opened(field)
+    with writer:
+        sinks = [_MapSink(writer), *(sink for sink in (cataloguer, previewer) if sink is not None)]
+        report = segment(segmenter, field, sinks, num_samples, seed, progress)
+    rows, comparison = {}, None
+    if cataloguer is not None:
+        columns, owners = cataloguer.finish()
+        rows = {kind: int((columns["kind"] == kind).sum()) for kind in catalogue.KINDS}
+        if true is not None:
+            scale = pixel_scale(field.image.header) or (segmenter.survey or {}).get("pixel_scale", 1.0)
+            comparison = truth.compare(columns, owners, *true, field.shape, scale)
+        _write_catalogue(segmenter, field, outputs.catalogue, columns, wcs, cards, history, settings, comparison)
+    if previewer is not None:
+        part = writing.beside(outputs.preview)
+        previewer.save(part, field.sky_sigma, field.image.path.name)
+        os.replace(part, outputs.preview)
+    return Result(report, rows, comparison, field.warnings)
+
+
+def _write_catalogue(segmenter, field, path, columns, wcs, cards, history, settings, comparison):
+    calibrated = not field.conversion.text.startswith("unknown")
+    magnitude = units.electron_magnitude(segmenter.survey) if segmenter.survey and not field.conversion.counted else None
+    table = catalogue.to_table(
+        columns, wcs=wcs, poisson=field.conversion.counted, electron_magnitude=magnitude if calibrated else None,
+        flux_unit="electron" if calibrated else "",
+        meta={**{keyword: value for keyword, value, _ in cards}, "HISTORY": history, "threshold": settings.threshold,
+              "min_pixels": settings.min_pixels, "reach": settings.reach,
+              **({"truth": comparison} if comparison else {})})
+    part = writing.beside(path)
+    try:
+        table.write(part, format="ascii.ecsv", overwrite=True)
+        os.replace(part, path)
+    except OSError as error:
+        raise DataError(f"{path}: the catalogue cannot be written ({error}). Give a place where you may write.")
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+class _MapSink:
+    def __init__(self, writer):
+        self._writer = writer
+
+    def write(self, top, maps):
+        self._writer.write(top, writing.planes_of(maps))
+
+
+def _cards(segmenter, field: Field, num_samples, seed):
+    """Provenance: (keyword, value, comment)."""
+    import astropy
+    import numpy
+    import tensorflow as tf
+
+    survey = segmenter.survey or {}
+    cards = [
+        ("ORIGIN", "Blendinator", "probabilistic segmentation of blended galaxies"),
+        ("MODEL", segmenter.path.name, "version of the model"),
+        ("MODELKEY", segmenter.key, "what the model was trained from"),
+        ("SURVEY", survey.get("name", ""), "that the model was trained for"),
+        ("NSAMPLES", num_samples, "draws behind the maps"),
+        ("SEED", seed, "of the draws"),
+        ("TILE", segmenter.tile, "pixels a side of a tile's core"),
+        ("HALO", segmenter.halo, "pixels of context around a tile"),
+        ("EPERUNIT", field.conversion.factor, "electrons per unit of the image"),
+        ("SKYSIGMA", field.sky_sigma, "measured sky noise, electrons per pixel"),
+        ("NOISESCL", field.noise_scale, "factor on the electrons for the network"),
+        ("TFVER", tf.__version__, "TensorFlow"), ("NPVER", numpy.__version__, "NumPy"),
+        ("APVER", astropy.__version__, "astropy"),
+    ]
+    if survey:
+        cards.append(("TRAINSIG", survey["sky_sigma"], "sky noise of the training, electrons per pixel"))
+    return cards
+
+
+def _history(field):
+    lines = ["blendinator " + " ".join(sys.argv[1:]), f"field: {field.image.name}", f"electrons: {field.conversion.text}"]
+    lines.append(f"background: mesh of {field.sky.box} pixels, clipped mode, 3 x 3 median, linear between"
+                 if field.subtract else "background: not subtracted")
+    if field.weight is not None:
+        lines.append(f"noise: scaled per pixel to the training's by {field.weight.name} ({field.weight_type})")
+    elif field.noise_scale != 1.0:
+        lines.append("noise: the whole field scaled to the training's")
+    return lines + [f"warning: {text}" for text in field.warnings]
