@@ -1,11 +1,12 @@
 """From class probabilities to class maps: a smooth random field decides the classes of each draw.
 
 Given z, the network's pixels are independent: drawn so, a map is speckled, and taking the most probable class instead
-loses every source that is likelier absent than present. Here one standard normal field g that is smooth over
-`correlation` pixels serves a whole draw: with u = Phi(g), a pixel gets the class in whose share of [0, 1] u falls, in the
-order background, galaxy, blended. Each pixel's u is uniform, so the classes keep their probabilities exactly; neighbours
-share theirs, so that a faint galaxy is there as a whole or not at all. (A Gaussian copula, Sklar 1959; Nelsen 2006,
-"An Introduction to Copulas", ch. 2.)
+loses every source that is likelier absent than present. Here two standard normal fields g that are smooth over
+`correlation` pixels serve a whole draw. With u = Phi(g), the first decides whether a pixel is background, the second
+whether what is not background is blended. Each pixel's u is uniform, so the classes keep their probabilities exactly;
+neighbours share theirs, so that a faint galaxy is there as a whole or not at all. (A Gaussian copula, Sklar 1959; Nelsen
+2006, "An Introduction to Copulas", ch. 2.) Two questions, two fields: with one for both, a galaxy would grow at its outer
+edge whenever it shrinks at the blend, and the draws of its area would spread too little.
 """
 
 import functools
@@ -13,7 +14,6 @@ import math
 from collections.abc import Sequence
 
 import tensorflow as tf
-
 
 _BELOW_ONE = 1.0 - 2.0**-24  # the largest float32 below 1
 
