@@ -31,6 +31,8 @@ CONTRACT = ("data/records.py",)
 TRAINING = tuple(f"model/{name}.py" for name in (
     "export", "input_data", "losses", "monitors", "network", "preprocessing", "probaunet", "recalibration", "sampling",
     "trainer", "training", "warm_start", "warmup"))
+# Of the simulation: the stamp size, and what the export tells about the images that it takes.
+TOLD = ("stamp_size", "survey", "noise_scale", "psf_scale", "truth_threshold")
 SCHEMA = ("schemas/schema.py", "schemas/scene.pbtxt")
 SCORING = ("components/calibration_evaluator", "model/metrics", "model/classical.py", "model/gallery.py")
 
@@ -128,7 +130,7 @@ def trainer_config(config: Config, fingerprint: str) -> dict[str, str]:
     evaluation, warm_start = read["evaluation"], read["retraining"]["warm_start"]
     part = {
         "output_dir": read["output_dir"],  # checkpoints go there
-        "simulation": {"stamp_size": read["simulation"]["stamp_size"]},
+        "simulation": {key: read["simulation"][key] for key in TOLD},
         "model": read["model"],
         "training": read["training"],
         "evaluation": {"num_samples": evaluation["num_samples"], "seed": evaluation["seed"]},

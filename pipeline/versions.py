@@ -4,19 +4,24 @@ TensorFlow Serving serves the folder with the highest number and passes over nam
 copied beside under such a name and renamed; a version that goes is renamed first, then removed.
 """
 
+import contextlib
+import fcntl
 import hashlib
+import json
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from pipeline.files import sync_tree
 from pipeline.live import list_versions
 
-INCOMING, REMOVED = ".incoming-", ".removed-"
+INCOMING, REMOVED, LOCK = ".incoming-", ".removed-", ".lock"
 
 
-def publish(source: Path, serving_dir: Path, again: bool = False) -> Path:
+def publish(source: Path, serving_dir: Path, again: bool = False, notes: Mapping[str, dict] = MappingProxyType({})) -> Path:
     """Copies a SavedModel to a new version, higher than all others, that appears whole; returns its folder.
 
     Args:
@@ -24,8 +29,14 @@ def publish(source: Path, serving_dir: Path, again: bool = False) -> Path:
       serving_dir: folder of the versions.
       again: make a new version even when the newest one holds the same files. Without it that one is returned: a run
         that was killed after its push pushes nothing twice.
+      notes: JSON files to add, by name.
     """
     serving_dir.mkdir(parents=True, exist_ok=True)
+    with _alone(serving_dir):
+        return _publish(source, serving_dir, again, notes)
+
+
+def _publish(source, serving_dir, again, notes):
     clean(serving_dir)
     versions = list_versions(serving_dir)
     if versions and not again and digest(versions[-1]) == digest(source):
@@ -35,10 +46,20 @@ def publish(source: Path, serving_dir: Path, again: bool = False) -> Path:
     number = max([int(time.time()), *(one + 1 for one in taken)])
     incoming = serving_dir / f"{INCOMING}{number}"
     shutil.copytree(source, incoming)
+    for name, content in notes.items():
+        (incoming / name).write_text(json.dumps(content) + "\n", encoding="utf-8")
     sync_tree(incoming)  # a power cut must not leave a version of empty files
     target = serving_dir / str(number)
     os.rename(incoming, target)
     return target
+
+
+@contextlib.contextmanager
+def _alone(serving_dir):
+    """Keeps a push and a rollback from choosing the same number."""
+    with open(serving_dir / LOCK, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def remove(version: Path) -> None:
@@ -55,11 +76,11 @@ def clean(serving_dir: Path) -> None:
             shutil.rmtree(path)
 
 
-def digest(folder: Path) -> str:
-    """SHA-256 over the names and contents of a folder's files."""
+def digest(folder: Path, leave_out: str = "") -> str:
+    """SHA-256 over the names and contents of a folder's files, but for one name."""
     found = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.is_file():
+        if path.is_file() and path.name != leave_out:
             content = path.read_bytes()
             found.update(f"{path.relative_to(folder)}\0{len(content)}\0".encode() + content)
     return found.hexdigest()

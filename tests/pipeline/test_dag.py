@@ -74,7 +74,7 @@ def test_what_training_reads_retrains(components, change):
 
 
 @pytest.mark.parametrize("change", [
-    {"beam": BeamConfig(simulation_workers=3)}, {"simulation": SimulationConfig(noise_scale=2.0)},
+    {"beam": BeamConfig(simulation_workers=3)}, {"simulation": SimulationConfig(test_scenes=7)},
     {"retraining": RetrainingConfig(on_failure="mail")}])
 def test_what_training_does_not_read_runs_nothing_again(components, change):
     other = build(dataclasses.replace(Config(), **change))

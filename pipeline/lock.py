@@ -1,0 +1,62 @@
+"""One run at a time for an output folder.
+
+The lock is the kernel's record lock on a file: it ends with the process that holds it, however that process ends, so that
+no stale lock can stand in the way. Processes forked by the holder do not inherit it. The file says who holds it.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.errors import BlendinatorError
+
+LOCK_FILE = ".lock"
+
+
+class BusyError(BlendinatorError):
+    """Another run uses the output folder."""
+
+
+@contextlib.contextmanager
+def exclusive(output_dir: str | Path, what: str) -> Iterator[None]:
+    """Holds the lock of an output folder.
+
+    Args:
+      output_dir: the folder; it is made if need be.
+      what: what the holder does, for the message to others.
+
+    Raises:
+      BusyError: another process holds it; the message says which.
+    """
+    path = Path(output_dir) / LOCK_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not through a file object of which a second one might be opened: closing any of them would end the lock.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise BusyError(f"{path}: {_holder(descriptor)} uses this output folder. Wait until it has ended, or set "
+                            "output_dir to another folder.")
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "what": what, "since": _now()}).encode(), 0)
+        yield
+        os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _holder(descriptor):
+    try:
+        found = json.loads(os.pread(descriptor, 1000, 0))
+        return f"process {found['pid']} (blendinator {found['what']}, since {found['since']})"
+    except ValueError:  # it has the lock and has not written yet
+        return "another process"
+
+
+def _now():
+    return time.strftime("%Y-%m-%d %H:%M:%S")
