@@ -1,7 +1,7 @@
 """The errors a user can cause, and nothing else.
 
 Raise `ConfigError` for a key of the configuration or a command-line option, `DataError` for spans, manifests and
-records, `ModelError` for models, weights and exports. Each message names the thing at fault (key, file, record), what
+records, `ModelError` for models, weights and exports, `ServiceError` for a server that cannot be reached or refuses. Each message names the thing at fault (key, file, record), what
 was received, and the remedy. The command line prints the message without a traceback and exits with code 1. Anything
 else that is raised is a defect of ours and keeps its traceback.
 """
@@ -21,3 +21,7 @@ class DataError(BlendinatorError):
 
 class ModelError(BlendinatorError):
     """A model, its weights or its export is missing, damaged or outside the contract."""
+
+
+class ServiceError(BlendinatorError):
+    """A server, such as Kubeflow's, cannot be reached or refuses a request."""
