@@ -55,6 +55,59 @@ def try_command(file, folder, pairs, training_steps, types):
     click.echo(str(simulator.folder))
 
 
+def cluster_options(command):
+    """The options that `submit` and `schedule` share."""
+    options = (
+        click.option("--host", help="Address of Kubeflow's API; by default kubeflow.host."),
+        click.option("--spans", help="Spans to train on, such as latest:3; by default those of the file."),
+        steps_option, parameter_option, config_option,
+        click.argument("file", type=click.Path(dir_okay=False), default="blendinator.yaml"))
+    for option in options:
+        command = option(command)
+    return command
+
+
+@kubeflow.command("submit")
+@cluster_options
+def submit_command(file, config_path, pairs, training_steps, spans, host):
+    """Upload a compiled pipeline and run it once. The token is read from KUBEFLOW_TOKEN."""
+    import time
+
+    config = load_config(config_path)
+    cluster, settings = connect(host, config), config.kubeflow
+    name = f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    run = cluster.submit(file, settings.experiment, name, parse_parameters(pairs, training_steps, spans), settings.service_account)
+    click.echo(f"run {run}")
+
+
+@kubeflow.command("schedule")
+@cluster_options
+@click.option("--cron", required=True, help="Six fields, seconds first: '0 0 3 * * 1' is Mondays at 3.")
+def schedule_command(file, config_path, pairs, training_steps, spans, host, cron):
+    """Upload a compiled pipeline and have it run by a clock: one run at a time, missed ones left out.
+
+    A schedule of the same name (the configuration's `name`) is replaced. Example:
+
+    \b
+      blendinator kubeflow schedule --cron '0 0 3 * * 1' --spans latest:3
+    """
+    config = load_config(config_path)
+    cluster, settings = connect(host, config), config.kubeflow
+    made = cluster.schedule(file, settings.experiment, config.name, cron, parse_parameters(pairs, training_steps, spans),
+                            settings.service_account)
+    click.echo(f"schedule {made}")
+
+
+def connect(host, config):
+    """Kubeflow's API, with what the environment says of the user."""
+    import os
+
+    from pipeline.kubeflow_pipelines.client import COOKIES, TOKEN, Cluster
+
+    return Cluster(host or config.kubeflow.host, config.kubeflow.namespace, os.environ.get(TOKEN, ""),
+                   os.environ.get(COOKIES, ""))
+
+
 def parse_parameters(pairs, training_steps=None, spans=None):
     """{name: value} of the options --parameter NAME=VALUE, --training-steps and --spans."""
     parameters = {}

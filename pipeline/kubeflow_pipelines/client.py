@@ -46,13 +46,10 @@ class Cluster:
             raise ConfigError(f"--host: received {host!r}; allowed: http://... or https://..., the address of Kubeflow's API. Give "
                               "--host or set kubeflow.host")
         self.host, self.namespace, self.wait = host.rstrip("/"), namespace, wait
-        self.call("the API", lambda: check_api(self.host, token, cookies))
-        import kfp
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self.client = self.call("the API", lambda: kfp.Client(
-                host=self.host, namespace=namespace, existing_token=token or None, cookies=cookies or None))
+        health = self.call("the API", lambda: check_api(self.host, token, cookies))
+        if health.get("multi_user") and not namespace:
+            raise ConfigError(f"kubeflow.namespace: received ''; allowed: a namespace of yours, because {host} has several users")
+        self.client = make_client(self.host, namespace, token, cookies)
 
     def call(self, what: str, function: Callable):
         """Calls a function that makes requests, again when the server has a fault; ServiceError when it stays so.
@@ -163,13 +160,26 @@ class Cluster:
         return made
 
 
+def make_client(host: str, namespace: str, token: str, cookies: str):
+    """kfp's client, without its own first request: that one carries no token, and is repeated for half a minute."""
+    import kfp
+
+    class Client(kfp.Client):
+        def get_kfp_healthz(self, sleep_duration: int = 5):
+            return kfp_server_api.V2beta1GetHealthzResponse(multi_user=False)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Client(host=host, namespace=namespace, existing_token=token or None, cookies=cookies or None)
+
+
 def check_parameters(path: str | Path, parameters: dict) -> None:
     """Raises ConfigError when the compiled pipeline has no parameter of a name."""
     root_parameters(read_pipeline(path)[0], parameters, Path(path))
 
 
-def check_api(host: str, token: str, cookies: str) -> None:
-    """One plain request: kfp's client would wait for long when nobody answers, and stumble over a login page."""
+def check_api(host: str, token: str, cookies: str) -> dict:
+    """One plain request, for the health of the API: kfp's client would stumble over a login page."""
     headers = {"Accept": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
@@ -179,8 +189,8 @@ def check_api(host: str, token: str, cookies: str) -> None:
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
         text = response.read().decode(errors="replace")
     try:
-        json.loads(text)
-    except ValueError:
+        return dict(json.loads(text))
+    except (TypeError, ValueError):
         raise ServiceError(f"{host}: the answer is {first_line(text)!r} and not that of Kubeflow's API, perhaps a login page. Give "
                            f"the API's address, and a token in {TOKEN} or a session's cookies in {COOKIES}.")
 
