@@ -34,16 +34,20 @@ TEST_SCENES = {"boosted": 700, "natural": 300}
 CLASSIC_NET = dict(latent="global", latent_dim=6, prior_encoder="separate")
 ALL_ELBO = dict(deterministic_share=0.0, multi_sample_share=0.0, beta_warmup=0.15, kl_balance=0.5, fresh_noise=False)
 
-# name: (label, changes to ModelConfig, changes to TrainingConfig); each line adds to the one before it, as far as "schedule".
+# name: (label, changes to ModelConfig, changes to TrainingConfig); from "classic" to "default" each
+# adds to the one before it.
 VARIANTS = {
     "deterministic": ("deterministic U-Net", {}, dict(deterministic_share=1.0, multi_sample_share=0.0)),
     "classic": ("classic ProbaUNet: one z a stamp, ELBO", CLASSIC_NET, ALL_ELBO),
     "balance": ("+ KL balancing 0.8", CLASSIC_NET, ALL_ELBO | dict(kl_balance=0.8)),
-    "multi": ("+ multi-sample steps, last 35 %", CLASSIC_NET, ALL_ELBO | dict(kl_balance=0.8, multi_sample_share=0.35)),
+    "multi": ("+ multi-sample steps, last 35 %, on blocks", CLASSIC_NET,
+              ALL_ELBO | dict(kl_balance=0.8, multi_sample_share=0.35, marginal_weight=0.0)),
+    "marginal": ("+ half of their weight on the pixels' marginals", CLASSIC_NET,
+                 ALL_ELBO | dict(kl_balance=0.8, multi_sample_share=0.35)),
     "fresh": ("+ fresh noise", CLASSIC_NET, ALL_ELBO | dict(kl_balance=0.8, multi_sample_share=0.35, fresh_noise=True)),
-    "schedule": ("+ shared encoder, deterministic half first", dict(latent="global", latent_dim=6), {}),
+    "schedule": ("+ shared encoder, deterministic half first, balance 0.5", dict(latent="global", latent_dim=6), {}),
     "default": ("the default: the same with a spatial z", {}, {}),
-    "marginal": ("default with marginal_weight 0.5", {}, dict(marginal_weight=0.5)),
+    "joint": ("the default without the marginals' weight", {}, dict(marginal_weight=0.0)),
 }
 
 

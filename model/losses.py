@@ -1,5 +1,6 @@
 """The objective of the ProbaUNet, as pure functions of tensors. All values are in nats."""
 
+import functools
 import math
 
 import tensorflow as tf
@@ -9,12 +10,23 @@ tfd = tfp.distributions
 _BLOCK = 16  # pixels a side
 
 
+def pixel_cross_entropy(logits, mask):
+    """-log p(mask | z) of each pixel: [..., H, W, 3] and integers that broadcast to [..., H, W] -> [..., H, W].
+
+    Written for one plane a class: on a CPU in half the time of TensorFlow's operation along an axis of three.
+    """
+    planes = tf.unstack(logits, axis=-1)
+    largest = tf.stop_gradient(functools.reduce(tf.maximum, planes))
+    log_sum = largest + tf.math.log(tf.add_n([tf.exp(plane - largest) for plane in planes]))
+    return log_sum - tf.where(mask == 0, planes[0], tf.where(mask == 1, planes[1], planes[2]))
+
+
 def cross_entropy(logits, mask):
     """-log p(mask | z), summed over the pixels of each image: [..., H, W, 3] and [..., H, W] -> [...].
 
     Summed and not averaged: only then is cross-entropy + KL a true bound on -log p(mask | image).
     """
-    return tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=mask, logits=logits), axis=[-2, -1])
+    return tf.reduce_sum(pixel_cross_entropy(logits, mask), axis=[-2, -1])
 
 
 def kl_per_dimension(posterior, prior):
@@ -55,37 +67,35 @@ def negative_elbo(reconstruction, kl, beta):
     return tf.reduce_mean(reconstruction) + beta * kl
 
 
-def multi_sample_nll(cross_entropies):
-    """-log (1/M sum_m p(mask | z_m)) from the cross-entropies [..., M] of M draws -> [...].
+def multi_sample_nll(cross_entropies, axis: int = -1):
+    """-log (1/M sum_m p(mask | z_m)) from the cross-entropies of M draws along `axis`, which goes.
 
     With z_m from the prior this is the M-sample bound on -log p(mask | image) (Burda et al. 2016, arXiv:1509.00519).
     """
-    draws = cross_entropies.shape[-1]
-    return math.log(draws) - tf.reduce_logsumexp(-cross_entropies, axis=-1)
+    draws = cross_entropies.shape[axis]
+    return math.log(draws) - tf.reduce_logsumexp(-cross_entropies, axis=axis)
 
 
-def blockwise_mixture_nll(logits, mask):
-    """NLL of the mixture of draws on each block of pixels, summed over the blocks, in nats: -> [B].
+def blockwise_mixture_nll(pixels):
+    """NLL of the mixture of draws on each block of pixels, summed over the blocks, in nats: [B, M, S, S] -> [B].
 
     -sum_b log (1/M sum_m prod_{i in b} p(y_i | z_m)) over blocks b of 16 x 16 pixels. With blocks of the size of an object
     this scores the joint distribution over that object's pixels; over a whole stamp of many objects a handful of draws
-    never hits them all at once. As an objective it trains the very path that sampling uses. Where 16 does not divide the side, the largest common divisor serves.
+    never hits them all at once. As an objective it trains the very path that sampling uses. Where 16 does not divide the
+    side, the largest common divisor serves.
 
     Args:
-      logits: [B, M, S, S, 3]. mask: int [B, S, S].
+      pixels: `pixel_cross_entropy` of M draws.
     """
-    draws, side = logits.shape[1], logits.shape[2]
+    draws, side = pixels.shape[1], pixels.shape[2]
     block = math.gcd(side, _BLOCK)
-    pixels = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.repeat(mask[:, None], draws, axis=1), logits=logits)
     blocks = tf.reshape(pixels, [-1, draws, side // block, block, side // block, block])
-    per_block = tf.transpose(tf.reduce_sum(blocks, axis=[3, 5]), [0, 2, 3, 1])
-    return tf.reduce_sum(multi_sample_nll(per_block), axis=[1, 2])
+    return tf.reduce_sum(multi_sample_nll(tf.reduce_sum(blocks, axis=[3, 5]), axis=1), axis=[1, 2])
 
 
-def pixel_mixture_nll(logits, mask):
-    """NLL of the draws' mean probabilities, summed over the pixels, in nats: [B, M, H, W, 3], [B, H, W] -> [B]."""
-    log_mean = tf.reduce_logsumexp(tf.nn.log_softmax(logits), axis=1) - tf.math.log(tf.cast(tf.shape(logits)[1], tf.float32))
-    return cross_entropy(log_mean, mask)
+def pixel_mixture_nll(pixels):
+    """NLL of the draws' mean probabilities, summed over the pixels, in nats: `pixel_cross_entropy` [B, M, H, W] -> [B]."""
+    return tf.reduce_sum(multi_sample_nll(pixels, axis=1), axis=[1, 2])
 
 
 def beta_at(step, start: int, warmup_steps: int, beta: float):

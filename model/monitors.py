@@ -77,10 +77,11 @@ def _batch_monitors(model, normalised, mask, seed):
     shape = tf.shape(prior.loc)
     noise = tf.random.stateless_normal(tf.concat([shape[:1], [_DRAWS], shape[1:]], 0), seed)
     logits = model.draw_logits(features, prior, noise)
+    pixels = losses.pixel_cross_entropy(logits, mask[:, None])
     classes = tf.argmax(logits, axis=-1, output_type=tf.int32)
     votes = tf.reduce_mean(tf.one_hot(classes, logits.shape[-1]), axis=1)
     disagreement = (1.0 - tf.reduce_sum(votes**2, axis=-1)) * _DRAWS / (_DRAWS - 1)
     sources = tf.cast(votes[..., 0] < 1.0, tf.float32)
-    return (losses.blockwise_mixture_nll(logits, mask), losses.pixel_mixture_nll(logits, mask), reconstruction,
+    return (losses.blockwise_mixture_nll(pixels), losses.pixel_mixture_nll(pixels), reconstruction,
             losses.kl_per_dimension(posterior, prior), posterior.loc,
             tf.reduce_sum(disagreement * sources, axis=[1, 2]), tf.reduce_sum(sources, axis=[1, 2]))

@@ -17,7 +17,7 @@ from model.probaunet import ProbaUNet
 
 log = logging.getLogger("blendinator.training")
 _BATCH = 16
-_DRAWS = 16
+_DRAWS = 32
 
 
 def recalibrate(model: ProbaUNet, scenes: Scenes, normalise: Normalise, seed: int) -> dict:
@@ -40,7 +40,7 @@ def recalibrate(model: ProbaUNet, scenes: Scenes, normalise: Normalise, seed: in
     @tf.function(reduce_retracing=True)
     def batch_nll(features, loc, scale, noise, mask):
         logits = model.draw_logits(features, losses.tfd.Normal(loc, scale), noise)
-        return tf.reduce_sum(losses.pixel_mixture_nll(logits, mask))
+        return tf.reduce_sum(losses.pixel_mixture_nll(losses.pixel_cross_entropy(logits, mask[:, None])))
 
     def objective(parameters):
         temperature, prior_scale = np.exp(parameters)

@@ -145,11 +145,11 @@ def make_steps(model: ProbaUNet, optimizers: Optimizers, config: TrainingConfig)
         shape, draws = tf.shape(prior.loc), config.multi_sample_draws
         z = prior.loc[:, None] + prior.scale[:, None] * noise(tf.concat([shape[:1], [draws], shape[1:]], 0), step)
         logits = model.logits(features, tf.ensure_shape(z, [None, draws, *prior.loc.shape[1:]]))
+        pixels = losses.pixel_cross_entropy(logits, mask[:, None])
+        joint = tf.reduce_mean(losses.blockwise_mixture_nll(pixels))
+        marginal = tf.reduce_mean(losses.pixel_mixture_nll(pixels))
         weight = config.marginal_weight
-        loss = (1.0 - weight) * tf.reduce_mean(losses.blockwise_mixture_nll(logits, mask))
-        if weight > 0.0:
-            loss += weight * tf.reduce_mean(losses.pixel_mixture_nll(logits, mask))
-        return loss, {}
+        return (1.0 - weight) * joint + weight * marginal, {"joint_nll": joint, "marginal_nll": marginal}
 
     def compiled(objective):
         def on_replica(image, mask, step):

@@ -85,19 +85,28 @@ def test_blockwise_nll_treats_blocks_as_independent_and_pixels_within_one_as_joi
     logits = np.zeros((1, 2, 16, 32, 3), "f4")[:, :, :, :16]
     logits[0, 0, :, :, 0] = sure  # draw 0: all background
     logits[0, 1, :, :, 1] = sure  # draw 1: all galaxy
-    nll = losses.blockwise_mixture_nll(tf.constant(logits), tf.zeros([1, 16, 16], tf.int32))
+    nll = losses.blockwise_mixture_nll(losses.pixel_cross_entropy(tf.constant(logits), tf.zeros([1, 1, 16, 16], tf.int32)))
     np.testing.assert_allclose(nll, [np.log(2)], rtol=1e-5)
     wide = tf.constant(np.tile(logits, (1, 1, 2, 2, 1)))  # 32 x 32 pixels: four blocks
     mask = np.zeros((1, 32, 32), "i4")
     mask[:, :16, :16] = 1
-    np.testing.assert_allclose(losses.blockwise_mixture_nll(wide, tf.constant(mask)), [4 * np.log(2)], rtol=1e-5)
+    nll = losses.blockwise_mixture_nll(losses.pixel_cross_entropy(wide, tf.constant(mask)[:, None]))
+    np.testing.assert_allclose(nll, [4 * np.log(2)], rtol=1e-5)
 
 
 def test_pixel_mixture_nll_is_that_of_the_mean_probabilities():
     logits = np.log(np.array([[[0.5, 0.3, 0.2]], [[0.1, 0.8, 0.1]]], "f4")).reshape(1, 2, 1, 1, 3)
-    np.testing.assert_allclose(losses.pixel_mixture_nll(tf.constant(logits), tf.fill([1, 1, 1], 1)), [-np.log(0.55)], rtol=1e-5)
+    pixels = losses.pixel_cross_entropy(tf.constant(logits), tf.fill([1, 1, 1, 1], 1))
+    np.testing.assert_allclose(losses.pixel_mixture_nll(pixels), [-np.log(0.55)], rtol=1e-5)
 
 
 def test_beta_rises_linearly_and_stays():
     values = [float(losses.beta_at(tf.constant(step), 10, 20, 2.0)) for step in (0, 10, 20, 30, 99)]
     assert values == pytest.approx([0.0, 0.0, 1.0, 2.0, 2.0])
+
+
+def test_pixel_cross_entropy_is_that_of_tensorflow_and_survives_large_logits():
+    logits = tf.random.stateless_normal([2, 3, 4, 4, 3], [1, 2]) * 30.0
+    mask = tf.random.stateless_uniform([2, 4, 4], [3, 4], maxval=3, dtype=tf.int32)
+    expected = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.repeat(mask[:, None], 3, axis=1), logits)
+    np.testing.assert_allclose(losses.pixel_cross_entropy(logits, mask[:, None]), expected, rtol=1e-4, atol=1e-4)
