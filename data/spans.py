@@ -67,10 +67,11 @@ def resolve_spans(selection: str, data_root: str | Path) -> tuple[int, ...]:
                 log.warning("span %d is skipped: %s", span, find_fault(path))
         return whole[-wanted:]
     for span in wanted:
-        fault = find_fault(span_dir(data_root, span))
+        folder = span_dir(data_root, span)
+        fault = find_fault(folder)
         if fault:
-            raise DataError(f"{span_dir(data_root, span)}: span {span} is missing or incomplete ({fault}). "
-                            f"{_remedy(list_spans(data_root))}")
+            why = f" ({fault})" if folder.exists() else ""
+            raise DataError(f"{folder}: span {span} is missing or incomplete{why}. {_remedy(list_spans(data_root))}")
     return wanted
 
 

@@ -5,6 +5,8 @@ import sys
 import click
 
 from pipeline.commands.kubeflow import kubeflow
+from pipeline.commands.models import lineage, models, rollback
+from pipeline.commands.retrain import prune, retrain, schedule
 from pipeline.commands.segment import segment
 from pipeline.config_loader import load_config
 from pipeline.errors import BlendinatorError
@@ -33,7 +35,7 @@ def main():
 
 @main.command()
 @config_option
-@click.option("--spans", default="latest", show_default=True, help="Spans to use: latest, or for example 1,3-5.")
+@click.option("--spans", default="latest", show_default=True, help="Spans to use: latest, latest:3 or for example 1,3-5.")
 @click.option("--no-cache", is_flag=True, help="Run every step, even when nothing changed.")
 def run(config_path, spans, no_cache):
     """Run the whole pipeline, simulating span 1 first if there is no data."""
@@ -128,6 +130,8 @@ main.add_command(kubeflow)
 
 
 main.add_command(segment)
+for command in (retrain, schedule, models, lineage, rollback, prune):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

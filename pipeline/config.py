@@ -92,7 +92,7 @@ class TrainingConfig:
     kl_balance: float = _limit(0.5, 0.0, 1.0)  # share of the KL's gradient that goes to the prior
     multi_sample_share: float = _limit(0.35, 0.0, 1.0)  # last share of the steps on M draws from the prior
     multi_sample_draws: int = _limit(8, 2, 64)  # M
-    marginal_weight: float = _limit(0.0, 0.0, 1.0)  # of the pixels' own NLL beside the blocks' in multi-sample steps
+    marginal_weight: float = _limit(0.5, 0.0, 1.0)  # of the pixels' own NLL beside the blocks' in multi-sample steps
     fresh_noise: bool = _limit(True)  # draw new noise at every step instead of using the stored noisy image
     precision: str = _limit("auto", choices=("auto", "float32", "bfloat16"))  # auto: bfloat16 where the CPU has it
     devices: str = _limit("one", choices=("one", "all"))  # all: every GPU of the machine takes a part of each batch
@@ -218,6 +218,7 @@ class RetrainingConfig:
     keep_versions: int = _limit(5, 1, 10**4)  # pushed versions; the live one and baselines of kept ones stay as well
     keep_runs: int = _limit(3, 1, 10**4)  # runs whose artifacts, reports and logs stay; those of kept versions do as well
     keep_spans: int = _limit(8, 0, 10**6)  # simulated spans; 0 for all
+    keep_logs: int = _limit(30, 1, 10**6)
     on_failure: str = _limit("")  # a command for the shell when a run failed; see docs/retraining.md
     on_refusal: str = _limit("")  # likewise when the model was not pushed
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)

@@ -5,11 +5,15 @@ that edited code would reuse old results. These hashes go in as parameters.
 """
 
 import hashlib
+import json
 from pathlib import Path
 
 from data import spans
+from pipeline.config import Config
+from pipeline.config_loader import config_to_dict
 
 PROJECT = Path(__file__).resolve().parent.parent
+PACKAGES = ("components", "data", "model", "pipeline", "schemas", "schemas/scene.pbtxt")
 
 
 def code_fingerprint(*paths: str, root: Path = PROJECT) -> str:
@@ -33,6 +37,16 @@ def code_fingerprint(*paths: str, root: Path = PROJECT) -> str:
         content = path.read_bytes()
         digest.update(f"{path.relative_to(root)}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:16]
+
+
+def request_fingerprint(config: Config, data: str) -> str:
+    """SHA-256 over all that the outcome of a run depends on: configuration, code, and data (`data_fingerprint`)."""
+    read = config_to_dict(config)
+    retraining = read["retraining"]
+    parts = {key: read[key] for key in ("name", "output_dir", "model", "training", "evaluation")}
+    parts |= {"stamp_size": read["simulation"]["stamp_size"], "warm_start": retraining["warm_start"],
+              "drift": retraining["drift"], "data": data, "code": code_fingerprint(*PACKAGES)}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def data_fingerprint(data_root: str | Path, chosen: tuple[int, ...]) -> str:

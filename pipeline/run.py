@@ -6,10 +6,16 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from rich.console import Console
+
+from pipeline import metadata, run_log
 from pipeline.config import Config
+from pipeline.console import quiet_console
 from pipeline.errors import BlendinatorError, DataError
+from pipeline.lock import BusyError, exclusive
 
 log = logging.getLogger("blendinator.run")
 
@@ -23,76 +29,133 @@ def run(config: Config, spans: str = "latest", enable_cache: bool = True) -> int
     Args:
       config: the configuration, with an absolute `output_dir`.
       spans: "latest", "latest:3", or numbers and ranges such as "1,3-5".
-      enable_cache: reuse the results of unchanged steps.
+      enable_cache: reuse the results of unchanged steps; without it, a run that has nothing to do runs as well.
 
     Returns:
       The exit code: 0 when the run went through, whether or not the model was good enough to be pushed; 1 when
       something stopped it that the user can mend, which one message says.
     """
-    from pipeline.console import quiet_console
+    entry = perform(config, "run", lambda console, entry: run_pipeline(config, spans, console, entry, enable_cache))
+    return 0 if entry["status"] in (*run_log.COMPLETED, run_log.NOTHING) else 1
 
-    log_path = Path(config.output_dir) / "logs" / f"run-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+
+def perform(config: Config, command: str, body: Callable[[Console, dict], "RunResult | None"]) -> dict:
+    """Runs `body` with the output folder's lock, the terminal quiet, and a line in the log of the runs.
+
+    Args:
+      config: the configuration, with an absolute `output_dir`.
+      command: name of the command, for the lock and the log.
+      body: called with the console and the run's log entry, to which it may add; returns the result, or None when there
+        was nothing to do.
+
+    Returns:
+      The log entry; see `pipeline.run_log`.
+    """
+    started = time.time()
+    path = Path(config.output_dir) / "logs" / f"run-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    entry = {"command": command, "started": _utc(started), "pid": os.getpid(), "status": run_log.FAILED, "reason": "",
+             "spans": [], "request": None, "run": None, "version": None, "report": None, "log": str(path)}
     try:
-        with quiet_console(log_path) as console:
-            started = time.monotonic()
+        with exclusive(config.output_dir, command), quiet_console(path) as console:
             try:
-                result = run_pipeline(config, spans, console, enable_cache)
+                result = body(console, entry)
+                if result is not None:
+                    from pipeline.summary import print_summary
+
+                    _note_result(entry, result)
+                    print_summary(console, config, result, path, time.time() - started)
             except (Exception, KeyboardInterrupt) as error:
                 logging.getLogger().exception("the run stopped")
                 known = explain(error)
+                interrupted = isinstance(error, KeyboardInterrupt)
+                entry |= {"status": run_log.INTERRUPTED if interrupted else run_log.FAILED,
+                          "reason": str(known or f"{type(error).__name__}: {error}")}
                 if known is None:
                     console.print(f"[bold red]Stopped by an unexpected {type(error).__name__}[/]")
-                    console.print(f"The whole story is in the log: {log_path}", markup=False, soft_wrap=True)
+                    console.print(f"The whole story is in the log: {path}", markup=False, soft_wrap=True)
                     raise
                 console.print("[bold red]Stopped[/]")
                 console.print(str(known), markup=False, soft_wrap=True)
-                console.print(f"Nothing was pushed. Log: {log_path}", markup=False, soft_wrap=True)
-                return 1
-            from pipeline.summary import print_summary
-
-            print_summary(console, config, result, log_path, time.monotonic() - started)
-            return 0
-    except OSError as error:  # the log itself cannot be written
+                console.print(f"Nothing was pushed. Log: {path}", markup=False, soft_wrap=True)
+            finally:
+                entry |= {"ended": _utc(time.time()), "seconds": round(time.time() - started, 1)}
+                run_log.append(config.output_dir, entry)
+    except (OSError, BusyError) as error:  # the log itself cannot be written, or another run is going on
         known = explain(error)
         if known is None:
             raise
+        entry["reason"] = str(known)
         print(f"Stopped: {known}")
-        return 1
+    return entry
 
 
-def run_pipeline(config: Config, spans: str, console, enable_cache: bool = True):
-    """The run itself; returns a `pipeline.summary.RunResult`. Raises BlendinatorError and whatever else goes wrong."""
+def run_pipeline(config: Config, spans: str, console: Console, entry: dict, enable_cache: bool = True):
+    """The run itself; returns a `pipeline.summary.RunResult`, or None when there was nothing to do.
+
+    Notes the spans and the request in `entry`. Raises BlendinatorError and whatever else goes wrong.
+    """
     from data.spans import resolve_spans
-    from pipeline import summary
-    from pipeline.fingerprint import data_fingerprint
+    from pipeline.fingerprint import data_fingerprint, request_fingerprint
 
     check_space(config, spans)
     simulate_if_missing(config, spans, console)
     chosen = resolve_spans(spans, config.data_root)
+    console.print(f"Spans {', '.join(map(str, chosen))} ({spans.strip()})", markup=False)
     warn_of_other_settings(config, chosen)
+    fingerprint = data_fingerprint(config.data_root, chosen)
+    entry |= {"spans": list(chosen), "request": request_fingerprint(config, fingerprint)}
+    for name in metadata.close_interrupted(config.metadata_path):
+        log.info("an earlier run was interrupted in %s; its unfinished result is left out", name)
+    if enable_cache and nothing_to_do(config, entry, console):
+        return None
 
     console.print("Loading TensorFlow and TFX", style="dim")
     import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
     from tfx.v1.orchestration import LocalDagRunner
 
+    from pipeline import retention, summary
     from pipeline.dag import create_pipeline, trainer_config
     from pipeline.live import NO_VERSION, find_live, training_key
     from pipeline.report import write_report
 
     Path(config.metadata_path).parent.mkdir(parents=True, exist_ok=True)
-    fingerprint = data_fingerprint(config.data_root, chosen)
     live = find_live(config.serving_dir, training_key(trainer_config(config, fingerprint)))
     LocalDagRunner().run(create_pipeline(
         config, ",".join(map(str, chosen)), fingerprint, live.name if live else NO_VERSION, enable_cache))
     page, _ = write_report(config)
-    return summary.collect(config, chosen, page)
+    result = summary.collect(config, chosen, page)
+    if result.pushed:
+        retention.prune_versions(config)
+    return result
+
+
+def nothing_to_do(config: Config, entry: dict, console: Console) -> bool:
+    """Whether the newest completed run had the same spans, configuration and code, and what it pushed is there; says so."""
+    last = run_log.last_completed(config.output_dir)
+    if last is None or last["request"] != entry["request"] or (last["version"] and not Path(last["version"]).exists()):
+        return False
+    entry |= {"status": run_log.NOTHING, "run": last["run"], "reason": f"nothing changed since {last['started']}"}
+    outcome = f"pushed\nversion   {last['version']}" if last["version"] else f"not pushed, because {last['reason']}"
+    console.print(f"Nothing to do: spans, configuration and code are those of the run of {last['started']}, and nothing is "
+                  f"pushed again. That run:\nmodel     {outcome}\nreport    {last['report']}\nlog       {last['log']}",
+                  markup=False, soft_wrap=True)
+    return True
+
+
+def _note_result(entry, result):
+    entry |= {"status": run_log.PUSHED if result.pushed else run_log.REFUSED, "reason": result.reason, "run": result.run,
+              "version": str(result.version_path) if result.pushed else None, "report": str(result.report_path)}
+
+
+def _utc(seconds):
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(seconds))
 
 
 def simulate_if_missing(config: Config, spans: str, console) -> None:
-    """Simulates the first span when the latest one is asked for and there is none."""
-    from data.spans import list_spans
+    """Simulates the first span when the latest ones are asked for and there is none."""
+    from data.spans import list_spans, parse_selection
 
-    if spans.strip() == "latest" and not list_spans(config.data_root):
+    if isinstance(parse_selection(spans), int) and not list_spans(config.data_root):
         simulate(config, FIRST_SPAN, console)
 
 
@@ -138,14 +201,14 @@ def warn_of_other_settings(config: Config, chosen: tuple[int, ...]) -> None:
 
 def check_space(config: Config, spans: str = "latest") -> None:
     """Raises DataError when the disk has less room than a run may need: spans, their ingested copy, working space."""
-    from data.spans import BYTES_PER_PIXEL, list_spans
+    from data.spans import BYTES_PER_PIXEL, list_spans, parse_selection
 
     folder = Path(config.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     simulation = config.simulation
     scenes = simulation.train_scenes + simulation.calibration_scenes + simulation.test_scenes
     size = scenes * simulation.stamp_size**2 * BYTES_PER_PIXEL
-    simulated = bool(list_spans(config.data_root)) or spans.strip() != "latest"
+    simulated = bool(list_spans(config.data_root)) or not isinstance(parse_selection(spans), int)
     needed = WORKING_SPACE + size * (1 if simulated else 2)
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -171,7 +234,7 @@ def explain(error: BaseException) -> BlendinatorError | KeyboardInterrupt | None
             where = getattr(error, "filename", None) or "output_dir"
             return DataError(f"{where}: there is no space left on the disk. Free some space or set output_dir to "
                              "another disk, then run again.")
-        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EROFS):
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EROFS):
             return DataError(f"{error.filename}: this cannot be written ({error.strerror}). Check the folder's "
                              "permissions, or set output_dir to another folder.")
         error = error.__cause__ or error.__context__

@@ -20,6 +20,7 @@ class RunResult:
 
     Attributes:
       spans: the spans that were used.
+      run: name of the run in the metadata store.
       pushed: whether the model was pushed and its version is there.
       reason: why it was or was not.
       version_path: the pushed version, or None.
@@ -29,6 +30,7 @@ class RunResult:
     """
 
     spans: tuple[int, ...]
+    run: str
     pushed: bool
     reason: str
     version_path: Path | None
@@ -48,8 +50,8 @@ def collect(config: Config, spans: tuple[int, ...], report_path: Path) -> RunRes
         reason = (f"version {version.name}, which an earlier run pushed for this model, was removed since; run with "
                   "--no-cache to train and push anew")
     evaluation = Path(explanation["artifacts"]["ModelEvaluation"])
-    return RunResult(spans, pushed, reason, version if pushed else None, explanation["rules"], evaluation / METRICS,
-                     evaluation / PICTURE, report_path)
+    return RunResult(spans, explanation["run"], pushed, reason, version if pushed else None, explanation["rules"],
+                     evaluation / METRICS, evaluation / PICTURE, report_path)
 
 
 def print_summary(console: Console, config: Config, result: RunResult, log_path: Path, seconds: float) -> None:

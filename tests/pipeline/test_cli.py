@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline import cli, run
+from pipeline import cli, run, run_log
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,8 +89,10 @@ def test_defect_keeps_its_traceback(tmp_path, monkeypatch, capfd):
     with pytest.raises(ValueError, match="shapes differ"):
         run.run(cli.load_config(write(tmp_path, "")))
     assert "Stopped by an unexpected ValueError" in capfd.readouterr().out
-    [log] = (tmp_path / "output" / "logs").iterdir()
+    [log] = (tmp_path / "output" / "logs").glob("run-*.log")
     assert "Traceback" in log.read_text()
+    [entry] = run_log.read(tmp_path / "output")
+    assert (entry["status"], entry["reason"], entry["log"]) == ("failed", "ValueError: shapes differ", str(log))
 
 
 @pytest.mark.parametrize("pushed, code", [(True, 0), (False, 3)])

@@ -32,7 +32,7 @@ def config(tmp_path):
 
 
 def collect(config, monkeypatch, **changes):
-    explanation = {"pushed": False, "version": None, "reason": "0.04 is above 0.03", "rules": [RULE, FAILED],
+    explanation = {"run": "2026", "pushed": False, "version": None, "reason": "0.04 is above 0.03", "rules": [RULE, FAILED],
                    "artifacts": {"ModelEvaluation": "/evaluation"}, **changes}
     monkeypatch.setattr(summary.explanations, "explain", lambda config: explanation)
     return summary.collect(config, (1,), Path("/reports/report.html"))

@@ -1,0 +1,83 @@
+"""`blendinator models`, `lineage` and `rollback`."""
+
+import json
+
+import click
+
+from pipeline.commands._output import columns
+from pipeline.config_loader import load_config
+
+config_option = click.option(
+    "--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults.")
+json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for other programs.")
+
+
+@click.command()
+@config_option
+@json_option
+def models(config_path, as_json):
+    """List the pushed versions with date, spans and headline metrics; * is the live one."""
+    config = load_config(config_path)
+    from pipeline.lineage import list_models
+
+    found = list_models(config)
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    if not found:
+        click.echo(f"{config.serving_dir}: nothing was pushed yet.")
+        return
+    names = sorted({name for one in found for name in one["metrics"]})
+    rows = [("", "version", "pushed", "spans", "start", *names)]
+    for one in found:
+        start = f"version {one['republishes']} again" if one["republishes"] else one["start"]
+        values = [one["metrics"].get(name) for name in names]
+        rows.append(("*" if one["live"] else "", one["version"], one["pushed"][:16].replace("T", " "),
+                     ",".join(map(str, one["spans"])), start, *("-" if value is None else f"{value:.3f}" for value in values)))
+    click.echo(columns(rows))
+
+
+@click.command()
+@config_option
+@click.argument("version")
+@json_option
+def lineage(config_path, version, as_json):
+    """Say what made a version: spans, code, run, start, baseline and metrics."""
+    config = load_config(config_path)
+    from pipeline.lineage import lineage as find_lineage
+
+    found = find_lineage(config, version)
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    start = found["start"]
+    origin = f"warm, from version {start['version']}" if start.get("kind") == "warm" else (
+        f"cold, because {start['reason']}" if start else "unknown: the version's folder was removed")
+    rows = [("version", found["version"] + ("" if found["path"] else " (removed)")), ("pushed", found["pushed"])]
+    if found["republishes"]:
+        rows.append(("rollback", f"the model of version {found['republishes']} again"))
+    rows += [("run", found["run"] or "unknown"), ("spans", ", ".join(map(str, found["spans"])) or "unknown"),
+             ("data", found["data_fingerprint"] or "unknown"), ("code", found["code"] or "unknown"), ("start", origin),
+             ("compared with", f"version {found['baseline']}" if found["baseline"] else "no live model")]
+    rows += [(name, f"{value:.4g}") for name, value in found["metrics"].items() if value is not None]
+    rows += [(f"rule {rule['metric']}", "kept" if rule["passed"] else "failed") for rule in found["rules"]]
+    for step in found["steps"]:
+        for kind, folder in step["outputs"].items():
+            rows.append((f"{step['name']} {step['id']}", f"{kind}: {folder}" + (f"  code {step['code']}" if step["code"] else "")))
+    click.echo(columns(rows))
+
+
+@click.command()
+@config_option
+@click.argument("version", required=False)
+def rollback(config_path, version):
+    """Make an earlier version live again, by default the one before the live model.
+
+    It is published once more under a new, higher number, which a server that polls the folder takes up; the live version
+    stays for inspection.
+    """
+    config = load_config(config_path)
+    from pipeline.lineage import rollback as roll_back
+
+    target = roll_back(config, version)
+    click.echo(f"live is now version {target.name}: {target}")

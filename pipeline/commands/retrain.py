@@ -1,0 +1,71 @@
+"""`blendinator retrain`, `schedule` and `prune`."""
+
+import sys
+
+import click
+
+from pipeline.commands._output import columns, megabytes
+from pipeline.config_loader import load_config
+
+config_option = click.option(
+    "--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults.")
+
+
+@click.command()
+@config_option
+def retrain(config_path):
+    """Simulate a new span if configured, run, prune; for a schedule. See docs/retraining.md.
+
+    Exit code 0: pushed, or nothing to do; 3: the model was refused; 1: the run failed or another one is going on. Every call
+    adds a line to logs/runs.jsonl in the output folder.
+    """
+    config = load_config(config_path)
+    from pipeline.retrain import retrain as retrain_once
+
+    sys.exit(retrain_once(config))
+
+
+@click.command()
+@config_option
+@click.option("--cron", "expression", required=True, metavar="EXPRESSION", help="Five fields, such as '0 3 * * 1'.")
+@click.option("--kind", type=click.Choice(["systemd", "crontab"]), help="By default systemd where it runs.")
+@click.option("--install", is_flag=True, help="Apply it, after showing it.")
+def schedule(config_path, expression, kind, install):
+    """Show, and with --install apply, a systemd timer or crontab entry that calls `blendinator retrain`."""
+    config = load_config(config_path)
+    from pathlib import Path
+
+    from pipeline import schedule as schedules
+
+    kind, words, folder = kind or schedules.default_kind(), schedules.command(config_path), str(Path.cwd())
+    if kind == "systemd":
+        units = schedules.systemd_units(config.name, expression, words, folder)
+        for name, text in units.items():
+            click.echo(f"# {schedules.UNITS}/{name}\n{text}")
+        if install:
+            schedules.install_systemd(units)
+    else:
+        line = schedules.crontab_line(config.name, expression, words, folder)
+        click.echo(line)
+        if install:
+            schedules.install_crontab(config.name, line)
+    click.echo("Installed." if install else "Nothing was changed; --install applies it.")
+
+
+@click.command()
+@config_option
+@click.option("--dry-run", is_flag=True, help="List what would go.")
+def prune(config_path, dry_run):
+    """Remove what the section `retraining` of the configuration no longer keeps."""
+    config = load_config(config_path)
+    from pipeline import lock, retention
+
+    if dry_run:
+        doomed = retention.plan(config)
+    else:
+        with lock.exclusive(config.output_dir, "prune"):
+            doomed = retention.prune(config)
+    if doomed:
+        click.echo(columns([(one.kind, megabytes(one.bytes), str(one.path)) for one in doomed]))
+    total = megabytes(sum(one.bytes for one in doomed))
+    click.echo(f"{len(doomed)} things, {total}, " + ("would be removed." if dry_run else "were removed."))

@@ -1,0 +1,164 @@
+"""What is kept of earlier runs, and removing the rest: the section `retraining` of the configuration says how much.
+
+Kept are
+- versions: the newest `keep_versions`, the live one, and the baselines that the kept ones were compared with;
+- artifacts and reports: of the newest `keep_runs` runs, and those of the runs behind kept versions, but for their
+  examples, which are copies of the spans;
+- spans: the newest `keep_spans`, those of the live version, and all that were not simulated here;
+- the newest `keep_logs` logs, the newest checkpoints (of a training that was killed), and the metadata store.
+"""
+
+import dataclasses
+import logging
+import shutil
+from pathlib import Path
+
+from data import spans as span_files
+from pipeline import metadata, versions
+from pipeline.config import Config
+from pipeline.errors import DataError
+from pipeline.files import size
+from pipeline.live import list_versions, read_facts
+
+log = logging.getLogger("blendinator.prune")
+
+
+@dataclasses.dataclass(frozen=True)
+class Doomed:
+    """Something that may go: `kind` (version, artifact, report, span, log, checkpoint or leftover), its path and bytes."""
+
+    kind: str
+    path: Path
+    bytes: int
+
+
+def plan(config: Config) -> list[Doomed]:
+    """What the policy no longer keeps, in the order in which `apply` removes it."""
+    kept = kept_versions(config)
+    doomed = [("version", path) for path in list_versions(config.serving_dir) if path not in kept]
+    for prefix in (versions.INCOMING, versions.REMOVED):
+        doomed += [("leftover", path) for path in sorted(config.serving_dir.glob(prefix + "*"))]
+    folders, runs = _kept_artifacts(config, kept)
+    if folders is not None:
+        doomed += [("artifact", path) for path in _artifact_folders(config.pipeline_root) if path not in folders]
+        # What TFX notes for itself while a component runs.
+        doomed += [("leftover", path) for path in sorted(config.pipeline_root.glob("*/.system/*/*"))]
+        reports = Path(config.output_dir) / "reports"
+        doomed += [("report", path) for path in sorted(reports.glob("*")) if path.name not in runs]
+    doomed += [("span", path) for path in _doomed_spans(config, kept)]
+    logs = sorted((Path(config.output_dir) / "logs").glob("run-*.log"), key=_age)
+    doomed += [("log", path) for path in logs[:-config.retraining.keep_logs]]
+    checkpoints = sorted((Path(config.output_dir) / "checkpoints").glob("*"), key=_age)
+    doomed += [("checkpoint", path) for path in checkpoints[:-1]]
+    return [Doomed(kind, path, size(path) if path.is_dir() else path.stat().st_size) for kind, path in doomed]
+
+
+def apply(config: Config, doomed: list[Doomed]) -> None:
+    """Removes what `plan` found, and marks the artifacts as deleted in the metadata store.
+
+    To be called with the output folder's lock held.
+    """
+    _mark_deleted(config, [one.path for one in doomed if one.kind == "artifact"])
+    for one in doomed:
+        if one.kind == "version":
+            versions.remove(one.path)
+        elif one.path.is_dir():
+            shutil.rmtree(one.path)
+        else:
+            one.path.unlink(missing_ok=True)
+
+
+def prune(config: Config) -> list[Doomed]:
+    """Plans and applies; says how much went."""
+    doomed = plan(config)
+    apply(config, doomed)
+    if doomed:
+        log.info("pruned %d things of earlier runs, %.1f MB", len(doomed), sum(one.bytes for one in doomed) / 1e6)
+    return doomed
+
+
+def prune_versions(config: Config) -> list[Path]:
+    """Removes the versions alone that the policy no longer keeps; after a push."""
+    kept = kept_versions(config)
+    doomed = [path for path in list_versions(config.serving_dir) if path not in kept]
+    for path in doomed:
+        versions.remove(path)
+        log.info("version %s was removed: retraining.keep_versions is %d", path.name, config.retraining.keep_versions)
+    return doomed
+
+
+def kept_versions(config: Config) -> set[Path]:
+    """The versions that stay."""
+    everything = list_versions(config.serving_dir)
+    newest = everything[-config.retraining.keep_versions:]
+    by_name = {path.name: path for path in everything}
+    baselines = {by_name.get(str(read_facts(path).get("start", {}).get("version"))) for path in newest}
+    return {*newest, *(baselines - {None})}
+
+
+def _kept_artifacts(config, kept):
+    """Folders of artifacts that stay, and folder names of the reports that do; (None, None) without a metadata store."""
+    if not Path(config.metadata_path).exists():
+        return None, None
+    store = metadata.open_store(config.metadata_path)
+    kinds = {kind.id: kind.name for kind in store.get_artifact_types()}
+    runs = sorted(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
+    folders, names = set(), set()
+    for context in runs[-config.retraining.keep_runs:]:
+        names.add(context.name)
+        folders |= {Path(artifact.uri) for artifact in store.get_artifacts_by_context(context.id)}
+    wanted = {path.name for path in kept}
+    for version, artifact in metadata.pushed_versions(store).items():
+        if version not in wanted:
+            continue
+        for context in store.get_contexts_by_artifact(artifact.id):
+            if context in runs:
+                names.add(context.name)
+        folders.add(Path(artifact.uri))
+        for execution, _ in metadata.producers(store, artifact):
+            ids = [event.artifact_id for event in store.get_events_by_execution_ids([execution.id])]
+            folders |= {Path(one.uri) for one in store.get_artifacts_by_id(ids) if kinds[one.type_id] != "Examples"}
+    return folders, {name.replace(":", "") for name in names}
+
+
+def _artifact_folders(root):
+    """`<component>/<output>/<execution>` below the pipeline's root."""
+    return sorted(path for path in root.glob("*/*/*") if path.is_dir() and path.parent.parent.name != ".system"
+                  and path.parent.name != ".system")
+
+
+def _doomed_spans(config, kept):
+    """Folders of simulated spans that no longer stay; they can be simulated again from their manifests."""
+    if not config.retraining.keep_spans:
+        return []
+    numbers = span_files.list_spans(config.data_root)
+    live = list_versions(config.serving_dir)[-1:]
+    needed = {*numbers[-config.retraining.keep_spans:], *(span for path in live for span in read_facts(path).get("spans", []))}
+    found = []
+    for span in numbers:
+        folder = span_files.span_dir(config.data_root, span)
+        try:
+            simulated = bool(span_files.read_manifest(folder).get("simulation"))
+        except DataError:
+            simulated = False
+        if span not in needed and simulated:
+            found.append(folder)
+    return found
+
+
+def _mark_deleted(config, folders):
+    if not folders or not Path(config.metadata_path).exists():
+        return
+    from ml_metadata.proto import metadata_store_pb2 as proto
+
+    store = metadata.open_store(config.metadata_path, write=True)
+    gone = {str(path) for path in folders}
+    marked = [one for one in store.get_artifacts() if one.uri in gone and one.state != proto.Artifact.DELETED]
+    for artifact in marked:
+        artifact.state = proto.Artifact.DELETED
+    if marked:
+        store.put_artifacts(marked)
+
+
+def _age(path):
+    return path.stat().st_mtime

@@ -1,0 +1,79 @@
+"""One retraining without a person watching: new span, run, pruning, log line, and a command when something went wrong."""
+
+import json
+import logging
+import os
+import subprocess
+
+from pipeline import run_log
+from pipeline.config import Config
+from pipeline.run import FIRST_SPAN, perform, run_pipeline, simulate
+
+log = logging.getLogger("blendinator.retrain")
+
+EXIT_OK, EXIT_FAILED, EXIT_REFUSED = 0, 1, 3
+HOOK_TIMEOUT = 600  # seconds; a mail program that hangs must not hold up the schedule
+
+
+def retrain(config: Config) -> int:
+    """Simulates a span if one is wanted, runs the pipeline on `retraining.spans`, prunes, and calls the hook.
+
+    Returns:
+      0 when a model was pushed or there was nothing to do, 3 when the model was refused, 1 when the run failed.
+    """
+    def body(console, entry):
+        span = span_to_simulate(config)
+        if span is not None:
+            simulate(config, span, console)
+        result = run_pipeline(config, config.retraining.spans, console, entry)
+        from pipeline import retention
+
+        retention.prune(config)
+        return result
+
+    entry = {"status": run_log.FAILED}
+    try:
+        entry = perform(config, "retrain", body)
+    except Exception as error:  # a defect of ours: the traceback goes on, after the hook
+        call_hook(config, {"status": run_log.FAILED, "reason": f"{type(error).__name__}: {error}"})
+        raise
+    call_hook(config, entry)
+    return {run_log.PUSHED: EXIT_OK, run_log.NOTHING: EXIT_OK, run_log.REFUSED: EXIT_REFUSED}.get(entry["status"], EXIT_FAILED)
+
+
+def span_to_simulate(config: Config) -> int | None:
+    """The number of the span to simulate, or None when none is wanted or the newest one has not been used.
+
+    A retraining that was killed after its simulation goes on with the span that it made.
+    """
+    from data.spans import list_spans
+
+    if not config.retraining.simulate:
+        return None
+    spans = list_spans(config.data_root)
+    if not spans:
+        return FIRST_SPAN
+    return spans[-1] + 1 if spans[-1] in run_log.used_spans(config.output_dir) else None
+
+
+def call_hook(config: Config, entry: dict) -> None:
+    """Runs the configured command for a failed or refused run; what goes wrong with it is logged and no more.
+
+    The command gets the log entry as JSON on its standard input, and `BLENDINATOR_STATUS`, `BLENDINATOR_REASON` and
+    `BLENDINATOR_LOG` in its environment.
+    """
+    commands = {run_log.FAILED: config.retraining.on_failure, run_log.REFUSED: config.retraining.on_refusal}
+    command = commands.get(entry["status"])
+    if not command:
+        return
+    environment = {**os.environ, "BLENDINATOR_STATUS": entry["status"], "BLENDINATOR_REASON": entry.get("reason") or "",
+                   "BLENDINATOR_LOG": entry.get("log") or ""}
+    try:
+        process = subprocess.run(command, shell=True, input=json.dumps(entry), text=True, env=environment,
+                                 timeout=HOOK_TIMEOUT, capture_output=True)
+    except subprocess.TimeoutExpired:
+        log.warning("the command for a run that was %s did not end within %d s: %s", entry["status"], HOOK_TIMEOUT, command)
+        return
+    if process.returncode:
+        log.warning("the command for a run that was %s ended with code %d: %s\n%s", entry["status"], process.returncode,
+                    command, process.stderr.strip())

@@ -1,0 +1,67 @@
+"""The lock: one holder, named to others, and gone with its process however that ends."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.lock import LOCK_FILE, BusyError, exclusive
+
+HOLD = """
+import sys, time
+from pipeline.lock import exclusive
+with exclusive(sys.argv[1], "retrain"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+FORK = HOLD.replace('    print', '    import os\n    child = os.fork()\n    if child: open(sys.argv[1] + "/child", "w").write(str(child))\n'
+                    '    else: time.sleep(60)\n    print')
+
+
+def start(folder, script=HOLD):
+    process = subprocess.Popen([sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_second_holder_is_refused_and_told_who_holds_it(tmp_path):
+    process = start(tmp_path)
+    try:
+        with pytest.raises(BusyError, match=rf"process {process.pid} \(blendinator retrain, since 2.*Wait until it has ended"):
+            with exclusive(tmp_path, "run"):
+                pass
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_killed_holder_leaves_no_lock(tmp_path):
+    process = start(tmp_path)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (tmp_path / LOCK_FILE).read_text() != ""  # what it wrote is there; the lock is not
+    with exclusive(tmp_path, "run"):
+        assert str(os.getpid()) in (tmp_path / LOCK_FILE).read_text()
+
+
+def test_processes_that_outlive_a_killed_holder_do_not_hold_it(tmp_path):
+    process = start(tmp_path, FORK)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    child = int((tmp_path / "child").read_text())
+    try:
+        os.kill(child, 0)  # it lives
+        with exclusive(tmp_path, "run"):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def test_it_is_free_again_after_an_error(tmp_path):
+    with pytest.raises(ValueError, match="broken"):
+        with exclusive(tmp_path, "run"):
+            raise ValueError("broken")
+    with exclusive(tmp_path / "new" / "folder", "run"), exclusive(tmp_path, "run"):
+        pass

@@ -1,0 +1,32 @@
+"""The log of the runs: one line each, readable after a damaged one."""
+
+from pipeline import run_log
+
+
+def entry(status, spans=(1,), **more):
+    return {"command": "run", "status": status, "spans": list(spans), **more}
+
+
+def test_no_log_is_no_run(tmp_path):
+    assert run_log.read(tmp_path) == [] and run_log.last_completed(tmp_path) is None and run_log.used_spans(tmp_path) == set()
+
+
+def test_last_completed_passes_over_failures_and_idle_runs(tmp_path):
+    for one in (entry("pushed", version="v"), entry("refused", number=2), entry("failed"), entry("nothing"), entry("interrupted")):
+        run_log.append(tmp_path, one)
+    assert len(run_log.read(tmp_path)) == 5
+    assert run_log.last_completed(tmp_path) == {"format_version": 1, **entry("refused", number=2)}
+
+
+def test_spans_of_failed_runs_are_not_used(tmp_path):
+    run_log.append(tmp_path, entry("pushed", (1, 2)))
+    run_log.append(tmp_path, entry("failed", (3,)))
+    assert run_log.used_spans(tmp_path) == {1, 2}
+
+
+def test_damaged_line_is_passed_over(tmp_path):
+    run_log.append(tmp_path, entry("pushed"))
+    with open(run_log.log_path(tmp_path), "a") as file:
+        file.write('{"status": "pus\n')
+    run_log.append(tmp_path, entry("refused"))
+    assert [one["status"] for one in run_log.read(tmp_path)] == ["pushed", "refused"]

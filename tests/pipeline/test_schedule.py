@@ -1,0 +1,102 @@
+"""Cron expressions, the units and lines made from them, and their installation by stand-ins for cron and systemd."""
+
+import stat
+
+import pytest
+
+from pipeline import schedule
+from pipeline.errors import ConfigError
+
+
+@pytest.mark.parametrize("expression, calendar", [
+    ("0 3 * * 1", "Mon *-*-* 03:00:00"),
+    ("30 2 * * *", "*-*-* 02:30:00"),
+    ("*/20 3-5 * * *", "*-*-* 03,04,05:00,20,40:00"),
+    ("0 0 1,15 * *", "*-*-01,15 00:00:00"),
+    ("0 0 * 1-12/6 *", "*-01,07-* 00:00:00"),
+    ("5 4 * * 0,7", "Sun *-*-* 04:05:00"),
+    ("5 4 * * 1-5", "Mon,Tue,Wed,Thu,Fri *-*-* 04:05:00"),
+    ("* * * * *", "*-*-* *:*:00"),
+    ("0-59 * * * 0-6", "*-*-* *:*:00"),
+])
+def test_calendar(expression, calendar):
+    assert schedule.to_calendar(expression) == calendar
+
+
+@pytest.mark.parametrize("expression, message", [
+    ("0 3 * *", "which has 4 fields; allowed: minute, hour"),
+    ("60 3 * * 1", "allowed for the minute: .* numbers from 0 to 59"),
+    ("0 3-1 * * 1", "allowed for the hour"),
+    ("0 3 0 * *", "allowed for the day of the month"),
+    ("0 3 * 13 *", "allowed for the month"),
+    ("0 3 * * mon", "allowed for the day of the week"),
+    ("*/0 3 * * *", "allowed for the minute"),
+    ("5/10 3 * * *", "allowed for the minute"),
+])
+def test_what_is_no_cron_expression(expression, message):
+    with pytest.raises(ConfigError, match=message):
+        schedule.parse_cron(expression)
+
+
+def test_two_kinds_of_days_mean_something_else_to_systemd():
+    with pytest.raises(ConfigError, match="either a day of the month or a day of the week.*Use --kind crontab"):
+        schedule.to_calendar("0 3 1 * 1")
+    assert schedule.crontab_line("b", "0 3 1 * 1", ["x"], "/p").startswith("0 3 1 * 1 cd /p && x ")
+
+
+def test_crontab_line_and_its_replacement():
+    line = schedule.crontab_line("b", "0 3 * * 1", ["/bin/x", "--config", "/a b/c%d.yaml"], "/p q")
+    assert line == r"0 3 * * 1 cd '/p q' && /bin/x --config '/a b/c\%d.yaml' >/dev/null 2>&1 # blendinator b"
+    present = "MAILTO=me\n0 1 * * * old # blendinator b\n0 2 * * * other # blendinator c\n"
+    assert schedule.merge_crontab(present, "b", line) == f"MAILTO=me\n0 2 * * * other # blendinator c\n{line}\n"
+    assert schedule.merge_crontab("", "b", line) == line + "\n"
+
+
+def test_units():
+    units = schedule.systemd_units("b", "0 3 * * 1", ["/bin/x", "retrain"], "/p")
+    assert set(units) == {"b-retrain.service", "b-retrain.timer"}
+    assert "ExecStart=/bin/x retrain\n" in units["b-retrain.service"] and "SuccessExitStatus=3" in units["b-retrain.service"]
+    assert "OnCalendar=Mon *-*-* 03:00:00\n" in units["b-retrain.timer"]
+
+
+def stand_in(folder, name, script):
+    path = folder / name
+    path.write_text("#!/bin/sh\n" + script)
+    path.chmod(path.stat().st_mode | stat.S_IEXEC)
+
+
+def test_crontab_is_installed_beside_what_is_there(tmp_path, monkeypatch):
+    stand_in(tmp_path, "crontab", f'if [ "$1" = -l ]; then echo "1 1 * * * mine"; else /bin/cat > {tmp_path}/table; fi\n')
+    monkeypatch.setenv("PATH", str(tmp_path))
+    schedule.install_crontab("b", "0 3 * * 1 x # blendinator b")
+    assert (tmp_path / "table").read_text() == "1 1 * * * mine\n0 3 * * 1 x # blendinator b\n"
+
+
+def test_no_cron(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(schedule.ScheduleError, match="crontab: this program is not installed. Install cron"):
+        schedule.install_crontab("b", "line")
+
+
+def test_cron_refuses(tmp_path, monkeypatch):
+    stand_in(tmp_path, "crontab", 'if [ "$1" = -l ]; then exit 1; fi\necho "bad minute" >&2; exit 2\n')
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(schedule.ScheduleError, match="crontab - ended with code 2: bad minute. Add the line by hand"):
+        schedule.install_crontab("b", "line")
+
+
+def test_systemd_is_called(tmp_path, monkeypatch):
+    stand_in(tmp_path, "systemctl", f'echo "$@" >> {tmp_path}/calls\n')
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert schedule.default_kind() == "systemd"
+    schedule.install_systemd({"b.service": "s", "b.timer": "t"}, tmp_path / "units")
+    assert (tmp_path / "units" / "b.timer").read_text() == "t"
+    assert (tmp_path / "calls").read_text().splitlines() == [
+        "--user show-environment", "--user daemon-reload", "--user enable --now b.timer"]
+
+
+def test_systemd_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert schedule.default_kind() == "crontab"
+    with pytest.raises(schedule.ScheduleError, match="systemctl: this cannot be called.*use --kind crontab"):
+        schedule.install_systemd({"b.timer": "t"}, tmp_path / "units")
