@@ -27,11 +27,15 @@ def kubeflow():
 @click.option("--single-pod", is_flag=True, help="One pod for the whole pipeline, on the mounted volume.")
 def compile_command(config_path, image, pipeline_root, output, spans, single_pod):
     """Write the pipeline as a file for Kubeflow; needs no cluster."""
-    config = load_config(config_path)
-    from pipeline.kubeflow_pipelines import compiler
+    import warnings
 
-    compile_it = compiler.compile_single_pod if single_pod else compiler.compile_pipeline
-    compiler.write_yaml(compile_it(config, image, pipeline_root, spans), output)
+    config = load_config(config_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of TFX's and Kubeflow's own packages
+        from pipeline.kubeflow_pipelines import compiler
+
+        compile_it = compiler.compile_single_pod if single_pod else compiler.compile_pipeline
+        compiler.write_yaml(compile_it(config, image, pipeline_root, spans), output)
     click.echo(output)
 
 
