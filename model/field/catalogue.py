@@ -221,7 +221,7 @@ def to_table(columns: dict[str, np.ndarray], *, wcs=None, poisson: bool = False,
         if name.startswith("flux"):
             column.unit = u.Unit(flux_unit) if flux_unit else None
         if column.dtype.kind == "f":
-            column.info.format = ".7f" if name in ("ra", "dec") else ".3f"
+            table[name][:] = np.round(column, 7 if name in ("ra", "dec") else 3)
     table.meta.update(meta or {})
     return table
 

@@ -44,7 +44,7 @@ class Plane:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 self._file = fits.open(self._source(), memmap=False, lazy_load_hdus=False)
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, EOFError, ValueError, TypeError) as error:
             raise DataError(f"{path}: this is not a FITS file that can be read ({_first_line(error)})")
         if any("truncated" in str(warning.message) for warning in caught):
             raise DataError(f"{path}: the file ends before its data do. Copy or make it again.")
@@ -74,11 +74,12 @@ class Plane:
         with open(self.path, "rb") as file:
             if file.read(2) != b"\x1f\x8b":
                 return self.path
-        self._unpacked = tempfile.TemporaryFile()  # rows of a gzipped file can only be reached from its start
+        # Rows of a gzipped file can only be reached from its start.
+        self._unpacked = tempfile.NamedTemporaryFile(suffix=".fits")
         with gzip.open(self.path) as packed:
             shutil.copyfileobj(packed, self._unpacked, 1 << 22)
-        self._unpacked.seek(0)
-        return self._unpacked
+        self._unpacked.flush()
+        return self._unpacked.name
 
     def _choose(self, wanted):
         images = [(i, hdu) for i, hdu in enumerate(self._file) if getattr(hdu, "is_image", False)]

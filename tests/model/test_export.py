@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.export import FACTS_FILE, WEIGHTS_FILE, export
+from model import sampling
+from model.export import CLASS_FIELDS, FACTS_FILE, FIELD_FILE, WEIGHTS_FILE, _lattice_weights, _softmax_and_entropy, export
+from model.preprocessing import NORMALISED
 from model.probaunet import ProbaUNet
+from model.warmup import WARMUP_FILE, predict_request
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +91,95 @@ def test_weights_and_facts_lie_beside_the_graph(folder, tiny_config):
     for expected, got in zip(ProbaUNet(tiny_config.model, seed=1).get_weights(), other.get_weights()):
         np.testing.assert_array_equal(expected, got)
     assert json.loads((folder / FACTS_FILE).read_text()) == {"steps": 8}
+
+
+@pytest.fixture(scope="module")
+def noise(tiny_config):
+    """Latent noise and class lattices of two images of 16 x 16 pixels, three draws."""
+    points = int(sampling.lattice_side(16, tiny_config.model.sample_correlation))
+    return (tf.random.stateless_normal([2, 3, 8, 8, tiny_config.model.latent_dim], [1, 2]),
+            tf.random.stateless_normal([2, 3, CLASS_FIELDS, points, points], [3, 4]))
+
+
+def with_noise(signatures, image, noise, margins=(0, 0, 0, 0), offset=(0.0, 0.0)):
+    return signatures["sample_with_noise"](
+        image=image, latent_noise=noise[0], class_noise=noise[1], class_offset=tf.constant(offset),
+        margins=tf.constant(margins, tf.int32))
+
+
+def test_sample_with_noise_is_what_the_network_draws_from_that_noise(signatures, scenes, noise, tiny_config,
+                                                                              transform_output):
+    """The same as `probaunet.draw`, step by step."""
+    image = scenes.image[:2]
+    out = with_noise(signatures, image, noise)
+    model = ProbaUNet(tiny_config.model, seed=1)
+    features, prior = model.features(transform_output.transform_raw_features({"image": image})[NORMALISED][..., None])
+    probabilities = tf.nn.softmax(model.draw_logits(features, prior, noise[0]))
+    fields = sampling.smooth_field(noise[1], [16, 16], tiny_config.model.sample_correlation)
+    np.testing.assert_allclose(out["probabilities"], tf.reduce_mean(probabilities, axis=1), atol=1e-5)
+    assert np.mean(out["samples"] != sampling.draw_classes(probabilities, fields)) < 1e-3
+    p = out["probabilities"].numpy()
+    np.testing.assert_array_equal(out["class_map"], p.argmax(axis=-1))
+    np.testing.assert_allclose(out["entropy"], -(p * np.log(p)).sum(axis=-1), atol=1e-5)
+    assert np.all(out["mutual_information"].numpy() >= 0)
+
+
+def test_margins_are_context_only(signatures, scenes, noise):
+    """The whole image and its lower right part, cut out by margins: the same draws, of another lattice's offset."""
+    image = scenes.image[:2]
+    whole, part = with_noise(signatures, image, noise), with_noise(signatures, image, noise, (6, 0, 4, 2), (6.0, 4.0))
+    for name in ("samples", "probabilities", "entropy", "mutual_information", "class_map"):
+        cut = whole[name][..., 6:16, 4:14] if name != "probabilities" else whole[name][:, 6:16, 4:14]
+        np.testing.assert_allclose(part[name].numpy().astype(float), cut.numpy().astype(float), atol=1e-6)
+
+
+@pytest.mark.parametrize("margins", [(1, 0, 0, 0), (0, 0, -2, 0)])
+def test_margins_off_the_lattice_are_refused(signatures, scenes, noise, margins):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`margins` must be multiples of 2, from 0"):
+        with_noise(signatures, scenes.image[:2], noise, margins)
+
+
+def test_lattice_weights_are_those_of_the_smooth_field():
+    rows = _lattice_weights(0.0, 30, 5, 7.5)
+    noise = tf.random.stateless_normal([1, 5, 5], [1, 2])
+    np.testing.assert_allclose(rows @ noise[0] @ tf.transpose(rows), sampling.smooth_field(noise, [30, 30], 7.5)[0], atol=1e-6)
+    np.testing.assert_allclose(_lattice_weights(7.0, 20, 5, 7.5), rows[7:27], atol=1e-6)
+
+
+def test_softmax_and_entropy():
+    logits = tf.constant([[1.0, 2.0, -3.0], [0.0, 0.0, 0.0], [-200.0, 100.0, 0.0]])
+    probabilities, entropy = _softmax_and_entropy(logits)
+    expected = tf.nn.softmax(logits).numpy()
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+    np.testing.assert_allclose(entropy, -(expected * np.log(np.maximum(expected, 1e-30))).sum(-1), atol=1e-5)
+
+
+def test_facts_for_fields(folder):
+    facts = json.loads((folder / FIELD_FILE).read_text())
+    assert (facts["downsampling"], facts["receptive_radius"], facts["latent_dim"], facts["stamp_size"]) == (2, 6, 2, 16)
+    assert "survey" not in facts  # these facts of the training name none
+
+
+def warmup_requests(folder):
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    for record in tf.data.TFRecordDataset(str(folder / WARMUP_FILE)):
+        yield prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
+
+
+def test_warmup_requests_can_be_answered(folder, signatures):
+    """As TensorFlow Serving replays them: each request's tensors go to the signature that it names."""
+    seen = set()
+    for request in warmup_requests(folder):
+        inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
+        out = signatures[request.model_spec.signature_name](**inputs)
+        assert request.model_spec.name == "blendinator" and all(len(value) == 1 for value in out.values())
+        seen.add(request.model_spec.signature_name)
+    assert seen == {"serving_default", "sample", "from_examples"}
+
+
+def test_grpc_request_names_model_version_and_signature():
+    request = predict_request("sample", {"num_samples": np.int32(3)}, version=17)
+    again = type(request).FromString(request.SerializeToString())
+    assert (again.model_spec.name, again.model_spec.version.value, again.model_spec.signature_name) == ("blendinator", 17, "sample")
+    assert tf.make_ndarray(again.inputs["num_samples"]) == 3

@@ -1,0 +1,122 @@
+"""`blendinator segment` from file to files: what comes out, and what is left when something is wrong."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from click.testing import CliRunner
+
+from model.field import run as runs
+from model.field.preview import Previewer, stretch
+from pipeline.cli import main
+
+PNG = b"\x89PNG"
+
+
+@pytest.fixture
+def command(pushed, tmp_path):
+    """Runs the command in the test's folder; the result, with exit code and output."""
+    def call(*arguments, output="maps.fits", samples=3):
+        return CliRunner().invoke(main, [
+            "segment", "--model", str(pushed), "--output", str(tmp_path / output), "--samples", str(samples),
+            "--background-box", "32", *map(str, arguments)])
+
+    return call
+
+
+def test_everything_that_can_be_written(command, field_file, tmp_path, segmenter, image):
+    Table({"x": [20.0, 60.0], "y": [30.0, 40.0], "magnitude": [22.0, 23.0]}).write(tmp_path / "truth.csv")
+    result = command(field_file, "--catalog", tmp_path / "c.ecsv", "--preview", tmp_path / "p.png", "--write-samples",
+                     "--no-background", "--truth", tmp_path / "truth.csv", "--min-pixels", 1)
+    assert result.exit_code == 0, result.output
+    assert "Mpx/s" in result.output and "% of the time in the network" in result.output
+    assert "2 true galaxies" in result.output
+    expected = segmenter.sample(image, 3, seed=1)  # the same as in memory, with tiles of another size
+    with fits.open(tmp_path / "maps.fits", checksum=True) as file:
+        np.testing.assert_allclose(file["P_BLENDED"].data, expected.probabilities[..., 2], atol=1e-5)
+        assert np.mean(file["SAMPLES"].data != expected.samples) < 1e-4
+        header = file[0].header
+        assert (header["MODEL"], header["MODELKEY"], header["SEED"], header["NSAMPLES"]) == ("1700000000", "abc", 1, 3)
+        assert header["EPERUNIT"] == 1.0 and header["TRAINSIG"] == pytest.approx(26.3, abs=0.1)
+        history = "".join(header["HISTORY"])
+        assert "blendinator" in history and "background: not subtracted" in history and "electrons: unit electron" in history
+    table = Table.read(tmp_path / "c.ecsv")
+    assert {"area_lo68", "area_hi95", "p_blend", "flux", "snr", "flags", "ra"} <= set(table.colnames)
+    assert table.meta["MODEL"] == "1700000000" and table.meta["truth"]["galaxies"] == 2
+    assert (tmp_path / "p.png").read_bytes().startswith(PNG)
+    assert {path.name for path in tmp_path.iterdir()} == {"field.fits", "truth.csv", "maps.fits", "c.ecsv", "p.png"}
+
+
+def test_pixels_without_data_and_samples_left_out(command, tmp_path, image):
+    holed = image.copy()
+    holed[10:20, 30:50] = np.nan
+    fits.writeto(tmp_path / "f.fits", holed, fits.Header({"BUNIT": "electron"}))
+    result = command(tmp_path / "f.fits")
+    assert result.exit_code == 0 and "no data in 3.95% of the pixels" in result.output
+    with fits.open(tmp_path / "maps.fits") as file:
+        assert [hdu.name for hdu in file] == ["PRIMARY", "CLASS", "P_GALAXY", "P_BLENDED", "ENTROPY", "MUTUAL_INFO"]
+        np.testing.assert_array_equal(file["CLASS"].data == 255, np.isnan(holed))
+        np.testing.assert_array_equal(np.isnan(file["ENTROPY"].data), np.isnan(holed))
+
+
+@pytest.mark.parametrize("options, message", [
+    (["--hdu", "5"], "there is no HDU 5"),
+    (["--truth", "t.csv"], "--truth: it is compared with a catalogue. Give --catalog as well"),
+    (["--catalog", "FOLDER/c.ecsv", "--truth", "t.csv"], "t.csv: this table cannot be read"),
+    (["--preview", "FOLDER/nowhere/p.png"], "the folder .*nowhere does not exist"),
+    (["--model", "FOLDER"], "there is no SavedModel here"),
+    (["--weight", "FOLDER/no.fits"], "no.fits: there is no such file"),
+])
+def test_a_mistake_is_one_message_and_leaves_nothing(command, field_file, tmp_path, options, message):
+    result = command(field_file, *(option.replace("FOLDER", str(tmp_path)) for option in options))
+    assert result.exit_code == 1 and len(result.output.strip().splitlines()) == 1
+    assert __import__("re").search(message, result.output), result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["field.fits"]
+
+
+def test_existing_output_is_refused_before_any_work(command, field_file, tmp_path):
+    (tmp_path / "maps.fits").write_text("precious")
+    result = command(field_file)
+    assert result.exit_code == 1 and "maps.fits: this exists already" in result.output
+    assert (tmp_path / "maps.fits").read_text() == "precious"
+
+
+def test_an_error_halfway_leaves_no_output(segmenter, field_file, tmp_path, monkeypatch):
+    def broken(self, top, maps):
+        raise RuntimeError("halfway")
+
+    monkeypatch.setattr(Previewer, "write", broken)
+    outputs = runs.Outputs(tmp_path / "maps.fits", preview=tmp_path / "p.png")
+    with pytest.raises(RuntimeError, match="halfway"):
+        runs.run(segmenter, field_file, outputs, num_samples=2, box=32)
+    assert [path.name for path in tmp_path.iterdir()] == ["field.fits"]
+
+
+def test_warnings_are_shown_and_kept(command, tmp_path, image):
+    fits.writeto(tmp_path / "f.fits", image * 2, fits.Header({"BUNIT": "electron"}))
+    result = command(tmp_path / "f.fits")
+    assert "warning: the sky noise is" in result.output
+    assert "warning: the sky noise is" in "".join(fits.getheader(tmp_path / "maps.fits")["HISTORY"])
+
+
+def test_preview_averages_blocks(tmp_path, monkeypatch):
+    """A field of 5 x 4 pixels in blocks of 2; pixels without data don't count."""
+    from model.field import preview
+
+    monkeypatch.setattr(preview, "PANEL", 3)
+    previewer = Previewer((5, 4))
+    image = np.arange(20, dtype=np.float32).reshape(5, 4)
+    image[0, 0] = np.nan
+    maps = {"image": image, "probabilities": np.full((5, 4, 3), 1 / 3, np.float32), "entropy": np.ones((5, 4), np.float32),
+            "class_map": np.where(np.isnan(image), 255, 0).astype(np.uint8)}
+    for top, bottom in ((0, 3), (3, 5)):
+        previewer.write(top, {name: value[top:bottom] for name, value in maps.items()})
+    mean = previewer._sums["image"] / previewer._sums["valid"]
+    np.testing.assert_allclose(mean, [[10 / 3, 4.5], [10.5, 12.5], [16.5, 18.5]])
+    previewer.save(tmp_path / "p.png", 1.0, "title")
+    assert (tmp_path / "p.png").read_bytes().startswith(PNG)
+
+
+def test_stretch_keeps_noise_dark_and_galaxies_bright():
+    grey = stretch(np.array([-26.0, 0.0, 26.0, 26.0 * 20]), 26.0)
+    assert grey[0] == 0 and grey[-1] == 1 and (np.diff(grey) > 0).all() and grey[2] < 0.4

@@ -1,0 +1,55 @@
+"""Completeness, purity and pairs, by hand."""
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from model.field.reading import celestial_wcs
+from model.field.truth import compare, describe, read_truth
+from pipeline.errors import DataError
+
+# Three objects: the first holds two galaxies and is called a blend, the second one galaxy, the third none.
+COLUMNS = {"kind": np.array(["object"] * 3 + ["blend"]), "p_blend": np.array([0.8, 0.1, 0.6, 0.9]),
+           "footprint": np.array([30, 10, 10, 5])}
+XY = np.array([[10.0, 10], [14, 10], [50, 50], [56, 50], [500, 10]])
+MAGNITUDE = np.array([21.0, 22.5, 23.0, 24.5, 20.0])
+OWNERS = np.array([0, 0, 1, -1, -1])
+
+
+def test_compare():
+    out = compare(COLUMNS, OWNERS, XY, MAGNITUDE, (100, 100), 0.1)
+    assert (out["galaxies"], out["objects"]) == (4, 3)  # one galaxy lies outside the field
+    assert out["completeness"] == 0.75 and out["purity"] == pytest.approx(2 / 3) and out["chance"] == 0.005
+    assert out["blend_completeness"] == 1.0 and out["blend_purity"] == 0.5
+    assert [(row["low"], row["count"], row["share"]) for row in out["completeness_by_magnitude"]] == [
+        (21, 1, 1), (22, 1, 1), (23, 1, 1), (24, 1, 0)]
+    # Pairs 0.4 and 0.6 arcsec apart: the first is in one object that is called a blend, of the second one is not found.
+    assert [(row["low"], row["count"], row["share"]) for row in out["pairs_by_separation"] if row["count"]] == [
+        (0.3, 1, 1), (0.6, 1, 0)]
+    assert "completeness 0.750, purity 0.667" in describe(out)[0]
+
+
+def test_no_galaxies_and_no_objects():
+    empty = {name: value[:0] for name, value in COLUMNS.items()}
+    out = compare(empty, OWNERS[:0], XY[:0], MAGNITUDE[:0], (9, 9), 0.1)
+    assert out["completeness"] is None and out["purity"] is None and out["pairs_by_separation"] == []
+
+
+def test_positions_in_pixels_or_on_the_sky(tmp_path, wcs_header):
+    Table({"x": [40.0], "y": [30.0], "mag": [20.0]}).write(tmp_path / "pixels.csv")
+    Table({"RA": [150.0], "DEC": [2.0], "magnitude": [20.0]}).write(tmp_path / "sky.ecsv")
+    for name in ("pixels.csv", "sky.ecsv"):
+        xy, magnitude = read_truth(tmp_path / name, celestial_wcs(wcs_header))
+        np.testing.assert_allclose(xy, [[39, 29]], atol=1e-6)
+        assert magnitude.tolist() == [20.0]
+
+
+def test_missing_column(tmp_path):
+    Table({"x": [1.0], "mag": [20.0]}).write(tmp_path / "t.csv")
+    with pytest.raises(DataError, match="t.csv: received the columns x, mag; needed: x and y"):
+        read_truth(tmp_path / "t.csv", None)
+
+
+def test_no_table(tmp_path):
+    with pytest.raises(DataError, match="t.fits: this table cannot be read"):
+        read_truth(tmp_path / "t.fits", None)

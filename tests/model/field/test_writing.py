@@ -1,0 +1,82 @@
+"""The FITS file of maps: what astropy reads back, checksums, and what is left when something goes wrong."""
+
+import warnings
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from model.field import writing
+from pipeline.errors import ConfigError, DataError
+
+SHAPE = (37, 41)
+
+
+def planes(samples=3):
+    rng = np.random.default_rng(1)
+    out = {name: rng.integers(0, 3, SHAPE).astype("u1") if name == "CLASS" else rng.random(SHAPE, np.float32)
+           for name in writing.PLANES}
+    return {**out, "SAMPLES": rng.integers(0, 3, (samples, *SHAPE)).astype("u1")}
+
+
+def write(path, content, header=fits.Header(), **options):
+    with writing.MapWriter(path, SHAPE, 3, header, [("SEED", 7, "of the draws")], ["line ü"], **options) as writer:
+        for top in range(0, SHAPE[0], 10):
+            writer.write(top, {name: value[..., top:top + 10, :] for name, value in content.items()})
+
+
+def test_content_wcs_and_checksums(tmp_path, wcs_header):
+    content, path = planes(), tmp_path / "maps.fits"
+    write(path, content, wcs_header)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # astropy warns of a wrong checksum or a broken standard
+        with fits.open(path, checksum=True) as file:
+            file.verify("exception")
+            assert [hdu.name for hdu in file] == ["PRIMARY", *content]
+            assert file[0].header["SEED"] == 7 and list(file[0].header["HISTORY"]) == ["line ?"]
+            assert all(hdu.verify_checksum() == 1 and hdu.verify_datasum() == 1 for hdu in file)
+            for name, value in content.items():
+                np.testing.assert_array_equal(file[name].data, value)
+                np.testing.assert_allclose(WCS(file[name].header, naxis=2).all_pix2world(39, 29, 0), (150, 2))
+    assert [item.name for item in tmp_path.iterdir()] == ["maps.fits"]
+
+
+def test_an_error_on_the_way_leaves_nothing(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        with writing.MapWriter(tmp_path / "maps.fits", SHAPE, 0, fits.Header()) as writer:
+            writer.write(0, planes())
+            raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())
+
+
+def test_existing_file_is_kept_unless_told_otherwise(tmp_path):
+    path = tmp_path / "maps.fits"
+    path.write_text("precious")
+    with pytest.raises(ConfigError, match="maps.fits: this exists already. Give another name, or --overwrite"):
+        write(path, planes())
+    assert path.read_text() == "precious"
+    write(path, planes(), overwrite=True)
+    assert fits.getheader(path)["SEED"] == 7
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(DataError, match="the folder .*nowhere does not exist"):
+        write(tmp_path / "nowhere" / "maps.fits", planes())
+
+
+def test_no_space(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing.shutil, "disk_usage", lambda _: type("usage", (), {"free": 10})())
+    with pytest.raises(DataError, match=r"the file will have 0.00 GB, and 0.00 GB are free there"):
+        write(tmp_path / "maps.fits", planes())
+
+
+def test_place_where_one_may_not_write(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "beside", lambda path: path.parent)  # a folder is no file
+    with pytest.raises(DataError, match="cannot be written"):
+        write(tmp_path / "maps.fits", planes())
+
+
+def test_checksum_of_the_standards_example():
+    """FITS standard 4.0, appendix J.6: the complement of 868229149 is encoded as 'hcHjjc9ghcEghc9g'."""
+    assert writing.encode_checksum(~868229149 & 0xFFFFFFFF) == "hcHjjc9ghcEghc9g"
