@@ -7,6 +7,8 @@ a JSON with one entry per check: name, passed, detail.
 """
 
 import json
+import math
+import os
 import sys
 
 import numpy as np
@@ -16,7 +18,9 @@ SIGNATURES = {
     "sample": {"samples", "probabilities"},
     "serving_default": {"class_map", "probabilities", "entropy", "mutual_information"},
     "from_examples": {"class_map", "probabilities", "entropy", "mutual_information"},
+    "sample_with_noise": {"samples", "class_map", "probabilities", "entropy", "mutual_information"},
 }
+FIELD_FILE = os.path.join("assets.extra", "field.json")  # what a client of `sample_with_noise` must know
 DTYPES = {"samples": np.uint8, "class_map": np.uint8, "probabilities": np.float32, "entropy": np.float32,
           "mutual_information": np.float32}
 NUM_CLASSES = 3
@@ -35,7 +39,7 @@ class Checks:
         return bool(passed)
 
 
-def check_model(model, image, serialized, num_samples, seed, checks):
+def check_model(model, image, serialized, num_samples, seed, checks, facts):
     """All checks of a loaded model.
 
     Args:
@@ -45,6 +49,7 @@ def check_model(model, image, serialized, num_samples, seed, checks):
       num_samples: draws behind `serving_default`.
       seed: their seed.
       checks: a `Checks`.
+      facts: content of the export's `FIELD_FILE`.
     """
     missing = sorted(set(SIGNATURES) - set(model.signatures))
     if not checks.add("signatures", not missing, f"missing: {', '.join(missing) or 'none'}"):
@@ -61,12 +66,17 @@ def check_model(model, image, serialized, num_samples, seed, checks):
     served = run(model, "serving_default", image=image)
     parsed = run(model, "from_examples", examples=tf.constant(serialized))
     one = run(model, "sample", image=image[:1], num_samples=tf.constant(num_samples), seed=default_seed)
+    noise = field_noise(facts, image.shape, num_samples, seed)
+    margin = facts["downsampling"]
+    whole = run(model, "sample_with_noise", image=image, **noise, class_offset=tf.zeros([2]), margins=tf.zeros([4], tf.int32))
+    inner = run(model, "sample_with_noise", image=image, **noise, class_offset=tf.fill([2], float(margin)),
+                margins=tf.fill([4], margin))
 
     batch, height, width = image.shape
     shapes = {"samples": (batch, num_samples, height, width), "probabilities": (batch, height, width, NUM_CLASSES),
               "class_map": (batch, height, width), "entropy": (batch, height, width),
               "mutual_information": (batch, height, width)}
-    results = {"sample": first, "serving_default": served, "from_examples": parsed}
+    results = {"sample": first, "serving_default": served, "from_examples": parsed, "sample_with_noise": whole}
     sound = [check_outputs(name, outputs, shapes, checks) for name, outputs in results.items()]
     if not all(sound):
         return
@@ -79,6 +89,21 @@ def check_model(model, image, serialized, num_samples, seed, checks):
     close(checks, "sample agrees with serving_default", first["probabilities"], served["probabilities"])
     close(checks, "from_examples agrees with serving_default", parsed["probabilities"], served["probabilities"])
     close(checks, "an image's result does not depend on its batch", one["probabilities"], first["probabilities"][:1])
+    cut = slice(margin, -margin)
+    close(checks, "margins are context only", inner["probabilities"], whole["probabilities"][:, cut, cut])
+    differ = inner["samples"] != whole["samples"][:, :, cut, cut]
+    checks.add("samples hold together across tiles", differ.mean() <= TOLERANCE,
+               f"{share(differ)} of the pixels differ between an image and its inner part with the same noise")
+
+
+def field_noise(facts, shape, num_samples, seed):
+    """Noise for `sample_with_noise` on images of a shape [B, H, W]: latent and class lattices."""
+    batch, *side = shape
+    places = [1, 1] if facts["latent"] == "global" else [length // facts["downsampling"] for length in side]
+    points = [math.ceil(length / facts["sample_correlation"]) + 1 for length in side]
+    shapes = {"latent_noise": [batch, num_samples, *places, facts["latent_dim"]],
+              "class_noise": [batch, num_samples, facts["class_fields"], *points]}
+    return {name: tf.random.stateless_normal(full, [seed, i]) for i, (name, full) in enumerate(shapes.items())}
 
 
 def run(model, name, **inputs):
@@ -141,7 +166,10 @@ def main(model_dir, records, report, stamp_size, num_samples, seed):
     image = tf.io.parse_example(serialized, {"image": tf.io.FixedLenFeature([side, side], tf.float32)})["image"].numpy()
     checks = Checks()
     try:
-        check_model(tf.saved_model.load(model_dir), image, serialized, int(num_samples), int(seed), checks)
+        loaded = tf.saved_model.load(model_dir)
+        with open(os.path.join(model_dir, FIELD_FILE), encoding="utf-8") as file:
+            facts = json.load(file)
+        check_model(loaded, image, serialized, int(num_samples), int(seed), checks, facts)
     except Exception as error:  # whatever a broken export raises is a finding, not a defect of this script
         checks.add("call", False, f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}")
     with open(report, "w", encoding="utf-8") as file:

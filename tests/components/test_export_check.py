@@ -14,6 +14,7 @@ from pipeline.errors import DataError
 
 SIZE = 8
 NUM_SAMPLES = 5
+FACTS = {"latent": "spatial", "latent_dim": 1, "downsampling": 2, "sample_correlation": 4.0, "class_fields": 2}
 
 
 class Export(tf.Module):
@@ -46,10 +47,29 @@ class Export(tf.Module):
         return self.serve(tf.io.parse_example(examples, spec)["image"])
 
 
+    @tf.function(input_signature=[
+        tf.TensorSpec([None, None, None], tf.float32, name="image"),
+        tf.TensorSpec([None, None, None, None, 1], tf.float32, name="latent_noise"),
+        tf.TensorSpec([None, None, 2, None, None], tf.float32, name="class_noise"),
+        tf.TensorSpec([2], tf.float32, name="class_offset"), tf.TensorSpec([4], tf.int32, name="margins")])
+    def sample_with_noise(self, image, latent_noise, class_noise, class_offset, margins):
+        shape = tf.shape(image)
+        latent = tf.repeat(tf.repeat(latent_noise, 2, axis=2), 2, axis=3)
+        draws = tf.nn.softmax(tf.asinh(image)[:, None, :, :, None] * [0.0, 0.1, 0.2] + latent * [0.0, 1.0, 2.0])
+        draws = draws[:, :, margins[0]:shape[1] - margins[1], margins[2]:shape[2] - margins[3]]
+        mean = tf.reduce_mean(draws, 1)
+        entropy = -tf.reduce_sum(tf.math.xlogy(mean, mean), -1)
+        return {"samples": tf.cast(tf.argmax(draws, -1), tf.uint8), "class_map": tf.cast(tf.argmax(mean, -1), tf.uint8),
+                "probabilities": mean, "entropy": entropy, "mutual_information": tf.zeros_like(entropy)}
+
+
 def save(folder):
     export = Export()
     tf.saved_model.save(export, str(folder), signatures={
-        "sample": export.sample, "serving_default": export.serve, "from_examples": export.serve_examples})
+        "sample": export.sample, "serving_default": export.serve, "from_examples": export.serve_examples,
+        "sample_with_noise": export.sample_with_noise})
+    (folder / signatures.FIELD_FILE).parent.mkdir()
+    (folder / signatures.FIELD_FILE).write_text(json.dumps(FACTS))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +91,7 @@ def check(loaded, span_maker, **replaced):
     model.signatures = {**loaded.signatures, **replaced}
     model.signatures = {name: signature for name, signature in model.signatures.items() if signature}
     checks = signatures.Checks()
-    signatures.check_model(model, image, serialized, NUM_SAMPLES, 1, checks)
+    signatures.check_model(model, image, serialized, NUM_SAMPLES, 1, checks, FACTS)
     assert checks.results
     return {entry["name"]: entry["detail"] for entry in checks.results if not entry["passed"]}
 
@@ -126,6 +146,24 @@ def test_seed_that_is_ignored_is_found(loaded, span_maker):
     fixed = lambda image, num_samples, seed: sample(  # noqa: E731
         image=image, num_samples=num_samples, seed=tf.constant([1, 0]))
     assert set(check(loaded, span_maker, sample=fixed)) == {"other seed, other samples"}
+
+
+def test_margins_that_shift_the_result_are_found(loaded, span_maker):
+    signature = loaded.signatures["sample_with_noise"]
+    shifted = lambda image, margins, **noise: signature(  # noqa: E731
+        image=tf.roll(image, 1, axis=1) if int(margins[0]) else image, margins=margins, **noise)
+    moved = lambda latent_noise, margins, **inputs: signature(  # noqa: E731
+        latent_noise=tf.roll(latent_noise, 1, axis=2) if int(margins[0]) else latent_noise, margins=margins, **inputs)
+    assert "margins are context only" in check(loaded, span_maker, sample_with_noise=shifted)
+    assert "samples hold together across tiles" in check(loaded, span_maker, sample_with_noise=moved)
+
+
+def test_export_without_the_facts_for_fields_is_found(span_maker, tmp_path):
+    save(tmp_path / "model" / "Format-Serving")
+    (tmp_path / "model" / "Format-Serving" / signatures.FIELD_FILE).unlink()
+    blessing = run_component(span_maker, tmp_path)
+    assert not model_utils.is_infra_validated(blessing)
+    assert "field.json" in blessing.get_string_custom_property("reason")
 
 
 def test_draws_that_are_not_reproducible_are_found(loaded, span_maker):
