@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline.config import Config
 from pipeline.errors import ConfigError, DataError
 from pipeline.live import FACTS_FILE
+from pipeline.metadata import open_store
 
 FORMAT_VERSION = 1
 EXIT_PUSHED, EXIT_NOT_PUSHED = 0, 3  # 1 and 2 are errors: of the run or its data, and of the command line
@@ -42,7 +43,7 @@ def explain(config: Config, run: str | None = None) -> dict:
       DataError: there is no metadata store or no run yet.
       ConfigError: no run, or more than one, is called `run`.
     """
-    store = _open_store(config.metadata_path)
+    store = open_store(config.metadata_path)
     context = _choose_run(store, run, config.metadata_path)
     kinds = {kind.id: kind.name for kind in store.get_artifact_types()}
     artifacts = {_kind(artifact, kinds): artifact
@@ -85,7 +86,7 @@ def _is_live(artifact) -> bool:
 
 def list_runs(config: Config) -> list[str]:
     """Names of all runs, the oldest first."""
-    return [context.name for context in _all_runs(_open_store(config.metadata_path))]
+    return [context.name for context in _all_runs(open_store(config.metadata_path))]
 
 
 def render(explanation: dict) -> str:
@@ -180,7 +181,9 @@ def _reason(pushed, version, steps, rules, checks):
     failed += [f"export check {check['name']}: {check['detail']}" for check in checks if not check["passed"]]
     failed += [f"the run stopped in {step['name']}" for step in steps if step["state"] == "FAILED"]
     unfinished = [step["name"] for step in steps if step["state"] not in ("COMPLETE", "CACHED", "FAILED")]
-    failed += [f"{name} has not finished" for name in unfinished]
+    interrupted = {step["name"] for step in steps if step["state"] == "CANCELED"}
+    failed += [f"the run was interrupted in {name}" if name in interrupted else f"{name} has not finished"
+               for name in unfinished]
     return "; ".join(failed) or "the run ended before the model was pushed"
 
 
@@ -204,18 +207,6 @@ def _read_json(artifacts, kind, file):
     """A JSON file of an artifact; {} where the run made no such artifact or it was removed."""
     path = Path(artifacts[kind].uri) / file if kind in artifacts else None
     return json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
-
-
-def _open_store(path):
-    if not Path(path).exists():
-        raise DataError(f"{path}: there is no metadata store, so nothing has run yet. Run the pipeline first.")
-    from ml_metadata.metadata_store import metadata_store
-    from ml_metadata.proto import metadata_store_pb2
-
-    connection = metadata_store_pb2.ConnectionConfig()
-    connection.sqlite.filename_uri = str(path)
-    connection.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
-    return metadata_store.MetadataStore(connection)
 
 
 def _all_runs(store):

@@ -189,7 +189,7 @@ def _sources(store, artifact):
         ids = [event.artifact_id for event in store.get_events_by_execution_ids([execution.id]) if event.type in outputs]
         made = store.get_artifacts_by_id(ids)
         found.append({
-            "name": kinds[execution.type_id], "id": execution.id,
+            "name": kinds[execution.type_id], "id": execution.id, "execution": execution,
             "properties": {key: value.string_value for key, value in execution.custom_properties.items()},
             "outputs": {artifact_kinds[one.type_id]: one.uri for one in made},
             "made": {artifact_kinds[one.type_id]: one for one in made},
@@ -212,9 +212,7 @@ def _spans(sources):
 def _run_of(store, sources):
     """Name of the run that trained the model."""
     trainer = next((one for one in sources if one["name"] == "Trainer"), None)
-    contexts = store.get_contexts_by_execution(trainer["id"]) if trainer else []
-    kinds = {kind.id: kind.name for kind in store.get_context_types()}
-    return next((one.name for one in contexts if kinds[one.type_id] == "pipeline_run"), None)
+    return min(metadata.runs_of(store, trainer["execution"]), default=None) if trainer else None
 
 
 def _origin(path):

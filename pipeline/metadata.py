@@ -64,6 +64,18 @@ def pushed_versions(store) -> dict[str, object]:
     return found
 
 
+def runs_of(store, execution) -> set[str]:
+    """Names of the runs that an execution belongs to; none for a rollback."""
+    from ml_metadata.errors import NotFoundError
+
+    try:
+        contexts = store.get_contexts_by_execution(execution.id)
+    except NotFoundError:
+        return set()
+    kinds = {kind.id: kind.name for kind in store.get_context_types()}
+    return {one.name for one in contexts if kinds[one.type_id] == "pipeline_run"}
+
+
 def producers(store, artifact) -> Iterator[tuple[object, dict[str, object]]]:
     """The executions that an artifact comes from, and theirs in turn: (execution, {type of input: artifact}).
 

@@ -111,11 +111,9 @@ def _kept_artifacts(config, kept):
     for version, artifact in metadata.pushed_versions(store).items():
         if version not in wanted:
             continue
-        for context in store.get_contexts_by_artifact(artifact.id):
-            if context in runs:
-                names.add(context.name)
         folders.add(Path(artifact.uri))
         for execution, _ in metadata.producers(store, artifact):
+            names |= metadata.runs_of(store, execution)
             ids = [event.artifact_id for event in store.get_events_by_execution_ids([execution.id])]
             folders |= {Path(one.uri) for one in store.get_artifacts_by_id(ids) if kinds[one.type_id] != "Examples"}
     return folders, {name.replace(":", "") for name in names}
