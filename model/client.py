@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from model.field import noise
-from model.field.tiling import Tile, padded, plan
+from model.field.tiling import Tile, core_shape, padded, plan
 from pipeline.errors import ConfigError, DataError, ModelError
 from pipeline.live import FACTS_FILE
 
@@ -28,6 +28,7 @@ FORMAT = 1
 SIGNATURE = "sample_with_noise"
 NO_DATA = 255  # in class maps and samples
 TILE = 1024  # pixels a side of a tile's core: docs/segmentation.md has the measurements
+ROW_PIXELS = 2**23  # that a row of tiles may hold, so that memory is flat in the field's width, too
 MAPS = ("probabilities", "class_map", "entropy", "mutual_information", "samples")
 
 
@@ -153,7 +154,8 @@ class Segmenter:
 
     def tiles(self, height: int, width: int) -> list[list[Tile]]:
         """Rows of tiles for a field of this size."""
-        return plan(height, width, self.tile, self.halo, self.facts["downsampling"])
+        core = core_shape(width, self.tile, ROW_PIXELS)
+        return plan(height, width, core, self.halo, self.facts["downsampling"])
 
     def run(self, strip: np.ndarray, row: list[Tile], num_samples: int, seed: int,
             timing: Timing | None = None) -> Iterator[tuple[Tile, dict[str, np.ndarray]]]:

@@ -40,17 +40,29 @@ def padded(side: int, factor: int) -> int:
     return -(-side // factor) * factor
 
 
-def plan(height: int, width: int, side: int, halo: int, factor: int) -> list[list[Tile]]:
+def core_shape(width: int, side: int, row_pixels: int) -> tuple[int, int]:
+    """Height and width of the cores of a field: squares, or of the same area and lower where a row would get too large.
+
+    Args:
+      width: of the field.
+      side: of a square core.
+      row_pixels: that a row of tiles may hold: its maps are all in memory. A core is no lower than a quarter of `side`.
+    """
+    height = min(side, max(row_pixels // width, side // 4))
+    return height, side * side // height
+
+
+def plan(height: int, width: int, core: tuple[int, int], halo: int, factor: int) -> list[list[Tile]]:
     """Rows of tiles that cover a field.
 
     Args:
       height, width: of the field in pixels, at least 1.
-      side: largest side of a core; cores of one field differ by at most one `factor`.
+      core: largest height and width of a core; cores of one field differ by at most one `factor`.
       halo: margin towards a neighbour, a multiple of `factor`; cut at the field's border.
       factor: the network's downsampling: every tile and core starts at a multiple of it.
     """
     height, width = padded(height, factor), padded(width, factor)
-    rows, columns = _cuts(height, side, factor), _cuts(width, side, factor)
+    rows, columns = _cuts(height, core[0], factor), _cuts(width, core[1], factor)
     return [[
         Tile(top, left, bottom - top, right - left,
              (min(halo, top), min(halo, height - bottom), min(halo, left), min(halo, width - right)))
