@@ -6,6 +6,7 @@ import click
 
 from pipeline.commands.kubeflow import kubeflow
 from pipeline.commands.models import lineage, models, rollback
+from pipeline.commands.predict import predict
 from pipeline.commands.retrain import prune, retrain, schedule
 from pipeline.commands.segment import segment
 from pipeline.config_loader import load_config
@@ -129,6 +130,7 @@ def report(config_path, run_name, folder):
 main.add_command(kubeflow)
 
 
+main.add_command(predict)
 main.add_command(segment)
 for command in (retrain, schedule, models, lineage, rollback, prune):
     main.add_command(command)

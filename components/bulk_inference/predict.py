@@ -1,0 +1,206 @@
+"""Predictions for TFRecords of stamps, on any Beam runner: one file of predictions for each file of records.
+
+A prediction has the id of its record, and draws that depend on model, seed, id and pixels alone. What was read and what was
+written is counted, and compared at the end.
+"""
+
+import json
+import math
+import posixpath
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from components.calibration_evaluator.scoring import Sampler, model_seed, read_records
+from data.spans import frame_record
+from pipeline.errors import BlendinatorError, ConfigError, DataError, ModelError
+
+ACCOUNT = "account.json"
+FEATURES = ("scene_id", "class_map", "probabilities", "samples", "shape")
+
+
+class PredictFile(beam.DoFn):
+    """Path of a TFRecord file to one entry of the account; writes the file of predictions.
+
+    An error that the user can mend travels on as an entry with `error`: raised here, a runner would wrap it.
+
+    Args:
+      model: folder of the SavedModel.
+      output: folder of the predictions.
+      num_samples: draws per record. seed: of the draws.
+      keep_samples: whether the sample maps are part of a prediction.
+    """
+
+    def __init__(self, model: str, output: str, num_samples: int, seed: int, keep_samples: bool):
+        self._path, self._output, self._keep = model, output, keep_samples
+        self._num_samples, self._seed = num_samples, seed
+        self._sampler = None
+
+    def process(self, path: str) -> Iterator[dict]:
+        try:
+            if self._sampler is None:  # once per worker
+                self._sampler = Sampler(self._path)
+            yield self._predict(path)
+        except BlendinatorError as error:
+            yield {"file": path, "error": (type(error).__name__, str(error))}
+
+    def _predict(self, path):
+        name = prediction_name(path)
+        target = posixpath.join(self._output, name)
+        part = target + ".part"  # a bundle that is tried again starts over
+        read, ids = 0, set()
+        with FileSystems.create(part) as file:  # gzip by the name's end is off: the name ends in .part
+            for serialized in read_records(path):
+                scene_id, image = parse(serialized, f"{path}: record {read}")
+                samples, probabilities = self._sampler.draw(image, self._num_samples, model_seed(scene_id, self._seed))
+                file.write(frame_record(encode(scene_id, samples, probabilities, self._keep)))
+                read += 1
+                ids.add(scene_id)
+        if FileSystems.exists(target):
+            FileSystems.delete([target])
+        FileSystems.rename([part], [target])
+        written = sum(1 for _ in read_records(target))
+        return {"file": path, "predictions": name, "read": read, "written": written, "ids": len(ids)}
+
+
+def parse(serialized: bytes, where: str) -> tuple[str, np.ndarray]:
+    """Id and image [S, S] of a tf.Example with `scene_id` and `image`.
+
+    Raises:
+      DataError: one is missing, or the image is no square of finite pixels; names `where`.
+    """
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    try:
+        features = tf.train.Example.FromString(serialized).features.feature
+    except DecodeError as error:
+        raise DataError(f"{where}: this is no tf.Example ({error}). Give TFRecords as docs/segmentation.md describes them.")
+    ids, pixels = features["scene_id"].bytes_list.value, np.array(features["image"].float_list.value, np.float32)
+    if len(ids) != 1 or not pixels.size:
+        raise DataError(f"{where}: received the features {', '.join(sorted(features)) or 'none'}; needed: scene_id, one bytes"
+                        " value, and image, floats")
+    side = math.isqrt(pixels.size)
+    if side * side != pixels.size:
+        raise DataError(f"{where} (scene {ids[0].decode()}): image has {pixels.size} values; allowed: a square of pixels")
+    if not np.isfinite(pixels).all():
+        raise DataError(f"{where} (scene {ids[0].decode()}): image has pixels that are NaN or infinite. Leave the record out, or"
+                        " set them to 0, the sky.")
+    return ids[0].decode(), pixels.reshape(side, side)
+
+
+def encode(scene_id: str, samples: np.ndarray, probabilities: np.ndarray, keep_samples: bool) -> bytes:
+    """A prediction as a serialized tf.Example.
+
+    Features: `scene_id` (bytes), `shape` (int64: H, W), `class_map` (bytes: uint8 [H, W], row by row), `probabilities`
+    (float [H, W, 3]), and `samples` (bytes: uint8 [N, H, W]) if they are kept.
+    """
+    import tensorflow as tf
+
+    feature = {
+        "scene_id": _bytes(scene_id.encode()), "class_map": _bytes(probabilities.argmax(-1).astype(np.uint8).tobytes()),
+        "probabilities": tf.train.Feature(float_list=tf.train.FloatList(value=probabilities.ravel())),
+        "shape": tf.train.Feature(int64_list=tf.train.Int64List(value=probabilities.shape[:2])),
+    }
+    if keep_samples:
+        feature["samples"] = _bytes(samples.tobytes())
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(deterministic=True)
+
+
+def decode(serialized: bytes) -> dict:
+    """A prediction as {name: value}; arrays in their shapes."""
+    import tensorflow as tf
+
+    features = tf.train.Example.FromString(serialized).features.feature
+    height, width = features["shape"].int64_list.value
+    out = {"scene_id": features["scene_id"].bytes_list.value[0].decode(),
+           "class_map": np.frombuffer(features["class_map"].bytes_list.value[0], np.uint8).reshape(height, width),
+           "probabilities": np.array(features["probabilities"].float_list.value, np.float32).reshape(height, width, 3)}
+    if "samples" in features:
+        out["samples"] = np.frombuffer(features["samples"].bytes_list.value[0], np.uint8).reshape(-1, height, width)
+    return out
+
+
+def _bytes(value):
+    import tensorflow as tf
+
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+
+def prediction_name(path: str) -> str:
+    """Name of the file of predictions for a file of records."""
+    name = posixpath.basename(str(path)).removesuffix(".gz")
+    return (name if "tfrecord" in name else name + ".tfrecord").replace("tfrecord", "predictions.tfrecord", 1)
+
+
+def predict(patterns: Sequence[str], output: str | Path, model: str | Path, num_samples: int = 16, seed: int = 1,
+            keep_samples: bool = True, pipeline_args: Sequence[str] = ()) -> dict:
+    """Predicts every record of the files.
+
+    Args:
+      patterns: paths or globs of TFRecord files (gzip if they end in .gz).
+      output: a new folder for the predictions and the account.
+      model: a pushed version's folder.
+      num_samples, seed, keep_samples: see `PredictFile`.
+      pipeline_args: of Beam.
+
+    Returns:
+      The account, as in `account.json`: the files, and the numbers of records read and predictions written.
+
+    Raises:
+      DataError: no file, two of one name, a damaged record, or records that got lost. ConfigError: the folder is in use.
+      ModelError: the model cannot be used.
+    """
+    files = sorted({match.path for result in FileSystems.match(list(map(str, patterns))) for match in result.metadata_list})
+    if not files:
+        raise DataError(f"{', '.join(map(str, patterns))}: there are no such files. Give paths or globs of TFRecord files.")
+    names = [prediction_name(path) for path in files]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{', '.join(twice)}: two files of records would get this name. Predict them into different folders.")
+    output = str(output)
+    if FileSystems.exists(output) and any(FileSystems.match([posixpath.join(output, "*")])[0].metadata_list):
+        raise ConfigError(f"{output}: this folder holds files already. Give a new one.")
+    if not FileSystems.exists(output):
+        FileSystems.mkdirs(output)
+    with beam.Pipeline(options=PipelineOptions(list(pipeline_args))) as pipeline:
+        (
+            pipeline
+            | "Files" >> beam.Create(files)
+            | "Spread" >> beam.Reshuffle()
+            | "Predict" >> beam.ParDo(PredictFile(str(model), output, num_samples, seed, keep_samples))
+            | "Collect" >> beam.combiners.ToList()
+            | "Account" >> beam.Map(_write_account, path=posixpath.join(output, ACCOUNT))
+        )
+    with FileSystems.open(posixpath.join(output, ACCOUNT)) as file:
+        account = json.loads(file.read())
+    check_account(account, files)
+    return account
+
+
+def _write_account(entries, path):
+    """Writes the account, on a worker."""
+    account = {"read": sum(entry.get("read", 0) for entry in entries), "written": sum(e.get("written", 0) for e in entries),
+               "files": sorted(entries, key=lambda entry: entry["file"])}
+    with FileSystems.create(path) as file:
+        file.write(json.dumps(account, indent=1).encode())
+
+
+def check_account(account: dict, files: Sequence[str]) -> None:
+    """Raises the first error of the account, or DataError unless every file and record is in it once."""
+    kinds = {kind.__name__: kind for kind in (ConfigError, DataError, ModelError)}
+    for entry in account["files"]:
+        if "error" in entry:
+            name, message = entry["error"]
+            raise kinds.get(name, DataError)(message)
+    seen = [entry["file"] for entry in account["files"]]
+    if sorted(seen) != sorted(files):
+        raise DataError(f"{len(files)} files were to be predicted and {len(seen)} were. Run again into a new folder.")
+    for entry in account["files"]:
+        if not entry["read"] == entry["written"] == entry["ids"]:
+            raise DataError(f"{entry['file']}: {entry['read']} records with {entry['ids']} different ids, {entry['written']}"
+                            " predictions. Every record needs an id of its own.")

@@ -1,0 +1,40 @@
+"""`blendinator predict`."""
+
+from pathlib import Path
+
+import click
+
+from pipeline.config_loader import load_config
+
+
+@click.command()
+@click.argument("records", nargs=-1, required=True)
+@click.option("--output", type=click.Path(), required=True, help="A new folder for the predictions.")
+@click.option("--samples", "num_samples", type=click.IntRange(1), default=16, show_default=True, help="Draws per record.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of the draws.")
+@click.option("--model", type=click.Path(path_type=Path),
+              help="A pushed version, or the folder of all; by default the newest of the configuration's output_dir.")
+@click.option("--config", "config_path", type=click.Path(dir_okay=False),
+              help="YAML file: the model's place, and beam.pipeline_args.")
+@click.option("--no-samples", is_flag=True, help="Leave the sample maps out: probabilities and classes only.")
+def predict(records, output, num_samples, seed, model, config_path, no_samples):
+    """Predict TFRecords of stamps with a pushed model, on any Beam runner.
+
+    RECORDS are paths or globs of TFRecord files of tf.Examples with `scene_id` and `image`, such as a span's. Each gets a
+    file of predictions with the same ids; account.json counts them. Example:
+
+    \b
+      blendinator predict 'output/data/span-0001/test-*' --output predictions
+    """
+    import os
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    config = load_config(config_path)
+
+    import model as _  # noqa: F401  settles the Keras version before TensorFlow is imported
+    from components.bulk_inference.predict import predict as run
+    from model.client import find_model
+
+    account = run(records, output, find_model(model or config.serving_dir), num_samples, seed, not no_samples,
+                  config.beam.pipeline_args)
+    click.echo(f"{account['read']} records read, {account['written']} predictions written to {output}")

@@ -1,0 +1,139 @@
+"""Predictions of TFRecords: same ids, all counted, errors that say where."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+
+from components.bulk_inference import predict as bulk
+from components.calibration_evaluator.scoring import Sampler, model_seed, read_records
+from data import records
+from pipeline.cli import main
+from pipeline.errors import ConfigError, DataError, ModelError
+
+
+class Export(tf.Module):
+    """Draws that depend on the pixels and the seed."""
+
+    @tf.function(input_signature=[
+        tf.TensorSpec([None, None, None], tf.float32, name="image"), tf.TensorSpec([], tf.int32, name="num_samples"),
+        tf.TensorSpec([2], tf.int32, name="seed")])
+    def sample(self, image, num_samples, seed):
+        shape = tf.concat([[num_samples], tf.shape(image)[1:], [3]], 0)
+        draws = tf.nn.softmax(tf.asinh(image)[:, None, :, :, None] * [0.0, 0.1, 0.2] + tf.random.stateless_normal(shape, seed))
+        return {"samples": tf.cast(tf.argmax(draws, -1), tf.uint8), "probabilities": tf.reduce_mean(draws, 1)}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("serving") / "17"
+    export = Export()
+    tf.saved_model.save(export, str(folder), signatures={"sample": export.sample})
+    return folder
+
+
+@pytest.fixture
+def span(span_maker):
+    return span_maker.write()
+
+
+def predictions(folder):
+    return [bulk.decode(item) for path in sorted(folder.glob("*predictions*")) for item in read_records(str(path))]
+
+
+def test_same_ids_and_what_the_model_draws(model, span, tmp_path):
+    account = bulk.predict([str(span / "test-*"), str(span / "train-*")], tmp_path / "out", model, num_samples=3, seed=5)
+    assert (account["read"], account["written"], len(account["files"])) == (8, 8, 4)
+    assert json.loads((tmp_path / "out" / "account.json").read_text()) == account
+    assert not list((tmp_path / "out").glob("*.part"))
+    scenes = {scene["scene_id"]: scene for split in ("test", "train") for path in span.glob(f"{split}-*")
+              for scene in map(records.decode, read_records(str(path)))}
+    found = predictions(tmp_path / "out")
+    assert sorted(item["scene_id"] for item in found) == sorted(scenes)
+    sampler = Sampler(str(model))
+    for item in found:
+        samples, probabilities = sampler.draw(scenes[item["scene_id"]]["image"], 3, model_seed(item["scene_id"], 5))
+        np.testing.assert_array_equal(item["samples"], samples)
+        np.testing.assert_array_equal(item["probabilities"], probabilities)
+        np.testing.assert_array_equal(item["class_map"], probabilities.argmax(-1))
+
+
+def test_other_workers_same_bytes(model, span, tmp_path):
+    args = ["--runner=DirectRunner", "--direct_running_mode=multi_threading", "--direct_num_workers=2"]
+    for name, options in (("one", []), ("two", args)):
+        bulk.predict([str(span / "test-*")], tmp_path / name, model, num_samples=2, pipeline_args=options)
+    for path in (tmp_path / "one").glob("*predictions*"):
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_command(model, span, tmp_path):
+    result = CliRunner().invoke(main, ["predict", str(span / "test-*"), "--output", str(tmp_path / "out"), "--model",
+                                       str(model.parent), "--samples", "2", "--no-samples"])
+    assert result.exit_code == 0, result.output
+    assert "4 records read, 4 predictions written" in result.output
+    assert all("samples" not in item for item in predictions(tmp_path / "out"))
+
+
+def example(**features):
+    kinds = {"scene_id": lambda v: tf.train.Feature(bytes_list=tf.train.BytesList(value=[v])),
+             "image": lambda v: tf.train.Feature(float_list=tf.train.FloatList(value=v))}
+    return tf.train.Example(features=tf.train.Features(feature={
+        name: kinds[name](value) for name, value in features.items()})).SerializeToString()
+
+
+@pytest.mark.parametrize("serialized, message", [
+    (b"\xff", "f: record 3: this is no tf.Example"),
+    (example(image=[1.0] * 4), "f: record 3: received the features image.*; needed: scene_id"),
+    (example(scene_id=b"1:1"), "needed: scene_id, one bytes value, and image"),
+    (example(scene_id=b"1:1", image=[1.0] * 5), r"record 3 \(scene 1:1\): image has 5 values; allowed: a square"),
+    (example(scene_id=b"1:1", image=[1.0, 2.0, np.nan, 0.0]), "image has pixels that are NaN or infinite"),
+])
+def test_bad_records(serialized, message):
+    with pytest.raises(DataError, match=message):
+        bulk.parse(serialized, "f: record 3")
+
+
+def test_damaged_file_is_named(model, span, tmp_path):
+    path = next(span.glob("test-00001*"))
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(DataError, match=f"{path.name}: record . cannot be read"):
+        bulk.predict([str(span / "test-*")], tmp_path / "out", model)
+
+
+def test_repeated_id(model, span_maker, tmp_path):
+    span = span_maker.write(test=[records.encode(span_maker.scene(1))] * 4)
+    with pytest.raises(DataError, match="2 records with 1 different ids, 2 predictions. Every record needs an id"):
+        bulk.predict([str(span / "test-*")], tmp_path / "out", model)
+
+
+def test_lost_file():
+    with pytest.raises(DataError, match="2 files were to be predicted and 1 were"):
+        bulk.check_account({"files": [{"file": "a", "read": 1, "written": 1, "ids": 1}]}, ["a", "b"])
+
+
+def test_no_files(model, tmp_path):
+    with pytest.raises(DataError, match="nothing-.: there are no such files"):
+        bulk.predict([str(tmp_path / "nothing-*")], tmp_path / "out", model)
+
+
+def test_two_files_of_one_name(model, span, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    name = next(span.glob("test-00000*"))
+    (other / name.name).write_bytes(name.read_bytes())
+    with pytest.raises(DataError, match="two files of records would get this name"):
+        bulk.predict([str(name), str(other / name.name)], tmp_path / "out", model)
+
+
+def test_folder_in_use(model, span, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "x").touch()
+    with pytest.raises(ConfigError, match="out: this folder holds files already. Give a new one"):
+        bulk.predict([str(span / "test-*")], tmp_path / "out", model)
+
+
+def test_no_model(span, tmp_path):
+    with pytest.raises(ModelError, match="this SavedModel cannot be loaded"):
+        bulk.predict([str(span / "test-*")], tmp_path / "out", tmp_path / "no")
