@@ -76,9 +76,12 @@ def main(folder: Path) -> int:
             subprocess.run(["sh", "-euc", here(rest)], cwd=source, env=environment, check=True)
     given = dict(final)
     shutil.rmtree(source)  # the last stage has the environment only
-    user = ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups"] if os.geteuid() == 0 else []
-    environment |= {"PATH": f"{folder / 'venv' / 'bin'}:{environment['PATH']}", "HOME": "/nonexistent"}
     folder.chmod(0o755)
+    user = ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups"] if os.geteuid() == 0 else []
+    if user and subprocess.run([*user, str(python / "python"), "-c", ""], stderr=subprocess.DEVNULL).returncode:
+        print(f"other users cannot run {sys._base_executable}: its commands are called by this one")
+        user = []
+    environment |= {"PATH": f"{folder / 'venv' / 'bin'}:{environment['PATH']}", "HOME": "/nonexistent"}
     for command in ([*json.loads(given["ENTRYPOINT"]), *json.loads(given["CMD"])],
                     ["python", "-m", "pipeline.kubeflow_entrypoint", "--help"],
                     ["python", "-c", "import pipeline.dag, pipeline.kubeflow_pipelines.single_pod; print(pipeline.__file__)"]):

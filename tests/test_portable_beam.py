@@ -1,0 +1,153 @@
+"""Beam's steps in other processes: Beam's own job service and worker pool, as a cluster would run them.
+
+Nothing may depend on the process that started the job: code is pickled or imported, and all data go through files.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
+
+import tensorflow_transform as tft
+from tfx.components.statistics_gen import stats_artifact_utils
+from tfx.dsl.components.base import base_beam_executor, base_executor
+from tfx.types import artifact_utils
+
+from data.simulate import simulate_span
+from model.export import export
+from model.preprocessing import NORMALISED
+from model.probaunet import ProbaUNet
+from pipeline.config_loader import config_from_dict
+from pipeline.dag import create_pipeline
+
+SCENES = {"train_scenes": 30, "calibration_scenes": 6, "test_scenes": 24}
+RAW = {
+    "simulation": {**SCENES, "stamp_size": 32, "scenes_per_shard": 8},
+    "model": {"channels": [4, 8], "convs_per_block": 1, "head_channels": 4, "head_layers": 1},
+    "evaluation": {"num_samples": 4, "min_scenes": 2, "bootstrap_replicates": 20, "gallery_scenes": 2,
+                   "classical": {"enabled": False}, "thresholds": [{"metric": "iou_galaxy", "min": 0.0}]},
+}
+BEFORE_TRAINING = ("SpanExampleGen", "StatisticsGen", "SceneSchema", "ExampleValidator", "AnomalyGate", "Transform")
+
+
+class Steps:
+    """Runs single components of the pipeline, with their parameters and inputs, and keeps their artifacts."""
+
+    def __init__(self, config, folder: Path, beam_args=()):
+        self.components = {component.id: component for component in create_pipeline(config, "1").components}
+        self.folder, self.beam_args, self.artifacts = folder, list(beam_args), {}
+
+    def run(self, name: str, **replaced) -> dict:
+        component = self.components[name]
+        inputs = {key: replaced.get(key) or [self.artifacts[channel.producer_component_id][channel.output_key]]
+                  for key, channel in component.inputs.items()}
+        outputs = {}
+        for key, channel in component.outputs.items():
+            outputs[key] = channel.type()
+            outputs[key].uri = str(self.folder / name / key)
+            os.makedirs(outputs[key].uri)
+        cls, scratch = component.executor_spec.executor_class, str(self.folder / name / "tmp")
+        if issubclass(cls, base_beam_executor.BaseBeamExecutor):
+            context = cls.Context(beam_pipeline_args=self.beam_args, tmp_dir=scratch, unique_id="1")
+        else:
+            context = base_executor.BaseExecutor.Context(tmp_dir=scratch, unique_id="1")
+        cls(context).Do(inputs, {key: [artifact] for key, artifact in outputs.items()}, dict(component.exec_properties))
+        self.artifacts[name] = outputs
+        return outputs
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(port: int, process: subprocess.Popen, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise TimeoutError(f"nothing listens on port {port}; exit code {process.poll()}")
+
+
+@pytest.fixture(scope="module")
+def beam_args(tmp_path_factory):
+    """A job service and a worker pool of Beam's; the arguments that send a job there."""
+    jobs, workers = free_port(), free_port()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # Beam starts its programs by name
+    log = open(tmp_path_factory.mktemp("beam") / "log", "wb")
+    processes = [
+        subprocess.Popen([sys.executable, "-m", module, option, str(port)], stdout=log, stderr=log,
+                         env={**os.environ, "PATH": path})
+        for module, option, port in (("apache_beam.runners.portability.local_job_service_main", "--port", jobs),
+                                     ("apache_beam.runners.worker.worker_pool_main", "--service_port", workers))]
+    try:
+        for port, process in zip((jobs, workers), processes):
+            wait_for(port, process)
+        yield ["--runner=PortableRunner", f"--job_endpoint=localhost:{jobs}", "--environment_type=EXTERNAL",
+               f"--environment_config=localhost:{workers}", "--sdk_container_image=none"]
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(30)
+        log.close()
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory, beam_args):
+    """The steps in process and on the portable runner, and the model that both evaluate."""
+    folder = tmp_path_factory.mktemp("portable")
+    config = config_from_dict({**RAW, "output_dir": str(folder)})
+    simulate_span(config.simulation, config.data_root, 1, workers=1)
+    here, there = Steps(config, folder / "here"), Steps(config, folder / "there", beam_args)
+    for steps in (here, there):
+        for name in BEFORE_TRAINING:
+            steps.run(name)
+    trained = here.components["Trainer"].outputs["model"].type()
+    trained.uri = str(folder / "model")
+    transform = tft.TFTransformOutput(here.artifacts["Transform"]["transform_graph"].uri)
+    export(ProbaUNet(config.model, 1, "float32"), transform, f"{trained.uri}/Format-Serving", default_draws=4, default_seed=1,
+           stamp_size=32, facts={})
+    for steps in (here, there):
+        steps.run("LiveModel")
+        steps.run("CalibrationEvaluator", model=[trained])
+    return here, there
+
+
+@pytest.mark.parametrize("split", ["train", "calibration", "test"])
+def test_no_record_is_lost_on_the_way_to_the_statistics(both, split):
+    found = [stats_artifact_utils.load_statistics(steps.artifacts["StatisticsGen"]["statistics"], split).proto().datasets[0]
+             for steps in both]
+    assert found[0].num_examples == found[1].num_examples == SCENES[f"{split}_scenes"]
+    means = [{feature.path.step[0]: feature.num_stats.mean for feature in data.features if feature.HasField("num_stats")}
+             for data in found]
+    assert means[0].keys() == means[1].keys() and len(means[0]) > 5
+    assert all(means[1][name] == pytest.approx(value, rel=1e-6) for name, value in means[0].items())
+
+
+def test_the_transform_is_the_same(both):
+    image = np.random.default_rng(0).normal(0, 30, (2, 32, 32)).astype(np.float32)
+    graphs = [tft.TFTransformOutput(steps.artifacts["Transform"]["transform_graph"].uri) for steps in both]
+    values = [graph.transform_raw_features({"image": image}, drop_unused_features=True)[NORMALISED].numpy() for graph in graphs]
+    np.testing.assert_allclose(values[1], values[0], rtol=1e-6)
+
+
+def test_the_metrics_are_the_same(both):
+    reports = [json.loads((Path(artifact_utils.get_single_uri([steps.artifacts["CalibrationEvaluator"]["evaluation"]]))
+                           / "metrics.json").read_text()) for steps in both]
+    assert reports[0]["records_read"] == reports[1]["records_read"]
+    assert reports[0]["scenes_evaluated"] == reports[1]["scenes_evaluated"] == SCENES["test_scenes"]
+    assert reports[0]["populations"] == reports[1]["populations"]
+    assert reports[0]["thresholds"] == reports[1]["thresholds"]
