@@ -13,7 +13,7 @@ from pathlib import Path
 
 import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
 
-from tfx.v1.orchestration import LocalDagRunner
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
 from pipeline.config_loader import load_config
 from pipeline.errors import BlendinatorError

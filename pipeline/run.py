@@ -111,7 +111,7 @@ def run_pipeline(config: Config, spans: str, console: Console, entry: dict, enab
 
     console.print("Loading TensorFlow and TFX", style="dim")
     import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
-    from tfx.v1.orchestration import LocalDagRunner
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
     from pipeline import retention, summary
     from pipeline.dag import create_pipeline, trainer_config
