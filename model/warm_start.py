@@ -78,9 +78,11 @@ def warm_training(config: Config) -> TrainingConfig:
     """The training after a warm start: fewer steps at a lower rate, from the live weights, without the first phase."""
     warm, training = config.retraining.warm_start, config.training
     steps = max(1, round(training.steps * warm.steps_share))
+    rates = {field.name: getattr(training, field.name) * warm.learning_rate_share
+             for field in dataclasses.fields(training) if field.name.endswith("learning_rate")}
     return dataclasses.replace(
-        training, steps=steps, learning_rate=training.learning_rate * warm.learning_rate_share, deterministic_share=0.0,
-        multi_sample_share=warm.multi_sample_share, evaluate_every=min(training.evaluate_every, max(1, steps // 4)))
+        training, steps=steps, deterministic_share=0.0, multi_sample_share=warm.multi_sample_share,
+        evaluate_every=min(training.evaluate_every, max(1, steps // 4)), **rates)
 
 
 def normalisation_scale(normalise, stamp_size: int) -> float:

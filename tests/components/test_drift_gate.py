@@ -5,12 +5,15 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
 import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
 from components.drift_gate import drift, executor
-from pipeline.config import DriftConfig
+from data.simulate import simulate_span
+from data.spans import span_dir
+from pipeline.config import DriftConfig, SimulationConfig
 from pipeline.config_loader import config_to_dict
 from pipeline.errors import DataError
 from pipeline.live import LIVE_FILE, STATISTICS_FILE
@@ -102,6 +105,30 @@ def test_noise_of_normal_pixels():
 def test_constants_do_not_disturb_the_histograms():
     same = drift.histogram_distances(make_statistics(seed=1), make_statistics(seed=2))
     assert same["sky_sigma"] == pytest.approx(0.0, abs=1e-6) and set(same) == set(drift.SCALARS)
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """Statistics of small simulated spans: a reference, another one of the same distribution, and two others."""
+    folder = tmp_path_factory.mktemp("spans")
+    base = SimulationConfig(stamp_size=32, train_scenes=300, calibration_scenes=1, test_scenes=1)
+    changes = {"reference": {}, "same": {}, "noise": {"noise_scale": 1.3}, "psf": {"psf_scale": 1.2}}
+    found = {}
+    for span, (name, change) in enumerate(changes.items(), 1):
+        simulate_span(dataclasses.replace(base, **change), folder, span, workers=1)
+        found[name] = tfdv.generate_statistics_from_tfrecord(str(span_dir(folder, span) / "train-*"))
+    return found
+
+
+@pytest.mark.parametrize("name, expected", [
+    ("same", set()),
+    ("noise", {("sky_sigma", "mean"), ("image", "noise")}),
+    ("psf", {("psf_fwhm", "mean")}),
+])
+def test_simulated_spans(simulated, name, expected):
+    found = drift.compare(simulated[name], simulated["reference"], DriftConfig())
+    drifted = {(entry["feature"], entry["measure"]) for entry in found if entry["drift"]}
+    assert drifted >= expected and bool(drifted) == bool(expected)
 
 
 def run_gate(tmp_path, action, live=True, reference=True, noise=26.3):
