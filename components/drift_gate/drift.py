@@ -1,8 +1,10 @@
 """Drift between two sets of TFDV statistics, as plain functions.
 
-Two comparisons of each physical scalar: its mean, against its standard error and against what is worth stopping for; and
-its histogram, by TFDV's Jensen-Shannon divergence. Of the pixels, their noise: TFDV's histogram has ten buckets of equal
-width, and one bright galaxy stretches them, so that two spans of the same distribution differ by 0.3 bits in it.
+Of each physical scalar the mean is compared, against its standard error and against what is worth stopping for, and of
+those that spread the histogram, by TFDV's Jensen-Shannon divergence. TFDV's histograms have ten buckets of equal width
+between the extremes, which is of no use in two places, where two spans of the same distribution differ by 0.3 bits: of
+pixels, where one bright galaxy stretches the buckets, so that their noise is compared instead; and of whole numbers, which
+fall on other buckets as soon as the largest is another one.
 """
 
 import math
@@ -67,12 +69,11 @@ def compare_means(name: str, new, old, config: DriftConfig) -> dict:
 
 
 def histogram_distances(statistics, reference) -> dict[str, float]:
-    """TFDV's approximate Jensen-Shannon divergence of each scalar's histogram, in bits (0 to 1)."""
+    """TFDV's approximate Jensen-Shannon divergence of each real scalar's histogram, in bits (0 to 1)."""
     schema = schema_pb2.Schema()
     for name, feature in features(statistics).items():
-        if name in SCALARS and name in features(reference):
-            integer = feature.type == statistics_pb2.FeatureNameStatistics.INT
-            entry = schema.feature.add(name=name, type=schema_pb2.INT if integer else schema_pb2.FLOAT)
+        if name in SCALARS and name in features(reference) and feature.type == statistics_pb2.FeatureNameStatistics.FLOAT:
+            entry = schema.feature.add(name=name, type=schema_pb2.FLOAT)
             entry.drift_comparator.jensen_shannon_divergence.threshold = 1.0
     info = tfdv.validate_statistics(statistics, schema, previous_statistics=reference).drift_skew_info
     return {one.path.step[0]: one.drift_measurements[0].value for one in info if one.drift_measurements}

@@ -59,7 +59,7 @@ def test_same_distribution_is_no_drift():
     assert [entry for entry in found if entry["drift"]] == []
     assert {(entry["feature"], entry["measure"]) for entry in found} == {
         *((name, "mean") for name in drift.SCALARS), ("image", "noise"),
-        *((name, "histogram") for name in ("snr", "blended_share", "num_galaxies"))}  # the others hardly spread
+        *((name, "histogram") for name in ("snr", "blended_share"))}  # the others hardly spread or are whole numbers
 
 
 def test_thirty_percent_more_noise_is_caught_in_the_scalar_and_in_the_pixels():
@@ -104,7 +104,7 @@ def test_noise_of_normal_pixels():
 
 def test_constants_do_not_disturb_the_histograms():
     same = drift.histogram_distances(make_statistics(seed=1), make_statistics(seed=2))
-    assert same["sky_sigma"] == pytest.approx(0.0, abs=1e-6) and set(same) == set(drift.SCALARS)
+    assert same["sky_sigma"] == pytest.approx(0.0, abs=1e-6) and set(same) == set(drift.SCALARS) - {"num_galaxies"}
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_drift_warns(tmp_path, caplog):
 def test_no_drift_passes(tmp_path, caplog):
     caplog.set_level("INFO")
     artifact, report = run_gate(tmp_path, "stop")
-    assert artifact.get_int_custom_property("drift") == 0 and len(report["comparisons"]) == 9
+    assert artifact.get_int_custom_property("drift") == 0 and len(report["comparisons"]) == 8
     assert "drift: none against version 7" in caplog.text
 
 
