@@ -22,6 +22,7 @@ setup(
         "tensorflow-probability>=0.24,<0.25",
         "tfx>=1.16,<1.17",
         "tensorflow-transform>=1.16,<1.17",
+        "tensorflow-serving-api>=2.16,<2.17",  # protobufs of the warm-up requests
         "tensorflow-data-validation>=1.16.1,<1.17",
         # 2.68 replaces the in-memory runner by a downloaded binary, 2.69 drops dill, which tfx_bsl imports.
         "apache-beam[gcp]>=2.65,<2.68",

@@ -1,0 +1,47 @@
+"""Simulated fields: the same light as a scene of that size, whatever the patches."""
+
+import numpy as np
+import pytest
+
+from data.field import FieldSimulator
+from pipeline.config import SimulationConfig
+
+SIDE = 160
+
+
+@pytest.fixture(scope="module")
+def simulator():
+    return FieldSimulator(SimulationConfig())
+
+
+@pytest.fixture(scope="module")
+def field(simulator):
+    return simulator.field(SIDE, seed=3)
+
+
+def test_patches_add_up_to_the_galaxies_drawn_on_the_whole_field(simulator, field):
+    fwhm = simulator.survey.psf_fwhm
+    reach = simulator._reach(field.galaxies, fwhm)
+    outside = np.maximum(np.abs(np.stack((field.galaxies.x, field.galaxies.y)) - (SIDE - 1) / 2) - SIDE / 2, 0)
+    seen = np.hypot(*outside) < reach  # the renderer takes only galaxies whose light reaches the image
+    galaxies = field.galaxies.take(seen)
+    alone = simulator._renderer.render(
+        galaxies, simulator.survey.flux(galaxies.magnitude), reach[seen],
+        *(np.full(len(galaxies), value) for value in (fwhm, 0.0, 0.0)), SIDE)
+    assert np.abs(alone.sum(axis=0) - field.noise_free).max() < 1e-3
+    owned = alone > np.float32(field.sky_sigma)
+    np.testing.assert_array_equal(np.minimum(owned.sum(axis=0), 2), field.mask)
+    np.testing.assert_array_equal(owned.sum(axis=(1, 2)), field.pixels[seen])
+    assert not field.pixels[~seen].any()
+
+
+def test_noise_and_shapes(field):
+    assert field.image.shape == field.mask.shape == (SIDE, SIDE) and field.mask.max() <= 2
+    residual = (field.image - field.noise_free) / np.sqrt(field.sky_sigma**2 + field.noise_free)
+    assert abs(residual.mean()) < 0.03 and abs(residual.std() - 1) < 0.03
+    assert (field.snr >= np.sqrt(field.pixels)).all()  # each owned pixel is above one sigma
+
+
+def test_same_seed_same_field_other_seed_other_field(simulator, field):
+    np.testing.assert_array_equal(simulator.field(SIDE, seed=3).image, field.image)
+    assert (simulator.field(SIDE, seed=4).image != field.image).any()
