@@ -55,38 +55,54 @@ def copy(source: str, target: Path, patterns: list[str]) -> None:
             shutil.copyfile(file, place)
 
 
-def main(folder: Path) -> int:
-    """Carries out the steps below `folder`; returns the exit code."""
-    build, final = stages(parse((PROJECT / "Dockerfile").read_text(encoding="utf-8")))
+def environment(folder: Path) -> dict[str, str]:
+    """What the steps see of the environment: nothing of the caller's Python."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    return kept | {"PATH": f"{folder / 'python'}:/usr/local/bin:/usr/bin:/bin", "HOME": str(folder)}
+
+
+def build(folder: Path, steps: list[tuple[str, str]]) -> None:
+    """Carries out COPY and RUN of the first stage below `folder`."""
     patterns = (PROJECT / ".dockerignore").read_text(encoding="utf-8").split("\n")
     python = folder / "python"  # the base image's `python`
     python.mkdir(parents=True)
     (python / "python").symlink_to(sys._base_executable)
     here = lambda text: text.replace("/opt/venv", str(folder / "venv"))
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    environment |= {"PATH": f"{python}:/usr/local/bin:/usr/bin:/bin", "HOME": str(folder)}
     source = folder / "src"
     source.mkdir()
-    for name, rest in build:
+    for name, rest in steps:
         if name == "COPY":
             for item in rest.split()[:-1]:
                 copy(item, source, patterns)
         elif name == "RUN" and "apt-get" not in rest:
             print(f"RUN {rest}", flush=True)
-            subprocess.run(["sh", "-euc", here(rest)], cwd=source, env=environment, check=True)
-    given = dict(final)
+            subprocess.run(["sh", "-euc", here(rest)], cwd=source, env=environment(folder), check=True)
     shutil.rmtree(source)  # the last stage has the environment only
+
+
+def check(folder: Path, final: list[tuple[str, str]]) -> None:
+    """Calls the image's command and the tasks' entry point, as a user without rights where that can be done."""
+    given = dict(final)
     folder.chmod(0o755)
     user = ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups"] if os.geteuid() == 0 else []
-    if user and subprocess.run([*user, str(python / "python"), "-c", ""], stderr=subprocess.DEVNULL).returncode:
+    if user and subprocess.run([*user, str(folder / "python" / "python"), "-c", ""], stderr=subprocess.DEVNULL).returncode:
         print(f"other users cannot run {sys._base_executable}: its commands are called by this one")
         user = []
-    environment |= {"PATH": f"{folder / 'venv' / 'bin'}:{environment['PATH']}", "HOME": "/nonexistent"}
+    here = environment(folder)
+    here |= {"PATH": f"{folder / 'venv' / 'bin'}:{here['PATH']}", "HOME": "/nonexistent"}
     for command in ([*json.loads(given["ENTRYPOINT"]), *json.loads(given["CMD"])],
                     ["python", "-m", "pipeline.kubeflow_entrypoint", "--help"],
                     ["python", "-c", "import pipeline.dag, pipeline.kubeflow_pipelines.single_pod; print(pipeline.__file__)"]):
-        print(f"as user {given['USER']}: {' '.join(command)}", flush=True)
-        subprocess.run([*user, *command], cwd="/", env=environment, check=True)
+        print(" ".join([f"as user {given['USER']}:" if user else "calling:", *command]), flush=True)
+        subprocess.run([*user, *command], cwd="/", env=here, check=True)
+
+
+def main(folder: Path) -> int:
+    """Carries out the steps below `folder` and checks what came out; returns the exit code."""
+    first, final = stages(parse((PROJECT / "Dockerfile").read_text(encoding="utf-8")))
+    if not (folder / "venv").exists():  # else: check again what is there
+        build(folder, first)
+    check(folder, final)
     return 0
 
 
