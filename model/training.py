@@ -12,6 +12,7 @@ import tensorflow as tf
 from model import losses
 from model.input_data import Normalise, Scenes, training_batches
 from model.monitors import make_monitor
+from model.muon import Muon
 from model.probaunet import ProbaUNet
 from pipeline.config import TrainingConfig
 
@@ -62,10 +63,10 @@ class Phases:
 
 
 class Optimizers:
-    """Two Adams with decoupled weight decay: the network's, and the latent's from the step at which z joins.
+    """Two optimisers (`model.muon`): the network's, and the latent's from the step at which z joins.
 
-    The latent's nets lie still during the deterministic phase. With one Adam, their first steps would come without
-    warm-up and without the bias correction of its moments, three times too large: the posterior dies of them.
+    The latent's nets lie still during the deterministic phase. With one optimiser, their first steps would come without
+    warm-up and without the bias correction of Adam's moments, three times too large: the posterior dies of them.
 
     Attributes:
       network, latent: the optimisers; each variable belongs to one of them for the whole training.
@@ -75,8 +76,8 @@ class Optimizers:
         latent = {id(variable) for variable in model.latent_variables}
         self._of_latent = lambda variable: id(variable) in latent
         self._clip = config.gradient_clip
-        self.network = _adam(config, 0)
-        self.latent = _adam(config, Phases(config).latent_from)
+        self.network = _optimizer(config, 0)
+        self.latent = _optimizer(config, Phases(config).latent_from)
         self.network.build([variable for variable in model.trainable_variables if id(variable) not in latent])
         self.latent.build(model.latent_variables)
 
@@ -99,15 +100,15 @@ class Optimizers:
         return [gradient / replicas for gradient in clipped]
 
 
-def _adam(config: TrainingConfig, start: int) -> keras.optimizers.Optimizer:
-    """Adam from step `start` on: a short warm-up to the cosine decay that all of the training follows."""
+def _optimizer(config: TrainingConfig, start: int) -> Muon:
+    """From step `start` on: a short warm-up to the cosine decay that all of the training follows."""
     steps = max(1, config.steps - start)
     warmup = max(1, steps // 50)
     end = 0.01 * config.learning_rate
     peak = max(end, 0.5 * config.learning_rate * (1.0 + math.cos(math.pi * start / config.steps)))
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warmup), alpha=end / peak, warmup_target=peak, warmup_steps=warmup)
-    return keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
+    return Muon(schedule, config.kernel_learning_rate / config.learning_rate, weight_decay=config.weight_decay)
 
 
 def make_steps(model: ProbaUNet, optimizers: Optimizers, config: TrainingConfig) -> dict:
@@ -213,7 +214,8 @@ def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normali
         elif last or now - spoken > _PROGRESS_SECONDS:
             values = {name: float(value) for name, value in terms.items()}
             if not np.isfinite(values["loss"]):
-                raise FloatingPointError(f"the loss is {values['loss']} at step {step}; lower training.learning_rate")
+                raise FloatingPointError(f"the loss is {values['loss']} at step {step}; lower training.learning_rate and "
+                                         "training.kernel_learning_rate")
             pace = (now - spoken) / (step + 1 - spoken_step)
             log.info(_progress_line(step + 1, config, phases.at(step), values, pace))
             spoken, spoken_step = now, step + 1

@@ -83,6 +83,7 @@ class TrainingConfig:
     steps: int = _limit(3400, 1, 10**8)
     batch_size: int = _limit(32, 1, 8192)
     learning_rate: float = _limit(3e-3, 1e-7, 1.0)
+    kernel_learning_rate: float = _limit(0.01, 1e-7, 1.0)  # of the convolutions' kernels, by Muon
     weight_decay: float = _limit(1e-5, 0.0, 1.0)
     gradient_clip: float = _limit(100.0, 1e-3, 1e9)  # global norm of the pixel-summed loss's gradient, per image
     beta: float = _limit(1.0, 0.0, 100.0)  # weight of the KL term; 1 is a true ELBO
@@ -193,7 +194,7 @@ class WarmStartConfig:
 
     enabled: bool = _limit(True)
     steps_share: float = _limit(0.5, 0.001, 1.0)  # of training.steps
-    learning_rate_share: float = _limit(0.3, 1e-4, 1.0)  # of training.learning_rate
+    learning_rate_share: float = _limit(0.3, 1e-4, 1.0)  # of the learning rates of `training`
     multi_sample_share: float = _limit(1.0, 0.0, 1.0)  # last share of the steps on draws from the prior; before: ELBO
     max_sigma_change: float = _limit(0.05, 0.0, 1.0)  # of the normalisation, relative; beyond it training starts cold
 

@@ -33,7 +33,7 @@ from pipeline.live import training_key
 # The configuration's code is no part of it: every value that a step reads is among its parameters.
 CONTRACT = ("data/records.py",)
 TRAINING = tuple(f"model/{name}.py" for name in (
-    "export", "input_data", "losses", "monitors", "network", "preprocessing", "probaunet", "recalibration", "sampling",
+    "export", "input_data", "losses", "monitors", "muon", "network", "preprocessing", "probaunet", "recalibration", "sampling",
     "trainer", "training", "warm_start", "warmup"))
 # Of the simulation: the stamp size, and what the export tells about the images that it takes.
 TOLD = ("stamp_size", "survey", "noise_scale", "psf_scale", "truth_threshold")
