@@ -40,9 +40,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         config = read_config(exec_properties["config"], exec_properties.get("thresholds") or "")
         model = artifact_utils.get_single_instance(input_dict["model"])
         models = {scoring.CANDIDATE: saved_model_path(model.uri)}
-        live_uri = artifact_utils.get_single_uri(input_dict["baseline_model"]) if input_dict.get("baseline_model") else None
-        if live_uri and not holds_no_model(live_uri):
-            models[scoring.LIVE] = saved_model_path(live_uri)
+        live = artifact_utils.get_single_instance(input_dict["baseline_model"]) if input_dict.get("baseline_model") else None
+        if live and not is_empty(live):
+            models[scoring.LIVE] = saved_model_path(live.uri)
         files = list_files(input_dict["examples"])
         folder = artifact_utils.get_single_uri(output_dict["evaluation"])
         fileio.makedirs(folder)
@@ -62,7 +62,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         scoring.check_account(names, account["records"], account["errors"], files)
 
         report = make_report(rows, config) | {"records_read": account["records"], "models": models}
-        report["live_version"] = live_version(live_uri) if live_uri else None
+        report["live_version"] = live_version(live.uri) if live else None
         io_utils.write_string_file(os.path.join(folder, METRICS), json.dumps(report, indent=1, allow_nan=False))
         pages = {PICTURE: gallery.choose_scenes(rows[scoring.CANDIDATE], config.evaluation.gallery_scenes)}
         for name, chosen in gallery.extreme_scenes(rows[scoring.CANDIDATE], EXTREMES_SHOWN).items():
@@ -86,6 +86,11 @@ def read_config(text: str, thresholds: str) -> Config:
             raise ConfigError(f"thresholds: received {thresholds[:80]!r}, which is no JSON ({error}); allowed: a list of rules "
                               'such as [{"metric": "iou_galaxy", "min": 0.8}]')
     return config_from_dict(raw, source="CalibrationEvaluator")
+
+
+def is_empty(live) -> bool:
+    """Whether this is the artifact of a `LiveModel` that found none; its property says so where the file is out of reach."""
+    return (live.has_custom_property("live") and not live.get_int_custom_property("live")) or holds_no_model(live.uri)
 
 
 def saved_model_path(uri: str) -> str:

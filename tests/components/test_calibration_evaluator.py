@@ -236,6 +236,15 @@ def test_the_component_declares_standard_artifacts():
     assert component.exec_properties == {"config": "{}", "thresholds": "", "code": "abc"}
 
 
+def test_a_live_model_that_there_is_not():
+    live = standard_artifacts.Model()
+    live.uri = "gs://bucket/out/of/reach"
+    assert not executor.is_empty(live)
+    for value in (1, 0):
+        live.set_int_custom_property("live", value)
+        assert executor.is_empty(live) == (value == 0)
+
+
 def test_thresholds_given_for_a_run_take_the_place_of_the_configurations():
     text = '{"evaluation": {"num_samples": 4, "thresholds": [{"metric": "iou_galaxy", "min": 0.5}]}}'
     assert executor.read_config(text, "").evaluation.thresholds[0].min == 0.5
