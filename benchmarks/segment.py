@@ -93,7 +93,8 @@ def speed(options, folder):
     write_field(folder / "field.fits", options.side)
     rates = []
     for _ in range(options.repeats):
-        seconds, peak, text = segment(options.model, folder / "field.fits", "--samples", options.samples, "--tile", options.tile)
+        seconds, peak, text = segment(
+            options.model, folder / "field.fits", "--samples", options.samples, "--tile", options.tile)
         print(text.splitlines()[0], f"({seconds:.1f} s with start-up, {peak:.2f} GiB)", flush=True)
         rates.append(float(text.split(" Mpx/s")[0].split()[-1]))
     from network_speed import convolution_peak  # beside this file
@@ -146,7 +147,8 @@ def compare_truth(options, folder):
         results[name] = classical_truth(segments, galaxies), ellipse_classes(ellipses, simulated.mask.shape), \
             time.perf_counter() - start
     for name, (result, classes, seconds) in results.items():
-        scores = [np.sum((classes == c) & (simulated.mask == c)) / np.sum((classes == c) | (simulated.mask == c)) for c in (1, 2)]
+        scores = [np.sum((classes == c) & (simulated.mask == c)) / np.sum((classes == c) | (simulated.mask == c))
+                  for c in (1, 2)]
         print(f"\n{name}: {seconds:.1f} s; IoU galaxy {scores[0]:.3f}, blended {scores[1]:.3f}")
         print("\n".join(truth.describe(result)), flush=True)
     if options.keep:
@@ -189,8 +191,9 @@ def with_sextractor(simulated, folder):
         command += [f"-{key}", str(value)]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     table = Table.read(folder / "sex.fits")
-    return fits.getdata(folder / "seg.fits"), np.stack(
-        [table["X_IMAGE"] - 1, table["Y_IMAGE"] - 1, table["A_IMAGE"], table["B_IMAGE"], np.radians(table["THETA_IMAGE"])], axis=1)
+    ellipses = [table["X_IMAGE"] - 1, table["Y_IMAGE"] - 1, table["A_IMAGE"], table["B_IMAGE"],
+                np.radians(table["THETA_IMAGE"])]
+    return fits.getdata(folder / "seg.fits"), np.stack(ellipses, axis=1)
 
 
 def classical_truth(segments, galaxies):

@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,7 @@ class Timing:
     """
 
     network: float = 0.0
-    pixels: int = field(default=0)
+    pixels: int = 0
 
 
 class Segmenter:

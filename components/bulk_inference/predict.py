@@ -88,8 +88,8 @@ def parse(serialized: bytes, where: str) -> tuple[str, np.ndarray]:
     if side * side != pixels.size:
         raise DataError(f"{where} (scene {ids[0].decode()}): image has {pixels.size} values; allowed: a square of pixels")
     if not np.isfinite(pixels).all():
-        raise DataError(f"{where} (scene {ids[0].decode()}): image has pixels that are NaN or infinite. Leave the record out, or"
-                        " set them to 0, the sky.")
+        raise DataError(f"{where} (scene {ids[0].decode()}): image has pixels that are NaN or infinite. Leave the record"
+                        " out, or set them to 0, the sky.")
     return ids[0].decode(), pixels.reshape(side, side)
 
 

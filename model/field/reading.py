@@ -1,7 +1,6 @@
 """Reads a field from FITS in strips of rows: electrons, sky-subtracted, NaN where there is no data."""
 
 import gzip
-import logging
 import shutil
 import tempfile
 import warnings
@@ -13,8 +12,6 @@ import numpy as np
 from model.field import background as sky
 from model.field import units
 from pipeline.errors import DataError
-
-log = logging.getLogger("blendinator.field")
 
 RMS_LIMIT = 1e29  # SExtractor's convention: noise at or above this marks bad pixels
 WEIGHT_TYPES = ("rms", "variance", "weight")
@@ -206,8 +203,8 @@ def open_field(path: str | Path, survey: dict | None, stamp_size: int, *, hdu: s
     """
     image = Plane(path, hdu)
     if min(image.shape) < stamp_size:
-        raise DataError(f"{image.name}: the image has {image.shape[1]} x {image.shape[0]} pixels; allowed: at least {stamp_size}"
-                        f" a side, the stamps that the model was trained on. Pad it with NaN.")
+        raise DataError(f"{image.name}: the image has {image.shape[1]} x {image.shape[0]} pixels; allowed: at least"
+                        f" {stamp_size} a side, the stamps that the model was trained on. Pad it with NaN.")
     others = {}
     for name, other in (("weight", weight), ("mask", mask)):
         others[name] = Plane(other) if other is not None else None
@@ -266,9 +263,9 @@ def _warnings(field, survey, scaled):
         ratio = field.sky_sigma / survey["sky_sigma"]
         if abs(ratio - 1) > NOISE_TOLERANCE:
             found.append(
-                f"the sky noise is {field.sky_sigma:.4g} e- per pixel, {ratio:.3g} times the {survey['sky_sigma']:.4g} e- that the"
-                " model was trained with: its probabilities are not calibrated for this field. --match-noise or --weight scale"
-                " the field to the training's noise.")
+                f"the sky noise is {field.sky_sigma:.4g} e- per pixel, {ratio:.3g} times the {survey['sky_sigma']:.4g} e-"
+                " that the model was trained with: its probabilities are not calibrated for this field. --match-noise or"
+                " --weight scale the field to the training's noise.")
     scale = pixel_scale(field.image.header)
     if survey and scale and abs(scale / survey["pixel_scale"] - 1) > SCALE_TOLERANCE:
         found.append(f"a pixel is {scale:.4g} arcsec, and {survey['pixel_scale']:g} in the training: galaxies look larger or"

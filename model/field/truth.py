@@ -40,8 +40,8 @@ def read_truth(path: str | Path, wcs) -> tuple[np.ndarray, np.ndarray]:
     magnitude = next((names[name] for name in _MAGNITUDE if name in names), None)
     position = next((pair for pair in _POSITION if all(name in names for name in pair)), None)
     if magnitude is None or position is None or (position[0] == "ra" and wcs is None):
-        raise DataError(f"{path}: received the columns {', '.join(table.colnames)}; needed: x and y (or ra and dec, and a WCS in"
-                        " the image), and magnitude")
+        raise DataError(f"{path}: received the columns {', '.join(table.colnames)}; needed: x and y (or ra and dec, and a"
+                        " WCS in the image), and magnitude")
     first, second = (np.asarray(table[names[name]], float) for name in position)
     xy = wcs.all_world2pix(first, second, 0) if position[0] == "ra" else (first - 1.0, second - 1.0)
     return np.stack(xy, axis=1), np.asarray(table[magnitude], float)
@@ -104,7 +104,8 @@ def describe(result: dict) -> list[str]:
              f" of those called blends, with two or more: {number(result['blend_purity'])}"]
     for title, key in (("magnitude", "completeness_by_magnitude"), ("separation of pairs, arcsec", "pairs_by_separation")):
         lines.append(f"{title:30} galaxies  share")
-        lines += [f"{row['low']:10.2f} to {row['high']:<16.2f} {row['count']:8d}  {number(row['share'])}" for row in result[key]]
+        lines += [f"{row['low']:10.2f} to {row['high']:<16.2f} {row['count']:8d}  {number(row['share'])}"
+                  for row in result[key]]
     return lines
 
 

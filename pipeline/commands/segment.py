@@ -75,8 +75,6 @@ def segment(field, output, num_samples, seed, model, config_path, catalogue, thr
             num_samples=num_samples, seed=seed, settings=catalogues.Settings(threshold, min_pixels), truth_path=truth,
             progress=progress.advance, opened=progress.start, background=not no_background, box=background_box, **reading)
     report = result.report
-    for text in result.warnings:
-        click.echo(f"warning: {text}", err=True)
     click.echo(f"{report.pixels / 1e6:.2f} Mpx in {report.seconds:.1f} s: {report.rate:.2f} Mpx/s, "
                f"{report.network / report.seconds:.0%} of the time in the network")
     if report.missing:
@@ -112,7 +110,9 @@ class _Progress:
         self._bar.stop()
 
     def start(self, field):
-        """The field is open: its pixels are what is to be done."""
+        """The field is open: its pixels are what is to be done, and what the user should know is known."""
+        for text in field.warnings:
+            self._bar.console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
         self._bar.reset(self._task, total=field.shape[0] * field.shape[1], description="segmenting")
 
     def advance(self, pixels):
