@@ -1,10 +1,10 @@
 """Drift between two sets of TFDV statistics, as plain functions.
 
-Of each physical scalar the mean is compared, against its standard error and against what is worth stopping for, and of
-those that spread the histogram, by TFDV's Jensen-Shannon divergence. TFDV's histograms have ten buckets of equal width
-between the extremes, which is of no use in two places, where two spans of the same distribution differ by 0.3 bits: of
-pixels, where one bright galaxy stretches the buckets, so that their noise is compared instead; and of whole numbers, which
-fall on other buckets as soon as the largest is another one.
+Of each physical scalar the mean is compared, against its standard error and against what is worth stopping for; of those
+that spread, and of the pixels, the histogram, by TFDV's Jensen-Shannon comparator; and of the pixels their noise.
+
+TFDV's own histograms have ten buckets of equal width between the extremes. One bright galaxy stretches them, and two spans
+of the same distribution then differ by 0.3 bits. So the comparator gets both histograms on the reference's deciles.
 """
 
 import math
@@ -42,7 +42,7 @@ def compare(statistics: statistics_pb2.DatasetFeatureStatisticsList,
         if name in new and name in old:
             found.append(compare_means(name, new[name].num_stats, old[name].num_stats, config))
     distances = histogram_distances(statistics, reference)
-    for name in SCALARS:
+    for name in (*SCALARS, PIXELS):
         # The histogram of a scalar that hardly spreads moves out of itself by less than matters; its mean tells.
         if name in distances and old[name].num_stats.std_dev > config.relative * abs(old[name].num_stats.mean):
             found.append(_entry(name, "histogram", None, None, distances[name], config.distance))
@@ -69,20 +69,31 @@ def compare_means(name: str, new, old, config: DriftConfig) -> dict:
 
 
 def histogram_distances(statistics, reference) -> dict[str, float]:
-    """TFDV's approximate Jensen-Shannon divergence of each real scalar's histogram, in bits (0 to 1)."""
+    """TFDV's Jensen-Shannon divergence of each feature's histogram on the reference's deciles, in bits (0 to 1)."""
+    new, old = statistics_pb2.DatasetFeatureStatisticsList(), statistics_pb2.DatasetFeatureStatisticsList()
     schema = schema_pb2.Schema()
-    for name, feature in features(statistics).items():
-        if name in SCALARS and name in features(reference) and feature.type == statistics_pb2.FeatureNameStatistics.FLOAT:
-            entry = schema.feature.add(name=name, type=schema_pb2.FLOAT)
-            entry.drift_comparator.jensen_shannon_divergence.threshold = 1.0
-    info = tfdv.validate_statistics(statistics, schema, previous_statistics=reference).drift_skew_info
+    ours, theirs = features(statistics), features(reference)
+    for made, source in ((new, statistics), (old, reference)):
+        made.datasets.add(num_examples=source.datasets[0].num_examples)
+    for name in (*SCALARS, PIXELS):
+        if name not in ours or name not in theirs:
+            continue
+        edges = _edges(ours[name].num_stats, theirs[name].num_stats)
+        for made, feature in ((new, ours[name]), (old, theirs[name])):
+            copy = made.datasets[0].features.add()
+            copy.CopyFrom(feature)
+            copy.type = statistics_pb2.FeatureNameStatistics.FLOAT
+            del copy.num_stats.histograms[:]
+            copy.num_stats.histograms.add(type=statistics_pb2.Histogram.STANDARD).buckets.extend(
+                _rebin(_deciles(feature.num_stats), edges))
+        schema.feature.add(name=name, type=schema_pb2.FLOAT).drift_comparator.jensen_shannon_divergence.threshold = 1.0
+    info = tfdv.validate_statistics(new, schema, previous_statistics=old).drift_skew_info
     return {one.path.step[0]: one.drift_measurements[0].value for one in info if one.drift_measurements}
 
 
 def pixel_noise(numbers) -> float:
     """Noise of the pixels from the faint half of their distribution, in electrons; interpolated in TFDV's deciles."""
-    [deciles] = [one for one in numbers.histograms if one.type == statistics_pb2.Histogram.QUANTILES]
-    return (_quantile(deciles.buckets, _MEDIAN) - _quantile(deciles.buckets, _LOW)) / _SIGMAS
+    return (_quantile(_deciles(numbers), _MEDIAN) - _quantile(_deciles(numbers), _LOW)) / _SIGMAS
 
 
 def describe(entry: dict) -> str:
@@ -94,6 +105,38 @@ def describe(entry: dict) -> str:
         return (f"{entry['feature']}: the pixels' noise is {values} electrons, {100 * entry['difference']:+.1f} %, "
                 f"limit {100 * entry['limit']:g} %")
     return f"{entry['feature']}: the mean is {values}, limit {entry['limit']:.3g}"
+
+
+def _deciles(numbers):
+    [found] = [one for one in numbers.histograms if one.type == statistics_pb2.Histogram.QUANTILES]
+    return found.buckets
+
+
+def _edges(new, old):
+    """The reference's deciles, without repeats, and the extremes of both."""
+    inner = {bucket.high_value for bucket in _deciles(old)[:-1]}
+    low = min(_deciles(new)[0].low_value, _deciles(old)[0].low_value)
+    high = max(_deciles(new)[-1].high_value, _deciles(old)[-1].high_value)
+    return [low, *sorted(inner - {low, high}), high if high > low else low + 1.0]
+
+
+def _rebin(buckets, edges):
+    """Counts between the edges; what sits exactly on an edge counts below it."""
+    counts = [_below(buckets, edge) for edge in edges]
+    counts[0] = 0.0
+    return [statistics_pb2.Histogram.Bucket(low_value=low, high_value=high, sample_count=count - before)
+            for low, high, before, count in zip(edges, edges[1:], counts, counts[1:])]
+
+
+def _below(buckets, value):
+    """How many values are at most `value`, interpolated within the deciles."""
+    total = 0.0
+    for bucket in buckets:
+        if bucket.high_value <= value:
+            total += bucket.sample_count
+        elif bucket.low_value < value:
+            total += bucket.sample_count * (value - bucket.low_value) / (bucket.high_value - bucket.low_value)
+    return total
 
 
 def _quantile(buckets, probability):

@@ -59,7 +59,7 @@ def test_same_distribution_is_no_drift():
     assert [entry for entry in found if entry["drift"]] == []
     assert {(entry["feature"], entry["measure"]) for entry in found} == {
         *((name, "mean") for name in drift.SCALARS), ("image", "noise"),
-        *((name, "histogram") for name in ("snr", "blended_share"))}  # the others hardly spread or are whole numbers
+        *((name, "histogram") for name in ("snr", "blended_share", "num_galaxies", "image"))}  # the others hardly spread
 
 
 def test_thirty_percent_more_noise_is_caught_in_the_scalar_and_in_the_pixels():
@@ -102,9 +102,32 @@ def test_noise_of_normal_pixels():
     assert drift.pixel_noise(numbers) == pytest.approx(20.0, rel=0.02)
 
 
+def test_one_extreme_value_does_not_change_the_distance():
+    calm, stretched = make_statistics(seed=1), make_statistics(seed=1)
+    numbers = drift.features(stretched)["snr"].num_stats
+    for histogram in numbers.histograms:
+        histogram.buckets[-1].high_value = 1e9
+    distances = [drift.histogram_distances(one, make_statistics(seed=2))["snr"] for one in (calm, stretched)]
+    assert distances[0] == pytest.approx(distances[1], abs=1e-3) and distances[0] < 0.01
+
+
+def test_distance_by_hand():
+    """All of one against all but a tenth of the other below an edge: counts (10, 0) and (9, 1)."""
+    old, new = make_statistics(seed=1), make_statistics(seed=1)
+    for statistics, upper in ((old, 1.0), (new, 2.0)):
+        [quantiles] = [one for one in drift.features(statistics)["snr"].num_stats.histograms if one.type == 1]
+        for i, bucket in enumerate(quantiles.buckets):
+            bucket.low_value, bucket.high_value = (0.0, 1.0) if i < 9 else (1.0, upper)
+            bucket.sample_count = 1.0
+    p, q = np.array([1.0, 0.0]), np.array([0.9, 0.1])
+    half = (p + q) / 2
+    expected = 0.5 * sum(np.sum(one[one > 0] * np.log2(one[one > 0] / half[one > 0])) for one in (p, q))
+    assert drift.histogram_distances(new, old)["snr"] == pytest.approx(expected, abs=1e-4)
+
+
 def test_constants_do_not_disturb_the_histograms():
     same = drift.histogram_distances(make_statistics(seed=1), make_statistics(seed=2))
-    assert same["sky_sigma"] == pytest.approx(0.0, abs=1e-6) and set(same) == set(drift.SCALARS) - {"num_galaxies"}
+    assert same["sky_sigma"] == pytest.approx(0.0, abs=1e-6) and set(same) == {*drift.SCALARS, "image"}
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +193,7 @@ def test_drift_warns(tmp_path, caplog):
 def test_no_drift_passes(tmp_path, caplog):
     caplog.set_level("INFO")
     artifact, report = run_gate(tmp_path, "stop")
-    assert artifact.get_int_custom_property("drift") == 0 and len(report["comparisons"]) == 8
+    assert artifact.get_int_custom_property("drift") == 0 and len(report["comparisons"]) == 10
     assert "drift: none against version 7" in caplog.text
 
 
