@@ -13,6 +13,7 @@ from model.field import components
 
 EDGE, MISSING = 1, 2  # flags
 INTERVALS = {"68": (0.16, 0.84), "95": (0.025, 0.975)}
+CHUNK = 2**21  # pixels measured at a time: the copies made on the way take about 100 bytes each
 KINDS = ("object", "blend")
 _ADDED = ("pixels", "weight", "x", "y", "geometric_x", "geometric_y", "variance", "edge", "missing")
 
@@ -53,6 +54,12 @@ class Cataloguer:
 
     def write(self, top: int, maps: dict[str, np.ndarray]) -> None:
         """Takes the next full rows of the maps, from row `top` on."""
+        step = max(CHUNK // self.shape[1], 1)
+        for start in range(0, len(maps["image"]), step):
+            self._take(top + start, {name: value[:, start:start + step] if name == "samples" else value[start:start + step]
+                                     for name, value in maps.items()})
+
+    def _take(self, top, maps):
         names = ("probabilities", "class_map", "image")
         maps = {**{name: maps[name] for name in names}, "samples": np.moveaxis(maps["samples"], 0, 1)}
         if self._kept is not None:
