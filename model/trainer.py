@@ -81,7 +81,8 @@ def resolve(fn_args) -> dict:
         custom["config"] = json.dumps(raw)
     if not custom.get("data"):
         digest = hashlib.sha256()
-        for path in sorted(path for pattern in [*fn_args.train_files, *fn_args.eval_files] for path in tf.io.gfile.glob(pattern)):
+        patterns = [*fn_args.train_files, *fn_args.eval_files]
+        for path in sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern)):
             with tf.io.gfile.GFile(path, "rb") as file:
                 digest.update(hashlib.sha256(file.read()).digest())
         custom["data"] = digest.hexdigest()[:16]

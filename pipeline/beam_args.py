@@ -45,11 +45,11 @@ def check_beam_args(args: Sequence[str], source: str = "configuration") -> None:
     for name in REQUIRED[runner]:
         if not given.get(name):
             raise ConfigError(f"{key}: --runner={runner} needs --{name}, which is not given. See docs/beam.md")
-    environment = given.get("environment_type", ENVIRONMENTS[0])
-    if environment not in ENVIRONMENTS:
-        raise ConfigError(f"{key}: received --environment_type={environment}; allowed: one of {', '.join(ENVIRONMENTS)}")
-    if environment in ("DOCKER", "EXTERNAL", "PROCESS") and "environment_type" in given and not given.get("environment_config"):
-        raise ConfigError(f"{key}: --environment_type={environment} needs --environment_config: the workers' image, address or"
+    kind = given.get("environment_type", "LOOPBACK")
+    if kind not in ENVIRONMENTS:
+        raise ConfigError(f"{key}: received --environment_type={kind}; allowed: one of {', '.join(ENVIRONMENTS)}")
+    if kind != "LOOPBACK" and not given.get("environment_config"):
+        raise ConfigError(f"{key}: --environment_type={kind} needs --environment_config: the workers' image, address or"
                           " command. See docs/beam.md")
     if runner == "DataflowRunner" and not given["temp_location"].startswith("gs://"):
         raise ConfigError(f"{key}: received --temp_location={given['temp_location']}; allowed for Dataflow: gs://...")

@@ -55,7 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         outputs_spec = parse_json(options.json_serialized_outputs_spec_args, "--json_serialized_outputs_spec_args")
         with tempfile.TemporaryDirectory(prefix="blendinator-") as scratch:
             executor_input, local = repair(
-                given, inputs_spec, outputs_spec, os.environ.get(ROOT_VARIABLE) or "/", scratch, keeps_remote(beam_args))
+                given, inputs_spec, outputs_spec, os.environ.get(ROOT_VARIABLE) or "/", scratch,
+                keeps_remote(beam_args))
             run_executor(options.executor_class_path, executor_input, inputs_spec, beam_args)
         restore_output(executor_input["outputs"]["outputFile"], local)
         if keeps_remote(beam_args):
@@ -72,8 +73,8 @@ def parse_json(text: str, name: str) -> dict:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise ConfigError(f"{name}: received {text[:80]!r}, which is no JSON ({error}). Kubeflow fills it in: compile the "
-                          "pipeline again with `blendinator kubeflow compile`.")
+        raise ConfigError(f"{name}: received {text[:80]!r}, which is no JSON ({error}). Kubeflow fills it in: compile "
+                          "the pipeline again with `blendinator kubeflow compile`.")
     if not isinstance(value, dict):
         raise ConfigError(f"{name}: received {text[:80]!r}; allowed: a JSON object. Compile the pipeline again with "
                           "`blendinator kubeflow compile`.")
@@ -141,9 +142,9 @@ def set_types(artifacts: dict, spec: dict) -> None:
         if name in spec:
             artifact["type"] = spec[name]["artifactType"]
         elif not title(artifact).startswith("tfx."):
-            raise ConfigError(f"artifact {name}: received the type {artifact.get('type')!r}, which no TFX class has, and the "
-                              "component's specification does not name it. Compile the pipeline again with `blendinator "
-                              "kubeflow compile`.")
+            raise ConfigError(f"artifact {name}: received the type {artifact.get('type')!r}, which no TFX class has, and "
+                              "the component's specification does not name it. Compile the pipeline again with "
+                              "`blendinator kubeflow compile`.")
 
 
 def title(artifact: dict) -> str:
@@ -169,8 +170,8 @@ def local_path(uri: str, root: str = "/") -> str:
             return os.path.join(root, folder, uri.removeprefix(scheme))
     if uri.startswith("/"):
         return uri
-    raise ConfigError(f"artifact {uri!r}: this address cannot be read; allowed: gs://, s3://, minio:// or an absolute path. "
-                      "Give another --pipeline-root.")
+    raise ConfigError(f"artifact {uri!r}: this address cannot be read; allowed: gs://, s3://, minio:// or an absolute "
+                      "path. Give another --pipeline-root.")
 
 
 def localise(artifact: dict, root: str, local: dict[str, str]) -> None:

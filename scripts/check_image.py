@@ -3,8 +3,8 @@
     .venv/bin/python scripts/check_image.py [FOLDER]
 
 Needs Python 3.10, a C++ compiler, the package index and 4 GB of disk, and takes some minutes. What stands for the image
-is FOLDER (a temporary one by default): /opt/venv and /src lie below it. Left out: the base image and the packages of the
-distribution. At the end the image's command is called as a user without rights, where this is run by root.
+is FOLDER (a temporary one by default): /opt/venv and /src lie below it. Left out: the base image and the packages of
+the distribution. At the end the image's command is called as a user without rights, where this is run by root.
 """
 
 import json
@@ -85,14 +85,15 @@ def check(folder: Path, final: list[tuple[str, str]]) -> None:
     given = dict(final)
     folder.chmod(0o755)
     user = ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups"] if os.geteuid() == 0 else []
-    if user and subprocess.run([*user, str(folder / "python" / "python"), "-c", ""], stderr=subprocess.DEVNULL).returncode:
+    trial = [*user, str(folder / "python" / "python"), "-c", ""]
+    if user and subprocess.run(trial, stderr=subprocess.DEVNULL).returncode:
         print(f"other users cannot run {sys._base_executable}: its commands are called by this one")
         user = []
     here = environment(folder)
     here |= {"PATH": f"{folder / 'venv' / 'bin'}:{here['PATH']}", "HOME": "/nonexistent"}
+    imports = "import pipeline.dag, pipeline.kubeflow_pipelines.single_pod; print(pipeline.__file__)"
     for command in ([*json.loads(given["ENTRYPOINT"]), *json.loads(given["CMD"])],
-                    ["python", "-m", "pipeline.kubeflow_entrypoint", "--help"],
-                    ["python", "-c", "import pipeline.dag, pipeline.kubeflow_pipelines.single_pod; print(pipeline.__file__)"]):
+                    ["python", "-m", "pipeline.kubeflow_entrypoint", "--help"], ["python", "-c", imports]):
         print(" ".join([f"as user {given['USER']}:" if user else "calling:", *command]), flush=True)
         subprocess.run([*user, *command], cwd="/", env=here, check=True)
 

@@ -1,4 +1,4 @@
-"""Loads compiled pipelines with the newest kfp, in an environment of its own: the pinned one is older than most clusters.
+"""Loads compiled pipelines with the newest kfp, in an environment of its own: the pinned one is an old one.
 
     python3 scripts/check_newest_kfp.py blendinator.yaml ...
 
@@ -29,7 +29,8 @@ def check(paths: list[str]) -> None:
         for entry in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
             json_format.ParseDict(entry, kubernetes_executor_config_pb2.KubernetesExecutorConfig())
         loaded = components.load_component_from_file(path)
-        print(f"kfp {kfp.__version__} reads {path}: {loaded.name}, parameters {', '.join(sorted(loaded.component_spec.inputs))}")
+        parameters = ", ".join(sorted(loaded.component_spec.inputs))
+        print(f"kfp {kfp.__version__} reads {path}: {loaded.name}, parameters {parameters}")
 
 
 if __name__ == "__main__":

@@ -18,4 +18,5 @@ class Executor(base_executor.BaseExecutor):
     def Do(self, input_dict, output_dict, exec_properties):
         """Writes the schema; see `SceneSchema` for the output and parameters."""
         text = text_format.MessageToString(load_schema(exec_properties["stamp_size"]))
-        io_utils.write_string_file(os.path.join(artifact_utils.get_single_uri(output_dict["schema"]), SCHEMA_FILE), text)
+        folder = artifact_utils.get_single_uri(output_dict["schema"])
+        io_utils.write_string_file(os.path.join(folder, SCHEMA_FILE), text)

@@ -10,7 +10,8 @@ config_option = click.option(
     "--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults.")
 steps_option = click.option("--training-steps", type=click.IntRange(1), help="In place of training.steps.")
 parameter_option = click.option(
-    "--parameter", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter of the run; may be given several times.")
+    "--parameter", "pairs", multiple=True, metavar="NAME=VALUE",
+    help="A parameter of the run; may be given several times.")
 
 
 @click.group()
@@ -21,7 +22,8 @@ def kubeflow():
 @kubeflow.command("compile")
 @config_option
 @click.option("--image", required=True, help="Container image with this package, as the cluster pulls it.")
-@click.option("--pipeline-root", required=True, metavar="URI", help="Where Kubeflow keeps artifacts: gs://, s3://, minio://.")
+@click.option("--pipeline-root", required=True, metavar="URI",
+              help="Where Kubeflow keeps artifacts: gs://, s3://, minio://.")
 @click.option("--output", default="blendinator.yaml", show_default=True, type=click.Path(dir_okay=False))
 @click.option("--spans", default="latest", show_default=True, help="Default of the run's parameter `spans`.")
 @click.option("--single-pod", is_flag=True, help="One pod for the whole pipeline, on the mounted volume.")
@@ -80,7 +82,8 @@ def submit_command(file, config_path, pairs, training_steps, spans, host):
     config = load_config(config_path)
     cluster, settings = connect(host, config), config.kubeflow
     name = f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    run = cluster.submit(file, settings.experiment, name, parse_parameters(pairs, training_steps, spans), settings.service_account)
+    parameters = parse_parameters(pairs, training_steps, spans)
+    run = cluster.submit(file, settings.experiment, name, parameters, settings.service_account)
     click.echo(f"run {run}")
 
 
@@ -97,8 +100,8 @@ def schedule_command(file, config_path, pairs, training_steps, spans, host, cron
     """
     config = load_config(config_path)
     cluster, settings = connect(host, config), config.kubeflow
-    made = cluster.schedule(file, settings.experiment, config.name, cron, parse_parameters(pairs, training_steps, spans),
-                            settings.service_account)
+    parameters = parse_parameters(pairs, training_steps, spans)
+    made = cluster.schedule(file, settings.experiment, config.name, cron, parameters, settings.service_account)
     click.echo(f"schedule {made}")
 
 

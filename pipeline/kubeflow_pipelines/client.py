@@ -43,12 +43,13 @@ class Cluster:
           ServiceError: the server cannot be reached, refuses, or is no Kubeflow.
         """
         if not host.startswith(("http://", "https://")):
-            raise ConfigError(f"--host: received {host!r}; allowed: http://... or https://..., the address of Kubeflow's API. Give "
-                              "--host or set kubeflow.host")
+            raise ConfigError(f"--host: received {host!r}; allowed: http://... or https://..., the address of Kubeflow's "
+                              "API. Give --host or set kubeflow.host")
         self.host, self.namespace, self.wait = host.rstrip("/"), namespace, wait
         health = self.call("the API", lambda: check_api(self.host, token, cookies))
         if health.get("multi_user") and not namespace:
-            raise ConfigError(f"kubeflow.namespace: received ''; allowed: a namespace of yours, because {host} has several users")
+            raise ConfigError(f"kubeflow.namespace: received ''; allowed: a namespace of yours, because {host} has "
+                              "several users")
         self.client = make_client(self.host, namespace, token, cookies)
 
     def call(self, what: str, function: Callable):
@@ -101,7 +102,8 @@ class Cluster:
         return self.call(f"experiment {name}", lambda: self.client.create_experiment(
             name=name, namespace=self.namespace or None).experiment_id)
 
-    def submit(self, path: str | Path, experiment: str, run_name: str, parameters: dict, service_account: str = "") -> str:
+    def submit(self, path: str | Path, experiment: str, run_name: str, parameters: dict,
+               service_account: str = "") -> str:
         """Uploads the pipeline and starts a run of it; returns the run's id.
 
         Raises:
@@ -140,19 +142,19 @@ class Cluster:
           ConfigError, DataError, ServiceError: see `submit`; `cron` has another number of fields.
         """
         if len(cron.split()) != 6:
-            raise ConfigError(f"--cron: received {cron!r}; allowed: six fields (second minute hour day month weekday), such as "
-                              "'0 0 3 * * 1' for Mondays at 3")
+            raise ConfigError(f"--cron: received {cron!r}; allowed: six fields (second minute hour day month weekday), such "
+                              "as '0 0 3 * * 1' for Mondays at 3")
         check_parameters(path, parameters)
         pipeline, version = self.upload(path)
         where = self.experiment(experiment)
 
         def existing():
-            found = self.client.list_recurring_runs(experiment_id=where, page_size=PAGE, filter=by_name(name)).recurring_runs
-            return [entry.recurring_run_id for entry in found or []]
+            found = self.client.list_recurring_runs(experiment_id=where, page_size=PAGE, filter=by_name(name))
+            return [entry.recurring_run_id for entry in found.recurring_runs or []]
 
         made = self.call(f"schedule {name}", lambda: self.client.create_recurring_run(
-            where, name, cron_expression=cron, no_catchup=True, max_concurrency=1, params=parameters, pipeline_id=pipeline,
-            version_id=version, enable_caching=False, service_account=service_account or None)).recurring_run_id
+            where, name, cron_expression=cron, no_catchup=True, max_concurrency=1, params=parameters,
+            pipeline_id=pipeline, version_id=version, enable_caching=False, service_account=service_account or None)).recurring_run_id
         # After the new one is there: earlier ones, and doubles that an error of the server left behind.
         for other in self.call(f"schedule {name}", existing):
             if other != made:
@@ -191,8 +193,8 @@ def check_api(host: str, token: str, cookies: str) -> dict:
     try:
         return dict(json.loads(text))
     except (TypeError, ValueError):
-        raise ServiceError(f"{host}: the answer is {first_line(text)!r} and not that of Kubeflow's API, perhaps a login page. Give "
-                           f"the API's address, and a token in {TOKEN} or a session's cookies in {COOKIES}.")
+        raise ServiceError(f"{host}: the answer is {first_line(text)!r} and not that of Kubeflow's API, perhaps a login "
+                           f"page. Give the API's address, and a token in {TOKEN} or a session's cookies in {COOKIES}.")
 
 
 def by_name(name: str) -> str:
@@ -203,19 +205,21 @@ def by_name(name: str) -> str:
 def describe(status: int | None, detail) -> str:
     """What went wrong and what helps."""
     if status is None:
-        return (f"the server cannot be reached ({detail}). Check the address and the network; from outside the cluster, first "
-                "call `kubectl port-forward -n kubeflow svc/ml-pipeline 8888:8888` and use --host http://localhost:8888.")
+        return (f"the server cannot be reached ({detail}). Check the address and the network; from outside the cluster, "
+                "first call `kubectl port-forward -n kubeflow svc/ml-pipeline 8888:8888` and use --host "
+                "http://localhost:8888.")
     if status in (401, 403):
-        return (f"the server refuses ({status}: {detail}). Set {TOKEN} to a valid token, or {COOKIES} to a logged-in session's "
-                "cookies, and kubeflow.namespace to a namespace of yours.")
+        return (f"the server refuses ({status}: {detail}). Set {TOKEN} to a valid token, or {COOKIES} to a logged-in "
+                "session's cookies, and kubeflow.namespace to a namespace of yours.")
     if status == 404:
-        return (f"there is no such thing on the server ({status}: {detail}). Check that --host is the address of Kubeflow "
-                "Pipelines' API, version 2, and the namespace.")
+        return (f"there is no such thing on the server ({status}: {detail}). Check that --host is the address of "
+                "Kubeflow Pipelines' API, version 2, and the namespace.")
     if status == 409:
         return (f"there is one of this name already ({status}: {detail}). Remove it on the server, or change `name` or "
                 "kubeflow.experiment in the configuration.")
     if status >= 500:
-        return f"the server has a fault ({status}: {detail}), {ATTEMPTS} times. Look at the logs of the pod ml-pipeline."
+        return (f"the server has a fault ({status}: {detail}), {ATTEMPTS} times. Look at the logs of the pod "
+                "ml-pipeline.")
     return f"the server does not accept this ({status}: {detail})."
 
 

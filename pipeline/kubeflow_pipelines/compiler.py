@@ -25,6 +25,7 @@ from pipeline.errors import ConfigError
 from pipeline.kubeflow_entrypoint import ROOT_VARIABLE, STORES
 from pipeline.kubeflow_pipelines import platform
 
+ResourceSpec = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
 COMMAND = ["python", "-m", "pipeline.kubeflow_entrypoint"]
 SINGLE_POD_COMMAND = ["python", "-m", "pipeline.kubeflow_pipelines.single_pod"]
 SINGLE_POD_TASK = "Trainer"  # so that the resources and the node pool of the Trainer are its own
@@ -75,7 +76,8 @@ def compile_pipeline(config: Config, image: str, pipeline_root: str, spans: str 
     spec["root"]["inputDefinitions"] = root_inputs(defaults)
     for component in spec["components"].values():
         container = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
-        container["args"] += ["--json_serialized_outputs_spec_args", json.dumps(component.get("outputDefinitions", {}), sort_keys=True)]
+        outputs = json.dumps(component.get("outputDefinitions", {}), sort_keys=True)
+        container["args"] += ["--json_serialized_outputs_spec_args", outputs]
         container["env"] = environment(config.kubeflow)
     return [check_spec(spec), platform.platform_spec(spec, config.kubeflow)]
 
@@ -125,17 +127,18 @@ def write_yaml(documents: list[dict], path: str | Path) -> None:
 def check_options(config: Config, image: str, pipeline_root: str) -> None:
     """Raises ConfigError when an option cannot work on Kubeflow."""
     if not re.fullmatch(r"[a-z0-9][\w.:/@-]*", image):
-        raise ConfigError(f"--image: received {image!r}; allowed: a container image such as registry.example.org/blendinator:1")
+        raise ConfigError(f"--image: received {image!r}; allowed: a container image such as "
+                          "registry.example.org/blendinator:1")
     if not pipeline_root.startswith(tuple(STORES)) or pipeline_root in STORES:
-        raise ConfigError(f"--pipeline-root: received {pipeline_root!r}; allowed: gs://, s3:// or minio:// with a bucket. Kubeflow "
-                          "takes no path here: to keep artifacts on the volume, set kubeflow.artifacts_on_volume")
+        raise ConfigError(f"--pipeline-root: received {pipeline_root!r}; allowed: gs://, s3:// or minio:// with a bucket. "
+                          "Kubeflow takes no path here: to keep artifacts on the volume, set kubeflow.artifacts_on_volume")
     runner = runner_name(config.beam.pipeline_args)
     if runner == "DataflowRunner" and (config.kubeflow.artifacts_on_volume or not pipeline_root.startswith("gs://")):
-        raise ConfigError(f"--pipeline-root: received {pipeline_root!r}; allowed with --runner=DataflowRunner: gs://, and "
-                          "kubeflow.artifacts_on_volume: false. Dataflow's workers see nothing else")
+        raise ConfigError(f"--pipeline-root: received {pipeline_root!r}; allowed with --runner=DataflowRunner: gs://, "
+                          "and kubeflow.artifacts_on_volume: false. Dataflow's workers see nothing else")
     if runner in ("FlinkRunner", "SparkRunner", "PortableRunner") and not config.kubeflow.artifacts_on_volume:
-        raise ConfigError(f"kubeflow.artifacts_on_volume: received false; allowed with --runner={runner}: true. The workers "
-                          "share nothing but the volume with the tasks")
+        raise ConfigError(f"kubeflow.artifacts_on_volume: received false; allowed with --runner={runner}: true. The "
+                          "workers share nothing but the volume with the tasks")
 
 
 def environment(settings: KubeflowConfig) -> list[dict[str, str]]:
@@ -157,9 +160,9 @@ def request_resources(components, entries: tuple[ResourceConfig, ...]) -> None:
         component.with_platform_config(resource_spec(platform.find_resources(entries, component.id)))
 
 
-def resource_spec(entry: ResourceConfig) -> pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec:
+def resource_spec(entry: ResourceConfig) -> ResourceSpec:
     """An entry as Kubeflow's ResourceSpec."""
-    spec = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec(
+    spec = ResourceSpec(
         cpu_request=entry.cpu, cpu_limit=entry.cpu_limit, memory_request=entry.memory, memory_limit=entry.memory_limit)
     if entry.gpu:
         spec.accelerator.type, spec.accelerator.count = entry.gpu_type, entry.gpu

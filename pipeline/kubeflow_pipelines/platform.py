@@ -11,7 +11,7 @@ from pipeline.config import KubeflowConfig, ResourceConfig
 
 
 def platform_spec(spec: dict, settings: KubeflowConfig) -> dict:
-    """The platform specification for all executors of a PipelineSpec, as a dictionary; {} when there is nothing to say."""
+    """The platform specification for all executors of a PipelineSpec; {} when there is nothing to say."""
     executors = {}
     for label in sorted(spec["deploymentSpec"]["executors"]):
         message = executor_config(label.removesuffix("_executor"), settings)

@@ -3,7 +3,7 @@
 What is imitated, from the sources of Kubeflow Pipelines 2 (backend/src/v2): the driver resolves parameters, conditions
 and artifacts; input artifacts arrive without a type, numbers as floating-point ones, and there is an output that no
 component asked for. The launcher copies artifacts from the object store to a local folder and back: files only, so that
-empty folders vanish. Each task has a local folder of its own, as each pod has. A volume is a folder that all tasks share.
+empty folders vanish. Each task has a local folder of its own, as each pod has. A volume is a folder that all share.
 
 Not imitated: Kubernetes, images, caching, loops and nested pipelines.
 """
@@ -72,8 +72,8 @@ class Simulator:
         """
         self.path, self.folder, self.types, self.report = Path(path), Path(folder).resolve(), types, report
         self.spec, platform = read_pipeline(path)
-        mounts = [mount["mountPath"]
-                  for executor in platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {}).values()
+        kubernetes = platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {})
+        mounts = [mount["mountPath"] for executor in kubernetes.get("executors", {}).values()
                   for mount in executor.get("pvcMount", [])]
         self.mounts = sorted(set(mounts), key=len, reverse=True)
         self.parameters = root_parameters(self.spec, parameters or {}, self.path)
@@ -118,8 +118,8 @@ class Simulator:
                 values[name] = self.parameters[source["componentInputParameter"]]
             else:
                 values[name] = source["runtimeValue"]["constant"]
-        values = {name: float(value) if isinstance(value, int) and not isinstance(value, bool) else self.on_volume(value)
-                  for name, value in values.items()}
+        numbers = {name: float(value) for name, value in values.items() if type(value) is int}
+        values = {name: self.on_volume(value) for name, value in values.items()} | numbers
         artifacts = {}
         for name, source in task.get("inputs", {}).get("artifacts", {}).items():
             source = source["taskOutputArtifact"]
@@ -153,8 +153,8 @@ class Simulator:
         variables = {entry["name"]: self.on_volume(entry["value"]) for entry in container.get("env", [])}
         root = variables.setdefault(ROOT_VARIABLE, str(pod))
         specs = component.get("outputDefinitions", {}).get("artifacts", {})
-        outputs = {key: {"name": key, "uri": f"{address}/{key}", "type": entry["artifactType"], "metadata": entry.get("metadata", {})}
-                   for key, entry in specs.items()}
+        outputs = {key: {"name": key, "uri": f"{address}/{key}", "type": entry["artifactType"],
+                         "metadata": entry.get("metadata", {})} for key, entry in specs.items()}
         driver = {LOGS: {"name": LOGS, "uri": f"{address}/{LOGS}", "type": {"schemaTitle": "system.Artifact"}}}
         output_file = Path(local_path(address, root)) / "output_metadata.json"
         output_file.parent.mkdir(parents=True, exist_ok=True)
@@ -164,9 +164,10 @@ class Simulator:
 
         shared = root != str(pod)  # artifacts lie on the volume: nothing is copied
         if not shared:
-            for entry in inputs["artifacts"].values():
-                copy_files(self.stored(entry["artifacts"][0]["uri"]), Path(local_path(entry["artifacts"][0]["uri"], root)))
-        command = [self.fill_in(part, executor_input) for part in [*container.get("command", []), *container.get("args", [])]]
+            for uri in (entry["artifacts"][0]["uri"] for entry in inputs["artifacts"].values()):
+                copy_files(self.stored(uri), Path(local_path(uri, root)))
+        parts = [*container.get("command", []), *container.get("args", [])]
+        command = [self.fill_in(part, executor_input) for part in parts]
         log = self.execute(name, command, variables)
         if output_file.exists():
             merge_output(outputs, json.loads(output_file.read_text(encoding="utf-8")), log)
@@ -207,7 +208,8 @@ def root_parameters(spec: dict, given: Mapping[str, object], path: Path) -> dict
     known = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     for name in given:
         if name not in known:
-            raise ConfigError(f"--parameter {name}: {path} has no such parameter; allowed: {', '.join(sorted(known)) or 'none'}")
+            allowed = ", ".join(sorted(known)) or "none"
+            raise ConfigError(f"--parameter {name}: {path} has no such parameter; allowed: {allowed}")
     values = {name: kind["defaultValue"] for name, kind in known.items() if "defaultValue" in kind} | dict(given)
     for name in known:
         if name not in values:
@@ -227,8 +229,8 @@ def topological_order(tasks: dict[str, dict], path: str | Path = "") -> list[str
     while left:
         ready = [name for name, task in left.items() if dependencies(task) <= set(order)]
         if not ready:
-            raise DataError(f"{path}: the tasks {', '.join(left)} wait for each other or for a task that is not there. Compile "
-                            "the pipeline again.")
+            raise DataError(f"{path}: the tasks {', '.join(left)} wait for each other or for a task that is not there. "
+                            "Compile the pipeline again.")
         order += ready
         for name in ready:
             del left[name]
@@ -242,7 +244,8 @@ def merge_output(outputs: dict[str, dict], written: dict, log: Path) -> None:
         for artifact in entry.get("artifacts", [])[:1]:
             for name, value in artifact.get("metadata", {}).items():
                 if value is None:
-                    raise DataError(f"{log}: output {key} has no value for {name}, which Kubeflow's metadata store cannot hold.")
+                    raise DataError(f"{log}: output {key} has no value for {name}, which Kubeflow's metadata store cannot "
+                                    "hold. Let the executor leave the property out.")
                 if isinstance(value, bool):
                     value = float(value)
                 elif isinstance(value, (list, dict)):

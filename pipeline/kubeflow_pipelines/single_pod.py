@@ -38,12 +38,14 @@ def read_config(text: str, train_args: str, thresholds: str) -> Config:
     Raises:
       ConfigError: one of them cannot be read or holds something that is not allowed.
     """
+    given = {"config_json": text, "train_args": train_args or "{}", "thresholds": thresholds or "null"}
     values = {}
-    for name, value in {"config_json": text, "train_args": train_args or "{}", "thresholds": thresholds or "null"}.items():
+    for name, value in given.items():
         try:
             values[name] = json.loads(value)
         except ValueError as error:
-            raise ConfigError(f"{name}: received {value[:80]!r}, which is no JSON ({error}). Correct the run's parameter.")
+            raise ConfigError(f"{name}: received {value[:80]!r}, which is no JSON ({error}). Correct the run's "
+                              "parameter.")
     raw = values["config_json"]
     if steps := values["train_args"].get("num_steps"):
         raw.setdefault("training", {})["steps"] = steps
