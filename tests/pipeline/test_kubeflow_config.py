@@ -1,9 +1,13 @@
 """The section `kubeflow` and the pipeline's name: one message for each mistake."""
 
+import re
+
 import pytest
+import yaml
 
 from pipeline.config_loader import config_from_dict
 from pipeline.errors import ConfigError
+from pipeline.fingerprint import PROJECT
 
 
 @pytest.mark.parametrize("raw, message", [
@@ -26,3 +30,13 @@ def test_a_pool_of_gpus():
     raw = {"component": "Trainer", "gpu": 1, "node_selector": ["pool=gpu"]}
     [entry] = config_from_dict({"kubeflow": {"resources": [raw], "secrets": []}}).kubeflow.resources
     assert (entry.gpu, entry.gpu_type, entry.node_selector) == (1, "nvidia.com/gpu", ("pool=gpu",))
+
+
+def test_the_documented_configuration_is_valid():
+    text = (PROJECT / "docs" / "kubeflow.md").read_text()
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    [settings] = [block for block in blocks if "kubeflow" in block]
+    config = config_from_dict(settings)
+    [claim] = [block for block in blocks if block.get("kind") == "PersistentVolumeClaim"]
+    assert config.kubeflow.claim == claim["metadata"]["name"]
+    assert [entry.gpu for entry in config.kubeflow.resources if entry.component == "Trainer"] == [1]
