@@ -29,9 +29,14 @@ def kubeflow():
 @click.option("--single-pod", is_flag=True, help="One pod for the whole pipeline, on the mounted volume.")
 def compile_command(config_path, image, pipeline_root, output, spans, single_pod):
     """Write the pipeline as a file for Kubeflow; needs no cluster."""
+    import os
     import warnings
 
     config = load_config(config_path)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from absl import logging
+
+    logging.set_verbosity(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of TFX's and Kubeflow's own packages
         from pipeline.kubeflow_pipelines import compiler

@@ -125,7 +125,7 @@ def test_the_same_configuration_gives_the_same_file_in_another_process(documents
                "--pipeline-root", ROOT, "--spans", "latest:3", "--output", tmp_path / "there.yaml"]
     process = subprocess.run(command, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
-    assert process.stdout == f"{tmp_path}/there.yaml\n"
+    assert process.stdout == f"{tmp_path}/there.yaml\n" and process.stderr == ""
     assert (tmp_path / "there.yaml").read_bytes() == (tmp_path / "here.yaml").read_bytes()
 
 
