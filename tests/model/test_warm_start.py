@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data import records, spans
+from data.simulate import simulate_span
 from model import warm_start
 from model.export import WEIGHTS_FILE
+from model.preprocessing import sigma_from_quantiles
 from model.probaunet import ProbaUNet
-from pipeline.config import Config, ModelConfig, RetrainingConfig, TrainingConfig, WarmStartConfig
+from pipeline.config import Config, ModelConfig, RetrainingConfig, SimulationConfig, TrainingConfig, WarmStartConfig
 from pipeline.config_loader import config_to_dict
 from pipeline.live import FACTS_FILE, LIVE_FILE
 
@@ -103,6 +106,30 @@ def test_schedule_after_a_warm_start():
 def test_scale_of_the_normalisation():
     normalise = lambda image: tf.asinh(image / 26.3)[..., None]  # noqa: E731
     assert warm_start.normalisation_scale(normalise, 8) == pytest.approx(26.3, rel=1e-5)
+
+
+def refitted(folder, span, **changes):
+    """The transform's sky sigma for a small simulated span, and its images."""
+    settings = SimulationConfig(stamp_size=32, train_scenes=200, calibration_scenes=1, test_scenes=1, **changes)
+    simulate_span(settings, folder, span, workers=1)
+    images = np.stack([records.decode(one)["image"] for path in sorted(spans.span_dir(folder, span).glob("train-*"))
+                       for one in spans.read_records(path)])
+    inner = np.linspace(0, 1, 2001)[1:-1]
+    return float(sigma_from_quantiles(np.quantile(images[:, ::4, ::4], inner))), images
+
+
+def test_inputs_of_a_warm_start_do_not_shift(tmp_path, live):
+    """Refitting on another span of the same distribution moves no input by more than the bound; other noise starts cold."""
+    first, _ = refitted(tmp_path, 1)
+    second, images = refitted(tmp_path, 2)
+    bound = WarmStartConfig().max_sigma_change
+    assert abs(second / first - 1.0) < bound
+    shift = np.abs(np.arcsinh(images / second) - np.arcsinh(images / first)).max()
+    assert shift <= abs(np.log(second / first)) + 1e-6 < np.log1p(bound) + 1e-6
+    write_facts(live, key="abc", sky_sigma=first, config={"model": config_to_dict(MODEL)})
+    assert warm_start.start(ProbaUNet(MODEL, seed=1), live, CONFIG, second)["kind"] == "warm"
+    noisier, _ = refitted(tmp_path, 3, noise_scale=1.3)
+    assert warm_start.start(ProbaUNet(MODEL, seed=1), live, CONFIG, noisier)["kind"] == "cold"
 
 
 def test_checkpoints_of_other_starts_are_others():

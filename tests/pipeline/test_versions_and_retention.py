@@ -2,17 +2,24 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as proto
 
 from data import spans
-from pipeline import lineage, metadata, retention, versions
+from pipeline import cli, lineage, metadata, retention, versions
 from pipeline.config import Config, RetrainingConfig
 from pipeline.errors import ConfigError, DataError, ModelError
 from pipeline.live import FACTS_FILE, list_versions
+
+
+RULE = {"metric": "iou_galaxy", "population": "boosted", "slice": "", "bound": "value", "min": 0.5, "max": None,
+        "value": 0.8, "low": 0.7, "high": 0.9, "scenes": 100, "passed": True, "reason": "kept"}
 
 
 class Output:
@@ -64,7 +71,7 @@ class Output:
             "ModelEvaluation": (root / "CalibrationEvaluator" / "evaluation" / str(number), {}),
             "ModelBlessing": (root / "CalibrationEvaluator" / "blessing" / str(number), {})})
         metrics = {"populations": {"boosted": {"metrics": {"iou_galaxy": {"value": 0.8 + number / 1000}}}},
-                   "live_version": baseline, "thresholds": [{"metric": "iou_galaxy", "passed": True}]}
+                   "live_version": baseline, "thresholds": [RULE]}
         (Path(evaluated["ModelEvaluation"].uri) / "metrics.json").write_text(json.dumps(metrics))
         destination = self.config.serving_dir / str(number)
         custom = {"pushed": int(pushed)}
@@ -118,7 +125,7 @@ def test_lineage(output):
     found = lineage.lineage(output.config, "2")
     assert (found["run"], found["spans"], found["data_fingerprint"], found["code"]) == (output.names[1], [2], "data2", "code1")
     assert found["baseline"] == "1" and found["start"] == {"kind": "warm", "version": "1"} and found["republishes"] is None
-    assert found["metrics"] == {"boosted iou_galaxy": 0.802} and found["rules"] == [{"metric": "iou_galaxy", "passed": True}]
+    assert found["metrics"] == {"boosted iou_galaxy": 0.802} and found["rules"] == [RULE]
     assert {step["name"] for step in found["steps"]} == {"Pusher", "Trainer", "CalibrationEvaluator", "SpanExampleGen"}
     [training] = [step for step in found["steps"] if step["name"] == "Trainer"]
     assert training["outputs"]["Model"].endswith("Trainer/model/2")
@@ -275,3 +282,41 @@ def test_executions_that_a_killed_run_left_are_closed(output):
     [artifact] = output.store.get_artifacts_by_type("TransformGraph")
     assert artifact.state == proto.Artifact.ABANDONED
     assert metadata.close_interrupted(output.config.metadata_path) == []
+
+
+def call(output, *words):
+    path = Path(output.config.output_dir) / "config.yaml"
+    path.write_text(f"output_dir: {output.config.output_dir}\nretraining: {{keep_versions: 1, keep_runs: 1}}\n")
+    return CliRunner().invoke(cli.main, [*words, "--config", str(path)])
+
+
+def test_commands_show_it(output):
+    table = call(output, "models").output.splitlines()
+    assert table[0].split() == ["version", "pushed", "spans", "start", "boosted", "iou_galaxy"]
+    assert table[1].startswith("*  3 ") and table[1].endswith("3      warm from 2  0.803")
+    assert [one["version"] for one in json.loads(call(output, "models", "--json").output)] == ["3", "2", "1"]
+    text = call(output, "lineage", "2").output
+    assert "warm, from version 1" in text and "compared with" in text and "rule iou_galaxy" in text and "data2" in text
+    assert json.loads(call(output, "lineage", "2", "--json").output)["spans"] == [2]
+
+
+def test_commands_roll_back_and_prune(output):
+    assert "live is now version" in call(output, "rollback", "1").output
+    assert call(output, "rollback", "9").exit_code == 1
+    planned = call(output, "prune", "--dry-run").output
+    assert planned.splitlines()[-1].endswith("would be removed.") and len(output.versions()) == 4
+    done = call(output, "prune").output
+    assert done.splitlines()[-1].replace("were", "would be") == planned.splitlines()[-1] and len(output.versions()) == 1
+
+
+def test_nothing_was_pushed(tmp_path):
+    assert "nothing was pushed yet" in call(Output(tmp_path / "output"), "models").output
+
+
+@pytest.mark.parametrize("words", [("models",), ("lineage", "2"), ("explain",), ("prune", "--dry-run")])
+def test_commands_do_without_tensorflow(output, words):
+    script = ("import sys\nfrom pipeline import cli\ntry:\n    cli.main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+              "sys.exit(bool({'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)))")
+    call(output, "models")  # writes the configuration
+    path = Path(output.config.output_dir) / "config.yaml"
+    assert subprocess.run([sys.executable, "-c", script, *words, "--config", str(path)], capture_output=True).returncode == 0
