@@ -1,7 +1,7 @@
 """A simulated field of any size, with its full truth: what a survey image looks like to `blendinator segment`.
 
-The galaxies are those of a natural scene of the field's size. Each is drawn on a patch of its own and added where it belongs,
-so that memory grows with the field but not with the number of galaxies.
+The galaxies are those of a natural scene of the field's size. Each is drawn on a patch of its own and added where it
+belongs, so that memory grows with the field but not with the number of galaxies.
 """
 
 from dataclasses import dataclass

@@ -127,12 +127,12 @@ class Segmenter:
     def sample(self, image: np.ndarray, num_samples: int = 16, seed: int = 1) -> Maps:
         """Plausible class maps of an image and their summaries.
 
-        The result depends on the image, the seed and the model alone; the first samples of a larger number are those of a
-        smaller one. `model.field.segment` does the same file to file with flat memory.
+        The result depends on the image, the seed and the model alone; the first samples of a larger number are those of
+        a smaller one. `model.field.segment` does the same file to file with flat memory.
 
         Args:
-          image: [H, W] electrons per pixel, sky-subtracted, of any size. NaN and infinite pixels are "no data": the network
-            sees sky there.
+          image: [H, W] electrons per pixel, sky-subtracted, of any size. NaN and infinite pixels are "no data": the
+            network sees sky there.
           num_samples: N, at least 1.
           seed: at least 0.
 
@@ -278,24 +278,24 @@ def _read_facts(path):
     except (OSError, ValueError) as error:
         raise ModelError(f"{path / FIELD_FILE}: this file cannot be read ({error}). Push the model again.")
     if facts.get("format") != FORMAT:
-        raise ModelError(f"{path / FIELD_FILE}: received format {facts.get('format')!r}; allowed: {FORMAT}. Use the release"
-                         " that pushed the model, or push it again.")
+        raise ModelError(f"{path / FIELD_FILE}: received format {facts.get('format')!r}; allowed: {FORMAT}. Use the"
+                         " release that pushed the model, or push it again.")
     if facts["latent"] != "spatial":
-        raise ModelError(f"{path}: model.latent is {facts['latent']}: one latent for a whole stamp has no meaning on a field."
-                         " Train with model.latent: spatial.")
+        raise ModelError(f"{path}: model.latent is {facts['latent']}: one latent for a whole stamp has no meaning on a"
+                         " field. Train with model.latent: spatial.")
     return facts
 
 
 def _too_old(path):
-    return (f"{path}: this model has no signature {SIGNATURE!r}, which tiles of a field need; it was exported by an earlier"
-            " release. Run the pipeline again to export one.")
+    return (f"{path}: this model has no signature {SIGNATURE!r}, which tiles of a field need; it was exported by an"
+            " earlier release. Run the pipeline again to export one.")
 
 
 def _check_image(image):
     image = np.asarray(image)
     if image.ndim != 2 or not image.size or image.dtype.kind not in "fiu":
-        raise DataError(f"image: received {image.dtype} of shape {list(image.shape)}; allowed: a two-dimensional array of"
-                        " real numbers")
+        raise DataError(f"image: received {image.dtype} of shape {list(image.shape)}; allowed: a two-dimensional array"
+                        " of real numbers")
     image = image.astype(np.float32, copy=False)
     if not np.isfinite(image).any():
         raise DataError("image: no pixel is finite. Give an image that holds data.")

@@ -99,10 +99,10 @@ class ServingModule(tf.Module):
           latent_noise: standard normal [B, N, H / f, W / f, L], with f = `downsampling`; [B, N, 1, 1, L] for the global
             latent.
           class_noise: standard normal lattices [B, N, 2, i, j], their points `sample_correlation` pixels apart.
-          class_offset: float32 [2], rows and columns in pixels from the lattices' first point to the edge of the first pixel
-            that comes out, at least 0. The lattices must reach beyond the last one.
-          margins: int32 [4], rows at the top and bottom and columns at the left and right, multiples of f, that are context
-            only: the results leave them out.
+          class_offset: float32 [2], rows and columns in pixels from the lattices' first point to the edge of the first
+            pixel that comes out, at least 0. The lattices must reach beyond the last one.
+          margins: int32 [4], rows at the top and bottom and columns at the left and right, multiples of f, that are
+            context only: the results leave them out.
 
         Returns:
           As `serve`, and `samples` uint8 [B, N, H', W'], without the margins.
@@ -213,8 +213,8 @@ def field_facts(config, stamp_size: int, default_draws: int, simulation: dict | 
 
 def export(model: ProbaUNet, transform: tft.TFTransformOutput, folder: str, *, default_draws: int, default_seed: int,
            stamp_size: int, facts: dict) -> None:
-    """Writes the SavedModel with its signatures, and below assets.extra the weights, the facts of the training, those of
-    the field and TensorFlow Serving's warm-up requests, to `folder`."""
+    """Writes the SavedModel with its signatures, and below assets.extra the weights, the facts of the training, those
+    of the field and TensorFlow Serving's warm-up requests, to `folder`."""
     module = ServingModule(model, transform, default_draws, default_seed, stamp_size)
     signatures = {"sample": module.sample, "serving_default": module.serve, "from_examples": module.serve_examples,
                   "sample_with_noise": module.sample_with_noise}

@@ -1,7 +1,7 @@
 """TensorFlow Serving's warm-up requests: replayed when a version is loaded, before it answers its first client.
 
-TensorFlow builds and optimises a graph at its first call; without warm-up the first client of each signature waits for it.
-The file is a TFRecord of PredictionLog messages at the place where TensorFlow Serving looks for it.
+TensorFlow builds and optimises a graph at its first call; without warm-up the first client of each signature waits for
+it. The file is a TFRecord of PredictionLog messages at the place where TensorFlow Serving looks for it.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Predictions for TFRecords of stamps, on any Beam runner: one file of predictions for each file of records.
 
-A prediction has the id of its record, and draws that depend on model, seed, id and pixels alone. What was read and what was
-written is counted, and compared at the end.
+A prediction has the id of its record, and draws that depend on model, seed, id and pixels alone. What was read and what
+was written is counted, and compared at the end.
 """
 
 import json
@@ -82,14 +82,14 @@ def parse(serialized: bytes, where: str) -> tuple[str, np.ndarray]:
         raise DataError(f"{where}: this is no tf.Example ({error}). Give TFRecords as docs/segmentation.md describes them.")
     ids, pixels = features["scene_id"].bytes_list.value, np.array(features["image"].float_list.value, np.float32)
     if len(ids) != 1 or not pixels.size:
-        raise DataError(f"{where}: received the features {', '.join(sorted(features)) or 'none'}; needed: scene_id, one bytes"
-                        " value, and image, floats")
+        raise DataError(f"{where}: received the features {', '.join(sorted(features)) or 'none'}; needed: scene_id, one"
+                        " bytes value, and image, floats")
     side = math.isqrt(pixels.size)
     if side * side != pixels.size:
         raise DataError(f"{where} (scene {ids[0].decode()}): image has {pixels.size} values; allowed: a square of pixels")
     if not np.isfinite(pixels).all():
-        raise DataError(f"{where} (scene {ids[0].decode()}): image has pixels that are NaN or infinite. Leave the record"
-                        " out, or set them to 0, the sky.")
+        raise DataError(f"{where} (scene {ids[0].decode()}): image has pixels that are NaN or infinite. Leave the"
+                        " record out, or set them to 0, the sky.")
     return ids[0].decode(), pixels.reshape(side, side)
 
 
@@ -152,8 +152,8 @@ def predict(patterns: Sequence[str], output: str | Path, model: str | Path, num_
       The account, as in `account.json`: the files, and the numbers of records read and predictions written.
 
     Raises:
-      DataError: no file, two of one name, a damaged record, or records that got lost. ConfigError: the folder is in use.
-      ModelError: the model cannot be used.
+      DataError: no file, two of one name, a damaged record, or records that got lost.
+      ConfigError: the folder is in use. ModelError: the model cannot be used.
     """
     files = sorted({match.path for result in FileSystems.match(list(map(str, patterns))) for match in result.metadata_list})
     if not files:

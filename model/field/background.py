@@ -1,8 +1,9 @@
 """Sky level and noise of a field, box by box, as SExtractor estimates them.
 
-In each box the pixels are clipped at 3 sigma around the median until nothing changes. The sky level is the mode estimate
-2.5 median - 1.5 mean where the box is not crowded, else the median (Bertin and Arnouts 1996, section 7.1); a 3 x 3 median
-over the boxes takes out those that a bright object fills; between the boxes' centres it is interpolated linearly.
+In each box the pixels are clipped at 3 sigma around the median until nothing changes. The sky level is the mode
+estimate 2.5 median - 1.5 mean where the box is not crowded, else the median (Bertin and Arnouts 1996, section 7.1); a
+3 x 3 median over the boxes takes out those that a bright object fills; between the boxes' centres it is interpolated
+linearly.
 """
 
 from collections.abc import Callable

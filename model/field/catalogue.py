@@ -1,8 +1,9 @@
 """A catalogue of a segmented field: one row per object and one per blend, with intervals from the samples.
 
-An object is a connected group of pixels whose P(galaxy) + P(blended) reaches a threshold, a blend one whose P(blended) does.
-Its footprint is that group. Its region also holds the pixels within `reach` of the footprint that are nearer to it than to
-any other: what a sample marks there is counted to it, so that a sampled area may be larger than the footprint, too.
+An object is a connected group of pixels whose P(galaxy) + P(blended) reaches a threshold, a blend one whose P(blended)
+does. Its footprint is that group. Its region also holds the pixels within `reach` of the footprint that are nearer to
+it than to any other: what a sample marks there is counted to it, so that a sampled area may be larger than the
+footprint, too.
 """
 
 from dataclasses import dataclass

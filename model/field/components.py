@@ -1,8 +1,8 @@
 """Connected components of a field that comes in strips of rows, and sums over them.
 
-A strip is labelled together with a few rows of its neighbours. Labels of the same pixel in two strips are one component,
-which a union-find keeps; sums over a component are those of its parts. Only the last rows are remembered, so memory does not
-grow with the field but with the number of components.
+A strip is labelled together with a few rows of its neighbours. Labels of the same pixel in two strips are one
+component, which a union-find keeps; sums over a component are those of its parts. Only the last rows are remembered, so
+memory does not grow with the field but with the number of components.
 """
 
 import numpy as np
@@ -60,8 +60,8 @@ class StripLabeller:
           first_row: of the strip in the field; at least one row of the last strip must be in it again.
 
         Returns:
-          Footprints and grown regions, int32 [rows, W], 0 where there is none, else 1 + the number of the component within
-          this strip; the first component's number in the field, and how many there are.
+          Footprints and grown regions, int32 [rows, W], 0 where there is none, else 1 + the number of the component
+          within this strip; the first component's number in the field, and how many there are.
         """
         labels, count = ndimage.label(mask, EIGHT)
         first = self.sets.grow(count)

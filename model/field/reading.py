@@ -86,8 +86,8 @@ class Plane:
             if chosen is None and not any(len(hdu.shape) for _, hdu in images):
                 raise DataError(f"{self.path}: the file holds no image")
             if chosen is None:
-                raise DataError(f"{self.path}: no image has two dimensions; it holds {listing}. Write the wanted plane of a"
-                                " cube to a file of its own.")
+                raise DataError(f"{self.path}: no image has two dimensions; it holds {listing}. Write the wanted plane"
+                                " of a cube to a file of its own.")
             return chosen
         try:
             chosen = self._file.index_of(int(wanted) if str(wanted).isdigit() else str(wanted))
@@ -193,8 +193,8 @@ def open_field(path: str | Path, survey: dict | None, stamp_size: int, *, hdu: s
       survey, stamp_size: of the model (`Segmenter.survey`, its facts).
       unit, gain, exposure_time, zero_point: see `units.conversion`.
       background: whether to subtract the measured sky. box: pixels a side of its mesh.
-      weight: a map of the noise, in the image's unit: every pixel is then scaled so that its noise is that of the training.
-        `weight_type` says what it holds.
+      weight: a map of the noise, in the image's unit: every pixel is then scaled so that its noise is that of the
+        training. `weight_type` says what it holds.
       mask: an image that is not 0 where there is no data.
       match_noise: scale the whole field so that its measured noise is that of the training.
 
@@ -263,13 +263,13 @@ def _warnings(field, survey, scaled):
         ratio = field.sky_sigma / survey["sky_sigma"]
         if abs(ratio - 1) > NOISE_TOLERANCE:
             found.append(
-                f"the sky noise is {field.sky_sigma:.4g} e- per pixel, {ratio:.3g} times the {survey['sky_sigma']:.4g} e-"
-                " that the model was trained with: its probabilities are not calibrated for this field. --match-noise or"
-                " --weight scale the field to the training's noise.")
+                f"the sky noise is {field.sky_sigma:.4g} e- per pixel, {ratio:.3g} times the {survey['sky_sigma']:.4g}"
+                " e- that the model was trained with: its probabilities are not calibrated for this field."
+                " --match-noise or --weight scale the field to the training's noise.")
     scale = pixel_scale(field.image.header)
     if survey and scale and abs(scale / survey["pixel_scale"] - 1) > SCALE_TOLERANCE:
-        found.append(f"a pixel is {scale:.4g} arcsec, and {survey['pixel_scale']:g} in the training: galaxies look larger or"
-                     " smaller than those the model knows")
+        found.append(f"a pixel is {scale:.4g} arcsec, and {survey['pixel_scale']:g} in the training: galaxies look"
+                     " larger or smaller than those the model knows")
     return found
 
 

@@ -1,7 +1,7 @@
 """From a field on disk to maps on disk, a row of tiles at a time.
 
-Reading the next rows and writing the last ones happen beside the network's work, and only a few rows of tiles are in memory
-at a time, whatever the size of the field.
+Reading the next rows and writing the last ones happen beside the network's work, and only a few rows of tiles are in
+memory at a time, whatever the size of the field.
 """
 
 import time
@@ -42,8 +42,8 @@ def segment(segmenter: Segmenter, field: Field, sinks: Iterable, num_samples: in
     Args:
       segmenter, num_samples, seed: see `Segmenter.sample`.
       field: the image.
-      sinks: objects with `write(top, maps)`, called in order of rows with the maps of full rows: `Maps`' arrays by name, and
-        `image`, float32 [rows, W] electrons.
+      sinks: objects with `write(top, maps)`, called in order of rows with the maps of full rows: `Maps`' arrays by
+        name, and `image`, float32 [rows, W] electrons.
       progress: called with the number of pixels done since the last call.
     """
     check_draws(num_samples, seed)

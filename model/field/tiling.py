@@ -2,8 +2,8 @@
 
 A tile has a core, whose results are kept, and margins, which are context only. Where a margin is at least the network's
 receptive radius, the core's results are those of one pass over the whole field: no blending of tiles is needed. At the
-field's border there is no margin: the network pads its layers with zeros there, as it did at the border of each stamp in
-training, where galaxies were cut in the same way.
+field's border there is no margin: the network pads its layers with zeros there, as it did at the border of each stamp
+in training, where galaxies were cut in the same way.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """Completeness and purity of a catalogue against true galaxies.
 
-A true galaxy is found when its centre lies in an object's footprint; an object is right when it holds a true galaxy. A pair
-is recognised when its two galaxies lie in different objects, or in one that is flagged as a blend: P(blend) of at least a
-half. A centre falls into a footprint by chance as often as footprints cover the sky, which `chance` says.
+A true galaxy is found when its centre lies in an object's footprint; an object is right when it holds a true galaxy. A
+pair is recognised when its two galaxies lie in different objects, or in one that is flagged as a blend: P(blend) of at
+least a half. A centre falls into a footprint by chance as often as footprints cover the sky, which `chance` says.
 """
 
 from pathlib import Path
@@ -22,8 +22,8 @@ def read_truth(path: str | Path, wcs) -> tuple[np.ndarray, np.ndarray]:
     """Positions [G, 2] (0-based column, row) and magnitudes [G] of true galaxies.
 
     Args:
-      path: any table that astropy reads, with `x`, `y` (pixels, the first one's centre is 1) or `ra`, `dec` (degrees), and
-        `magnitude` or `mag`.
+      path: any table that astropy reads, with `x`, `y` (pixels, the first one's centre is 1) or `ra`, `dec` (degrees),
+        and `magnitude` or `mag`.
       wcs: of the field, for `ra` and `dec`.
 
     Raises:
@@ -40,8 +40,8 @@ def read_truth(path: str | Path, wcs) -> tuple[np.ndarray, np.ndarray]:
     magnitude = next((names[name] for name in _MAGNITUDE if name in names), None)
     position = next((pair for pair in _POSITION if all(name in names for name in pair)), None)
     if magnitude is None or position is None or (position[0] == "ra" and wcs is None):
-        raise DataError(f"{path}: received the columns {', '.join(table.colnames)}; needed: x and y (or ra and dec, and a"
-                        " WCS in the image), and magnitude")
+        raise DataError(f"{path}: received the columns {', '.join(table.colnames)}; needed: x and y (or ra and dec, and"
+                        " a WCS in the image), and magnitude")
     first, second = (np.asarray(table[names[name]], float) for name in position)
     xy = wcs.all_world2pix(first, second, 0) if position[0] == "ra" else (first - 1.0, second - 1.0)
     return np.stack(xy, axis=1), np.asarray(table[magnitude], float)

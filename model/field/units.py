@@ -1,8 +1,8 @@
 """From an image's unit to the electrons of the survey that a model was trained for.
 
-A model knows one survey: its noise, and how many electrons a magnitude makes there. An image of that survey needs its gain
-and exposure time only; an image with a zero point is brought to the survey's fluxes by `10^(0.4 (Z - zero point))`, Z being
-the magnitude of one electron in the survey's whole exposure.
+A model knows one survey: its noise, and how many electrons a magnitude makes there. An image of that survey needs its
+gain and exposure time only; an image with a zero point is brought to the survey's fluxes by `10^(0.4 (Z - zero
+point))`, Z being the magnitude of one electron in the survey's whole exposure.
 """
 
 import math
@@ -48,8 +48,8 @@ def conversion(header, survey: dict | None, unit: str | None = None, gain: float
                integer: bool = False) -> Conversion:
     """The conversion of an image by its header and what the user says of it, which comes first.
 
-    A zero point given by the user wins; else the unit decides: flux densities have a zero point of their own, electrons and
-    counts use gain and exposure time, and counts without a known gain the header's zero point.
+    A zero point given by the user wins; else the unit decides: flux densities have a zero point of their own, electrons
+    and counts use gain and exposure time, and counts without a known gain the header's zero point.
 
     Args:
       header: a mapping of FITS keywords.
@@ -81,8 +81,8 @@ def conversion(header, survey: dict | None, unit: str | None = None, gain: float
                             " --unit adu with --gain, or --zero-point.")
         if values["zero_point"] is not None:
             return _by_zero_point(values["zero_point"], survey, f"zero point {values['zero_point']:g} of the header", source)
-        raise DataError(f"{source}: nothing says what unit the pixels have: there is no BUNIT and no zero point. Give --unit,"
-                        f" one of {', '.join(UNITS)}, or --zero-point, or --match-noise.")
+        raise DataError(f"{source}: nothing says what unit the pixels have: there is no BUNIT and no zero point. Give"
+                        f" --unit, one of {', '.join(UNITS)}, or --zero-point, or --match-noise.")
     if name in FLUX_DENSITIES:
         return _by_zero_point(FLUX_DENSITIES[name], survey, f"unit {name}", source)
     factor, parts = 1.0, [f"unit {name}"]
@@ -91,8 +91,8 @@ def conversion(header, survey: dict | None, unit: str | None = None, gain: float
             if values["zero_point"] is not None:
                 return _by_zero_point(values["zero_point"], survey, f"zero point {values['zero_point']:g} of the header",
                                       source)
-            raise DataError(f"{source}: the pixels are counts ({found}), and neither gain nor zero point is known. Give --gain"
-                            " or --zero-point.")
+            raise DataError(f"{source}: the pixels are counts ({found}), and neither gain nor zero point is known. Give"
+                            " --gain or --zero-point.")
         factor *= values["gain"]
         parts.append(f"gain {values['gain']:g} e-/count")
     if name.endswith("/s"):
@@ -108,8 +108,8 @@ def _by_zero_point(value, survey, text, source):
     if not math.isfinite(value):
         raise ConfigError(f"--zero-point: received {value}; allowed: a magnitude")
     if not survey:
-        raise DataError(f"{source}: a zero point needs the survey that the model was trained for, which this model does not"
-                        " name. Give --unit electron.")
+        raise DataError(f"{source}: a zero point needs the survey that the model was trained for, which this model does"
+                        " not name. Give --unit electron.")
     return Conversion(10.0 ** (0.4 * (electron_magnitude(survey) - value)),
                       f"{text}, brought to {survey['name']}", counted=False)
 

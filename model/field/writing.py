@@ -1,7 +1,8 @@
 """Writes the maps of a field as one multi-extension FITS file, strip by strip.
 
-Every array's place is known before the first pixel: the file is laid out at once under a temporary name, each strip goes
-where it belongs, and the file gets its checksums and its name when it is whole. Memory does not grow with the field.
+Every array's place is known before the first pixel: the file is laid out at once under a temporary name, each strip
+goes where it belongs, and the file gets its checksums and its name when it is whole. Memory does not grow with the
+field.
 """
 
 import contextlib
@@ -69,8 +70,8 @@ class MapWriter:
             position = self._place(name, extension, position, size)
         free = shutil.disk_usage(self._part.parent).free
         if free < position:
-            raise DataError(f"{self.path}: the file will have {position / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free there."
-                            " Free some space, write elsewhere, or leave the samples out.")
+            raise DataError(f"{self.path}: the file will have {position / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free"
+                            " there. Free some space, write elsewhere, or leave the samples out.")
         self.bytes = position
         self._file = None
 

@@ -20,8 +20,8 @@ from pipeline.config_loader import load_config
 def predict(records, output, num_samples, seed, model, config_path, no_samples):
     """Predict TFRecords of stamps with a pushed model, on any Beam runner.
 
-    RECORDS are paths or globs of TFRecord files of tf.Examples with `scene_id` and `image`, such as a span's. Each gets a
-    file of predictions with the same ids; account.json counts them. Example:
+    RECORDS are paths or globs of TFRecord files of tf.Examples with `scene_id` and `image`, such as a span's. Each gets
+    a file of predictions with the same ids; account.json counts them. Example:
 
     \b
       blendinator predict 'output/data/span-0001/test-*' --output predictions

@@ -45,8 +45,8 @@ def segment(field, output, num_samples, seed, model, config_path, catalogue, thr
             no_background, background_box, write_samples, tile, overwrite, **reading):
     """Segment a FITS image of any size with a pushed model.
 
-    Writes the most probable class of each pixel, P(galaxy), P(blended), entropy and mutual information, on request sample
-    maps, a catalogue with intervals and a picture. docs/segmentation.md has the details. Examples:
+    Writes the most probable class of each pixel, P(galaxy), P(blended), entropy and mutual information, on request
+    sample maps, a catalogue with intervals and a picture. docs/segmentation.md has the details. Examples:
 
     \b
       blendinator segment field.fits --output maps.fits --catalog objects.ecsv --preview maps.png
