@@ -21,10 +21,19 @@ TINY = {
 }
 
 
+def start(*arguments, folder):
+    return subprocess.Popen([BLENDINATOR, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            text=True, cwd=folder)
+
+
+def finish(process):
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    return output
+
+
 def call(*arguments, folder):
-    process = subprocess.run([BLENDINATOR, *map(str, arguments)], capture_output=True, text=True, cwd=folder)
-    assert process.returncode == 0, process.stdout + process.stderr
-    return process.stdout
+    return finish(start(*arguments, folder=folder))
 
 
 def pushed(serving: Path) -> Path:
@@ -34,15 +43,17 @@ def pushed(serving: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A local run, and the same pipeline compiled for Kubeflow and executed on the same data."""
+    """A local run, and beside it the same pipeline compiled for Kubeflow and executed on the same data."""
     folder = tmp_path_factory.mktemp("kubeflow")
     (folder / "tiny.yaml").write_text(yaml.safe_dump({**TINY, "output_dir": str(folder / LOCAL)}))
-    call("run", "--config", "tiny.yaml", folder=folder)
+    call("simulate", "--config", "tiny.yaml", folder=folder)
+    local = start("run", "--config", "tiny.yaml", folder=folder)
     call("kubeflow", "compile", "--config", "tiny.yaml", "--image", "registry.example.org/blendinator:1", "--pipeline-root",
          "minio://mlpipeline/v2/artifacts", "--output", "pipeline.yaml", folder=folder)
     output = call("kubeflow", "try", "pipeline.yaml", "--folder", "try", "--parameter", f"data_root={folder / LOCAL / 'data'}",
                   folder=folder)
     (folder / "try.txt").write_text(output)
+    finish(local)
     return folder
 
 
