@@ -22,13 +22,13 @@ TINY = {
 
 
 def start(*arguments, folder):
-    return subprocess.Popen([BLENDINATOR, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    return subprocess.Popen([BLENDINATOR, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             text=True, cwd=folder)
 
 
 def finish(process):
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
+    output, errors = process.communicate()
+    assert process.returncode == 0, output + errors
     return output
 
 
