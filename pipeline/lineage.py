@@ -85,6 +85,17 @@ def lineage(config: Config, version: str) -> dict:
     }
 
 
+def baselines(config: Config, names: set[str]) -> set[str]:
+    """The versions that versions of these names were compared with or started from."""
+    found = {str(read_facts(Path(config.serving_dir) / name).get("start", {}).get("version")) for name in names}
+    if Path(config.metadata_path).exists():
+        store = metadata.open_store(config.metadata_path)
+        for name, artifact in metadata.pushed_versions(store).items():
+            if name in names:  # a model that was not allowed a warm start tells its baseline here only
+                found.add(str(_evaluation(_sources(store, artifact)).get("live_version")))
+    return found - {"None"}
+
+
 def headlines(evaluation: dict) -> dict[str, float | None]:
     """The metrics of `metrics.json` that a list has room for, of the boosted population."""
     found = {}

@@ -18,6 +18,7 @@ from pipeline import metadata, versions
 from pipeline.config import Config
 from pipeline.errors import DataError
 from pipeline.files import size
+from pipeline.lineage import baselines
 from pipeline.live import list_versions, read_facts
 
 log = logging.getLogger("blendinator.prune")
@@ -91,9 +92,8 @@ def kept_versions(config: Config) -> set[Path]:
     """The versions that stay."""
     everything = list_versions(config.serving_dir)
     newest = everything[-config.retraining.keep_versions:]
-    by_name = {path.name: path for path in everything}
-    baselines = {by_name.get(str(read_facts(path).get("start", {}).get("version"))) for path in newest}
-    return {*newest, *(baselines - {None})}
+    wanted = baselines(config, {path.name for path in newest})
+    return {*newest, *(path for path in everything if path.name in wanted)}
 
 
 def _kept_artifacts(config, kept):

@@ -212,6 +212,13 @@ def test_newest_versions_and_their_baselines_stay(tmp_path):
     assert output.versions() == [4, 5, 6]
 
 
+def test_a_baseline_that_only_the_evaluation_tells_stays_too(tmp_path):
+    output = many_runs(tmp_path, keep_versions=1)
+    facts = output.config.serving_dir / "6" / FACTS_FILE
+    facts.write_text(json.dumps({"start": {"kind": "cold", "reason": "it is switched off"}}))
+    assert doomed_names(output, "version") == ["1", "2", "3", "4"]
+
+
 def test_artifacts_of_old_runs_go_but_for_those_behind_kept_versions(tmp_path):
     output = many_runs(tmp_path, keep_versions=2, keep_runs=1)
     orphan = output.config.pipeline_root / "Trainer" / "model" / "99"  # of a run that was killed
