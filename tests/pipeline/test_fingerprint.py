@@ -1,11 +1,15 @@
 """The hashes change with what they stand for, and with nothing else."""
 
+import dataclasses
 import json
 
 import pytest
 
 from data import spans
-from pipeline.fingerprint import code_fingerprint, data_fingerprint
+from pipeline import fingerprint
+from pipeline.config import (
+    BeamConfig, Config, DriftConfig, EvaluationConfig, RetrainingConfig, SimulationConfig, TrainingConfig)
+from pipeline.fingerprint import code_fingerprint, data_fingerprint, request_fingerprint
 
 
 @pytest.fixture
@@ -47,3 +51,23 @@ def test_data_hash_follows_the_manifests(tmp_path):
     assert one != both
     (spans.span_dir(tmp_path, 2) / spans.MANIFEST).write_text("{}")
     assert data_fingerprint(tmp_path, (1,)) == one and data_fingerprint(tmp_path, (1, 2)) != both
+
+
+@pytest.mark.parametrize("change, differs", [
+    ({"training": TrainingConfig(steps=5)}, True),
+    ({"evaluation": EvaluationConfig(min_scenes=7)}, True),
+    ({"retraining": RetrainingConfig(drift=DriftConfig(action="warn"))}, True),
+    ({"retraining": RetrainingConfig(on_failure="mail", keep_versions=9)}, False),
+    ({"simulation": SimulationConfig(train_scenes=7)}, False),  # the data tell
+    ({"beam": BeamConfig(simulation_workers=3)}, False),
+])
+def test_request_is_what_the_outcome_depends_on(change, differs):
+    before = request_fingerprint(Config(), "abc")
+    assert (request_fingerprint(dataclasses.replace(Config(), **change), "abc") != before) == differs
+    assert request_fingerprint(Config(), "xyz") != before
+
+
+def test_request_changes_with_the_code(monkeypatch):
+    before = request_fingerprint(Config(), "abc")
+    monkeypatch.setattr(fingerprint, "code_fingerprint", lambda *paths: "edited")
+    assert request_fingerprint(Config(), "abc") != before

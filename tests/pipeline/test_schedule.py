@@ -3,8 +3,9 @@
 import stat
 
 import pytest
+from click.testing import CliRunner
 
-from pipeline import schedule
+from pipeline import cli, schedule
 from pipeline.errors import ConfigError
 
 
@@ -100,3 +101,23 @@ def test_systemd_is_not_there(tmp_path, monkeypatch):
     assert schedule.default_kind() == "crontab"
     with pytest.raises(schedule.ScheduleError, match="systemctl: this cannot be called.*use --kind crontab"):
         schedule.install_systemd({"b.timer": "t"}, tmp_path / "units")
+
+
+def test_command_shows_and_installs(tmp_path, monkeypatch):
+    stand_in(tmp_path, "crontab", f'if [ "$1" = -l ]; then exit 1; fi\n/bin/cat > {tmp_path}/table\n')
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "my.yaml").write_text("name: mine\n")
+    words = ["schedule", "--cron", "0 3 * * 1", "--config", str(tmp_path / "my.yaml")]
+    shown = CliRunner().invoke(cli.main, words)
+    assert shown.exit_code == 0 and "Nothing was changed; --install applies it." in shown.output
+    assert not (tmp_path / "table").exists()
+    installed = CliRunner().invoke(cli.main, [*words, "--install"])
+    assert installed.output.endswith("Installed.\n")
+    line = (tmp_path / "table").read_text()
+    assert line == installed.output.splitlines()[0] + "\n"
+    assert line.startswith("0 3 * * 1 cd ") and f"retrain --config {tmp_path}/my.yaml" in line
+
+
+def test_command_refuses_what_is_no_schedule(tmp_path):
+    result = CliRunner().invoke(cli.main, ["schedule", "--cron", "monday", "--kind", "systemd"])
+    assert result.exit_code == 1 and "which has 1 fields" in result.output
