@@ -1,6 +1,6 @@
 """What each part of the model is worth: trainings of equal cost, one change at a time.
 
-    python benchmarks/ablation.py train SPAN_FOLDER OUT [--variants a,b] [--seeds 1,2,3] [--budget 2400]
+    python benchmarks/ablation.py train SPAN_FOLDER OUT [--variants a,b] [--seeds 1,2,3] [--budget 1200]
     python benchmarks/ablation.py table OUT
 
 The budget is counted in steps of the deterministic U-Net; every other kind of step is weighed by its processor time,
@@ -45,8 +45,10 @@ VARIANTS = {
     "marginal": ("+ half of their weight on the pixels' marginals", CLASSIC_NET,
                  ALL_ELBO | dict(kl_balance=0.8, multi_sample_share=0.35)),
     "fresh": ("+ fresh noise", CLASSIC_NET, ALL_ELBO | dict(kl_balance=0.8, multi_sample_share=0.35, fresh_noise=True)),
-    "schedule": ("+ shared encoder, deterministic half first, balance 0.5", dict(latent="global", latent_dim=6), {}),
+    "schedule": ("+ shared encoder, 70 % deterministic, 20 % multi-sample, balance 0.5", dict(latent="global", latent_dim=6), {}),
     "default": ("the default: the same with a spatial z", {}, {}),
+    "half": ("the default with 50 % deterministic and 35 % multi-sample steps", {},
+             dict(deterministic_share=0.5, multi_sample_share=0.35)),
     "joint": ("the default without the marginals' weight", {}, dict(marginal_weight=0.0)),
 }
 
@@ -202,7 +204,7 @@ def main():
     training.add_argument("out", type=Path)
     training.add_argument("--variants", default=",".join(VARIANTS))
     training.add_argument("--seeds", default="1")
-    training.add_argument("--budget", type=float, default=2400)
+    training.add_argument("--budget", type=float, default=1200)
     commands.add_parser("table").add_argument("out", type=Path)
     options = parser.parse_args()
     if options.command == "table":

@@ -80,7 +80,7 @@ class TrainingConfig:
     """How the network is trained."""
 
     seed: int = _limit(1, 0, 2**31 - 1)
-    steps: int = _limit(3400, 1, 10**8)
+    steps: int = _limit(5600, 1, 10**8)
     batch_size: int = _limit(32, 1, 8192)
     learning_rate: float = _limit(3e-3, 1e-7, 1.0)
     kernel_learning_rate: float = _limit(0.01, 1e-7, 1.0)  # of the convolutions' kernels, by Muon
@@ -88,10 +88,10 @@ class TrainingConfig:
     gradient_clip: float = _limit(100.0, 1e-3, 1e9)  # global norm of the pixel-summed loss's gradient, per image
     beta: float = _limit(1.0, 0.0, 100.0)  # weight of the KL term; 1 is a true ELBO
     beta_warmup: float = _limit(0.08, 0.0, 1.0)  # share of the steps over which beta rises from 0
-    deterministic_share: float = _limit(0.5, 0.0, 0.95)  # share of the steps trained with z = 0, before the latent
+    deterministic_share: float = _limit(0.7, 0.0, 0.95)  # share of the steps trained with z = 0, before the latent
     free_bits: float = _limit(0.0, 0.0, 10.0)  # nats per latent dimension that the KL may cost for free
     kl_balance: float = _limit(0.5, 0.0, 1.0)  # share of the KL's gradient that goes to the prior
-    multi_sample_share: float = _limit(0.35, 0.0, 1.0)  # last share of the steps on M draws from the prior
+    multi_sample_share: float = _limit(0.2, 0.0, 1.0)  # last share of the steps on M draws from the prior
     multi_sample_draws: int = _limit(8, 2, 64)  # M
     marginal_weight: float = _limit(0.5, 0.0, 1.0)  # of the pixels' own NLL beside the blocks' in multi-sample steps
     fresh_noise: bool = _limit(True)  # draw new noise at every step instead of using the stored noisy image
