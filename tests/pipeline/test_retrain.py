@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -100,6 +102,19 @@ def test_a_hook_that_hangs_is_logged(config, caplog, monkeypatch):
     config = dataclasses.replace(config, retraining=RetrainingConfig(on_refusal="sleep 20"))
     retrain.call_hook(config, {"status": "refused"})
     assert "did not end within 0 s: sleep 20" in caplog.text
+
+
+def test_two_never_run_at_once(config, tmp_path, capfd):
+    hold = "import sys, time\nfrom pipeline.lock import exclusive\nwith exclusive(sys.argv[1], 'run'):\n    print('held', flush=True)\n    time.sleep(60)"
+    holder = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        assert retrain.retrain(config) == 1
+        assert f"process {holder.pid} (blendinator run" in capfd.readouterr().out
+        assert run_log.read(tmp_path) == []
+    finally:
+        holder.kill()
+        holder.wait()
 
 
 class Terminal:
