@@ -10,6 +10,7 @@ Not imitated: Kubernetes, images, caching, loops and nested pipelines.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -90,7 +91,7 @@ class Simulator:
         """Runs every task in order; returns {task: "done" or "skipped"}.
 
         Raises:
-          DataError: a task failed; the message names its log and ends with its last line.
+          DataError: a task failed; the message holds its last error and names its log.
         """
         self.volume.mkdir(parents=True, exist_ok=True)
         tasks = self.spec["root"]["dag"]["tasks"]
@@ -198,9 +199,16 @@ class Simulator:
             code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, cwd=self.folder,
                                   env={**os.environ, **variables, "PATH": path}).returncode
         if code:
-            last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"])[-1]
-            raise DataError(f"{self.path}: task {name} ended with code {code}: {last}\nThe whole story is in {log}")
+            message = last_message(log.read_text(encoding="utf-8", errors="replace"))
+            raise DataError(f"{self.path}: task {name} ended with code {code}: {message}\nThe whole story is in {log}")
         return log
+
+
+def last_message(text: str) -> str:
+    """The last error in a log, with the lines after it; else the last line."""
+    lines = text.strip().splitlines() or ["no message"]
+    starts = [i for i, line in enumerate(lines) if re.match(r"[\w.]+Error: ", line)]
+    return "\n".join(lines[starts[-1] if starts else -1:])
 
 
 def root_parameters(spec: dict, given: Mapping[str, object], path: Path) -> dict[str, object]:

@@ -9,7 +9,7 @@ import yaml
 from pipeline.errors import ConfigError, DataError
 from pipeline.kubeflow_entrypoint import ROOT_VARIABLE
 from pipeline.kubeflow_pipelines.conditions import evaluate
-from pipeline.kubeflow_pipelines.simulator import Simulator, merge_output, read_pipeline, topological_order
+from pipeline.kubeflow_pipelines.simulator import Simulator, last_message, merge_output, read_pipeline, topological_order
 
 # A task that copies its input, adds a file and an empty folder, and notes what it was given.
 SCRIPT = """
@@ -122,6 +122,12 @@ def test_a_task_that_fails_stops_the_run_and_names_its_log(tmp_path):
         Simulator(path, tmp_path / "run").run()
     assert "before" in (tmp_path / "run" / "logs" / "first.log").read_text()
     assert not (tmp_path / "run" / "logs" / "second.log").exists()
+
+
+def test_the_last_error_of_a_log_is_shown_whole():
+    assert last_message("a\nDataError: first\nINFO x\nDataError: the data differ:\n  image: noise\nRepair it.\n") \
+        == "DataError: the data differ:\n  image: noise\nRepair it."
+    assert last_message("a\nb\n") == "b" and last_message("") == "no message"
 
 
 def test_unknown_and_missing_parameters(tmp_path):
