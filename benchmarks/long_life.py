@@ -2,9 +2,9 @@
 
     python benchmarks/long_life.py --runs 20 --folder /tmp/long      some 20 minutes on 2 cores
 
-Each row is one `blendinator retrain`, which simulates its span. `start` is the time from the command to the first component,
-without the imports: the retrains are forked from a process that has imported everything. `end` is the time from the last
-component to the end of the command: report, retention, pruning. `idle` is a whole fresh `blendinator run` with nothing to
+Each row is one `blendinator retrain`. `start` is the time from the command to the first component, with the simulation of
+its span and without the imports: the retrains are forked from a process that has imported everything. `end` is the time
+from the last component to the end of the command: report, retention, pruning. `idle` is a whole fresh `blendinator run` with nothing to
 do, `models` a whole fresh `blendinator models`.
 """
 
