@@ -131,7 +131,8 @@ def _doomed_spans(config, kept):
         return []
     numbers = span_files.list_spans(config.data_root)
     live = list_versions(config.serving_dir)[-1:]
-    needed = {*numbers[-config.retraining.keep_spans:], *(span for path in live for span in read_facts(path).get("spans", []))}
+    needed = set(numbers[-config.retraining.keep_spans:])
+    needed |= {span for path in live for span in read_facts(path).get("spans", [])}
     found = []
     for span in numbers:
         folder = span_files.span_dir(config.data_root, span)

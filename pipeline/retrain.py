@@ -38,7 +38,8 @@ def retrain(config: Config) -> int:
         call_hook(config, {"status": run_log.FAILED, "reason": f"{type(error).__name__}: {error}"})
         raise
     call_hook(config, entry)
-    return {run_log.PUSHED: EXIT_OK, run_log.NOTHING: EXIT_OK, run_log.REFUSED: EXIT_REFUSED}.get(entry["status"], EXIT_FAILED)
+    codes = {run_log.PUSHED: EXIT_OK, run_log.NOTHING: EXIT_OK, run_log.REFUSED: EXIT_REFUSED}
+    return codes.get(entry["status"], EXIT_FAILED)
 
 
 def span_to_simulate(config: Config) -> int | None:

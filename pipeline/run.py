@@ -20,6 +20,7 @@ from pipeline.lock import BusyError, exclusive
 log = logging.getLogger("blendinator.run")
 
 FIRST_SPAN = 1
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EROFS)
 WORKING_SPACE = 500e6  # bytes for artifacts, checkpoints, logs and two copies of the model, besides the data
 
 
@@ -234,7 +235,7 @@ def explain(error: BaseException) -> BlendinatorError | KeyboardInterrupt | None
             where = getattr(error, "filename", None) or "output_dir"
             return DataError(f"{where}: there is no space left on the disk. Free some space or set output_dir to "
                              "another disk, then run again.")
-        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EROFS):
+        if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
             return DataError(f"{error.filename}: this cannot be written ({error.strerror}). Check the folder's "
                              "permissions, or set output_dir to another folder.")
         error = error.__cause__ or error.__context__

@@ -140,4 +140,5 @@ def _parse_field(expression, text, label, low, high):
             raise ConfigError(f"--cron: received {expression!r}; allowed for the {label}: *, numbers from {low} to {high}, "
                               "ranges, lists and steps such as */15")
         values.update(range(span[0], span[1] + 1, step))
-    return None if len(values) >= high - low + 1 or values >= set(range(low, high + 1 - (high == 7))) else tuple(sorted(values))
+    everything = set(range(low, high + 1 - (high == 7)))  # 7 is Sunday once more
+    return None if values >= everything else tuple(sorted(values))
