@@ -18,7 +18,7 @@ from types import MappingProxyType
 from pipeline.files import sync_tree
 from pipeline.live import list_versions
 
-INCOMING, REMOVED, LOCK = ".incoming-", ".removed-", ".lock"
+INCOMING, REMOVED = ".incoming-", ".removed-"
 
 
 def publish(source: Path, serving_dir: Path, again: bool = False, notes: Mapping[str, dict] = MappingProxyType({})) -> Path:
@@ -56,8 +56,8 @@ def _publish(source, serving_dir, again, notes):
 
 @contextlib.contextmanager
 def _alone(serving_dir):
-    """Keeps a push and a rollback from choosing the same number."""
-    with open(serving_dir / LOCK, "w") as file:
+    """Keeps a push and a rollback from choosing the same number. The file lies beside the folder that a server watches."""
+    with open(serving_dir.with_name(f".{serving_dir.name}.lock"), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
