@@ -26,7 +26,7 @@ def make_model(folder, content):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir() if path.name != versions.LOCK)
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_first_version_is_the_time(model, tmp_path):
