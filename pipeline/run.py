@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -16,6 +17,9 @@ from pipeline.config import Config
 from pipeline.console import quiet_console
 from pipeline.errors import BlendinatorError, DataError
 from pipeline.lock import BusyError, exclusive
+
+if TYPE_CHECKING:
+    from pipeline.summary import RunResult
 
 log = logging.getLogger("blendinator.run")
 
