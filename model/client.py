@@ -21,7 +21,7 @@ import numpy as np
 from model.field import noise
 from model.field.tiling import Tile, core_shape, padded, plan
 from pipeline.errors import ConfigError, DataError, ModelError
-from pipeline.live import FACTS_FILE
+from pipeline.live import FACTS_FILE, list_versions
 
 FIELD_FILE = "assets.extra/field.json"  # written by `model.export`
 FORMAT = 1
@@ -263,11 +263,11 @@ def find_model(path: str | Path) -> Path:
     path = Path(path)
     if (path / "saved_model.pb").is_file():
         return path
-    versions = [child for child in path.glob("*") if child.name.isdigit() and (child / "saved_model.pb").is_file()]
+    versions = list_versions(path)
     if not versions:
         raise ModelError(f"{path}: there is no SavedModel here. Give the folder of a pushed version, or run"
                          " `blendinator run` first.")
-    return max(versions, key=lambda child: int(child.name))
+    return versions[-1]
 
 
 def _read_facts(path):

@@ -17,7 +17,6 @@ from pipeline.live import FACTS_FILE
 
 WEIGHTS_FILE = "assets.extra/probaunet.weights.h5"  # for warm starts; TensorFlow Serving ignores assets.extra
 FIELD_FILE = "assets.extra/field.json"  # what `model.client` must know to cut a field into tiles
-CLASS_FIELDS = 2  # random fields behind a draw's classes: see `sampling.draw_classes`
 
 
 class ServingModule(tf.Module):
@@ -44,7 +43,7 @@ class ServingModule(tf.Module):
         self.sample_with_noise = tf.function(self._sample_with_noise, input_signature=[
             tf.TensorSpec([None, None, None], tf.float32, name="image"),
             tf.TensorSpec([None, None, None, None, config.latent_dim], tf.float32, name="latent_noise"),
-            tf.TensorSpec([None, None, CLASS_FIELDS, None, None], tf.float32, name="class_noise"),
+            tf.TensorSpec([None, None, sampling.CLASS_FIELDS, None, None], tf.float32, name="class_noise"),
             tf.TensorSpec([2], tf.float32, name="class_offset"),
             tf.TensorSpec([4], tf.int32, name="margins"),
         ])
@@ -120,8 +119,8 @@ class ServingModule(tf.Module):
         latent_noise = latent_noise[:, :, cells[0]:tf.shape(latent_noise)[2] - cells[1],
                                     cells[2]:tf.shape(latent_noise)[3] - cells[3]]
         side = tf.shape(image)[1:] - tf.stack([margins[0] + margins[1], margins[2] + margins[3]])
-        rows, columns = (_lattice_weights(class_offset[axis], side[axis], tf.shape(class_noise)[3 + axis],
-                                          config.sample_correlation) for axis in (0, 1))
+        rows, columns = (sampling.lattice_weights(side[axis], tf.shape(class_noise)[3 + axis], config.sample_correlation,
+                                                  class_offset[axis]) for axis in (0, 1))
         count = tf.shape(latent_noise)[1]
 
         def one(i, samples, mean, conditional):
@@ -180,13 +179,6 @@ def _trim(x, margins):
     return x[:, margins[0]:shape[1] - margins[1], margins[2]:shape[2] - margins[3]]
 
 
-def _lattice_weights(offset, side, points, correlation: float):
-    """[side, points] weights of `sampling.smooth_field`, for pixels that start `offset` pixels into the lattice."""
-    position = (offset + tf.cast(tf.range(side), tf.float32) + 0.5) / correlation
-    weights = tf.nn.relu(1.0 - tf.abs(position[:, None] - tf.cast(tf.range(points), tf.float32)[None, :]))
-    return weights / tf.norm(weights, axis=1, keepdims=True)
-
-
 def field_facts(config, stamp_size: int, default_draws: int, simulation: dict | None = None) -> dict:
     """What a client must know to segment a whole field: the network's geometry, and the survey it was trained for.
 
@@ -199,7 +191,7 @@ def field_facts(config, stamp_size: int, default_draws: int, simulation: dict | 
     facts = {
         "format": 1, "latent": config.latent, "latent_dim": config.latent_dim, "downsampling": downsampling(config),
         "receptive_radius": receptive_radius(config), "sample_correlation": config.sample_correlation,
-        "class_fields": CLASS_FIELDS, "stamp_size": stamp_size, "default_draws": default_draws,
+        "class_fields": sampling.CLASS_FIELDS, "stamp_size": stamp_size, "default_draws": default_draws,
     }
     if simulation:
         survey = get_survey(simulation["survey"])

@@ -102,7 +102,7 @@ def draw(model: ProbaUNet, images, normalised, num_samples, seed):
     features, prior = model.features(normalised)
     side = tf.shape(images)[1:]
     correlation = model.config.sample_correlation
-    lattice = tf.concat([[2], sampling.lattice_side(side, correlation)], 0)
+    lattice = tf.concat([[sampling.CLASS_FIELDS], sampling.lattice_side(side, correlation)], 0)
     latent_noise, class_noise = sampling.image_noise(images, num_samples, [tf.shape(prior.loc)[1:], lattice], seed)
     latent_noise = tf.ensure_shape(latent_noise, [None, None, *prior.loc.shape[1:]])
     probabilities = sampling.class_probabilities(model.draw_logits(features, prior, latent_noise))

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+CLASS_FIELDS = 2  # random fields behind a draw's classes: see `draw_classes`
 _BELOW_ONE = 1.0 - 2.0**-24  # the largest float32 below 1
 
 
@@ -40,15 +41,19 @@ def smooth_field(noise, side, correlation: float):
       side: int32 [2], H and W.
       correlation: distance of the lattice's points in pixels. The field has unit variance everywhere.
     """
-    rows, columns = _unit_weights(side[0], correlation), _unit_weights(side[1], correlation)
+    rows, columns = (lattice_weights(side[axis], lattice_side(side[axis], correlation), correlation) for axis in (0, 1))
     return tf.einsum("yi,...ij,xj->...yx", rows, noise, columns)
 
 
-def _unit_weights(side, correlation: float):
-    """[side, lattice points] linear weights, scaled so that independent unit normals give a unit normal."""
-    position = (tf.cast(tf.range(side), tf.float32) + 0.5) / correlation
-    points = tf.cast(tf.range(lattice_side(side, correlation)), tf.float32)
-    weights = tf.nn.relu(1.0 - tf.abs(position[:, None] - points[None, :]))
+def lattice_weights(side, points, correlation: float, offset=0.0):
+    """[side, points] linear weights, scaled so that independent unit normals give a unit normal.
+
+    Args:
+      side: pixels. points: of the lattice, `correlation` pixels apart.
+      offset: pixels from the first point to the edge of the first pixel.
+    """
+    position = (offset + tf.cast(tf.range(side), tf.float32) + 0.5) / correlation
+    weights = tf.nn.relu(1.0 - tf.abs(position[:, None] - tf.cast(tf.range(points), tf.float32)[None, :]))
     return weights / tf.norm(weights, axis=1, keepdims=True)
 
 

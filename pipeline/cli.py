@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from pipeline.commands._options import config_option
 from pipeline.commands.kubeflow import kubeflow
 from pipeline.commands.models import lineage, models, rollback
 from pipeline.commands.predict import predict
@@ -22,10 +23,6 @@ class _Group(click.Group):
         except BlendinatorError as error:
             click.echo(str(error), err=True)
             context.exit(1)
-
-
-config_option = click.option(
-    "--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults.")
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,10 +4,9 @@ import json
 
 import click
 
+from pipeline.commands._options import config_option
 from pipeline.config_loader import load_config
 
-config_option = click.option(
-    "--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults.")
 steps_option = click.option("--training-steps", type=click.IntRange(1), help="In place of training.steps.")
 parameter_option = click.option(
     "--parameter", "pairs", multiple=True, metavar="NAME=VALUE",

@@ -4,11 +4,10 @@ import json
 
 import click
 
+from pipeline.commands._options import config_option
 from pipeline.commands._output import columns
 from pipeline.config_loader import load_config
 
-config_option = click.option(
-    "--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults.")
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for other programs.")
 
 

@@ -4,11 +4,9 @@ import sys
 
 import click
 
+from pipeline.commands._options import config_option
 from pipeline.commands._output import columns, megabytes
 from pipeline.config_loader import load_config
-
-config_option = click.option(
-    "--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults.")
 
 
 @click.command()

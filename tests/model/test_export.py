@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from model import sampling
-from model.export import CLASS_FIELDS, FACTS_FILE, FIELD_FILE, WEIGHTS_FILE, _lattice_weights, _softmax_and_entropy, export
+from model.export import FACTS_FILE, FIELD_FILE, WEIGHTS_FILE, _softmax_and_entropy, export
 from model.preprocessing import NORMALISED
 from model.probaunet import ProbaUNet
 from model.warmup import WARMUP_FILE, predict_request
@@ -98,7 +98,7 @@ def noise(tiny_config):
     """Latent noise and class lattices of two images of 16 x 16 pixels, three draws."""
     points = int(sampling.lattice_side(16, tiny_config.model.sample_correlation))
     return (tf.random.stateless_normal([2, 3, 8, 8, tiny_config.model.latent_dim], [1, 2]),
-            tf.random.stateless_normal([2, 3, CLASS_FIELDS, points, points], [3, 4]))
+            tf.random.stateless_normal([2, 3, sampling.CLASS_FIELDS, points, points], [3, 4]))
 
 
 def with_noise(signatures, image, noise, margins=(0, 0, 0, 0), offset=(0.0, 0.0)):
@@ -140,10 +140,10 @@ def test_margins_off_the_lattice_are_refused(signatures, scenes, noise, margins)
 
 
 def test_lattice_weights_are_those_of_the_smooth_field():
-    rows = _lattice_weights(0.0, 30, 5, 7.5)
+    rows = sampling.lattice_weights(30, 5, 7.5)
     noise = tf.random.stateless_normal([1, 5, 5], [1, 2])
     np.testing.assert_allclose(rows @ noise[0] @ tf.transpose(rows), sampling.smooth_field(noise, [30, 30], 7.5)[0], atol=1e-6)
-    np.testing.assert_allclose(_lattice_weights(7.0, 20, 5, 7.5), rows[7:27], atol=1e-6)
+    np.testing.assert_allclose(sampling.lattice_weights(20, 5, 7.5, 7.0), rows[7:27], atol=1e-6)
 
 
 def test_softmax_and_entropy():
