@@ -12,17 +12,22 @@ from pipeline.commands.retrain import prune, retrain, schedule
 from pipeline.commands.segment import segment
 from pipeline.config_loader import load_config
 from pipeline.errors import BlendinatorError
+from pipeline.interruption import exit_code, terminable
 
 
 class _Group(click.Group):
-    """Shows a user's mistake as one message, without a traceback."""
+    """Shows a user's mistake as one message, without a traceback; ends in order on Ctrl-C and SIGTERM."""
 
     def invoke(self, context):
         try:
-            return super().invoke(context)
+            with terminable():
+                return super().invoke(context)
         except BlendinatorError as error:
             click.echo(str(error), err=True)
             context.exit(1)
+        except KeyboardInterrupt as error:
+            click.echo("Interrupted.", err=True)
+            context.exit(exit_code(error))
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,7 +38,8 @@ def main():
 
 @main.command()
 @config_option
-@click.option("--spans", default="latest", show_default=True, help="Spans to use: latest, latest:3 or for example 1,3-5.")
+@click.option("--spans", default="latest", show_default=True,
+              help="Spans to use: latest, latest:3 or for example 1,3-5.")
 @click.option("--no-cache", is_flag=True, help="Run every step, even when nothing changed.")
 def run(config_path, spans, no_cache):
     """Run the whole pipeline, simulating span 1 first if there is no data."""
@@ -48,10 +54,12 @@ def run(config_path, spans, no_cache):
 @click.option("--span", type=click.IntRange(1), help="Number of the span; by default the one after the last.")
 @click.option("--catalog", type=click.Path(dir_okay=False),
               help="Draw galaxies from this file: GalSim-COSMOS or CatSim-style FITS, CSV or ECSV.")
-@click.option("--workers", type=click.IntRange(0), help="Processes; 0 for one per core. Overrides beam.simulation_workers.")
+@click.option("--workers", type=click.IntRange(0),
+              help="Processes; 0 for one per core. Overrides beam.simulation_workers.")
 @click.option("--scene", "scene_id", metavar="SPAN:NUMBER", help="Draw this scene alone again, for example 1:4711.")
 @click.option("--show", is_flag=True, help="With --scene: write a picture of it.")
-@click.option("--picture", type=click.Path(dir_okay=False), help="With --show: where to; by default scene-SPAN-NUMBER.png.")
+@click.option("--picture", type=click.Path(dir_okay=False),
+              help="With --show: where to; by default scene-SPAN-NUMBER.png.")
 def simulate(config_path, span, catalog, workers, scene_id, show, picture):
     """Simulate a span, complete one that was interrupted, or show one scene.
 

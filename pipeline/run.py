@@ -55,6 +55,9 @@ def perform(config: Config, command: str, body: Callable[[Console, dict], "RunRe
 
     Returns:
       The log entry; see `pipeline.run_log`.
+
+    Raises:
+      KeyboardInterrupt: on Ctrl-C and SIGTERM, with the state in order and the log entry written.
     """
     started = time.time()
     path = Path(config.output_dir) / "logs" / f"run-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
@@ -72,7 +75,7 @@ def perform(config: Config, command: str, body: Callable[[Console, dict], "RunRe
             except (Exception, KeyboardInterrupt) as error:
                 logging.getLogger().exception("the run stopped")
                 known = explain(error)
-                interrupted = isinstance(error, KeyboardInterrupt)
+                interrupted = isinstance(known, KeyboardInterrupt)
                 entry |= {"status": run_log.INTERRUPTED if interrupted else run_log.FAILED,
                           "reason": str(known or f"{type(error).__name__}: {error}")}
                 if known is None:
@@ -82,6 +85,8 @@ def perform(config: Config, command: str, body: Callable[[Console, dict], "RunRe
                 console.print("[bold red]Stopped[/]")
                 console.print(str(known), markup=False, soft_wrap=True)
                 console.print(f"Nothing was pushed. Log: {path}", markup=False, soft_wrap=True)
+                if interrupted:
+                    raise known from error
             finally:
                 entry |= {"ended": _utc(time.time()), "seconds": round(time.time() - started, 1)}
                 run_log.append(config.output_dir, entry)
@@ -141,14 +146,16 @@ def nothing_to_do(config: Config, entry: dict, console: Console) -> bool:
         return False
     entry |= {"status": run_log.NOTHING, "run": last["run"], "reason": f"nothing changed since {last['started']}"}
     outcome = f"pushed\nversion   {last['version']}" if last["version"] else f"not pushed, because {last['reason']}"
-    console.print(f"Nothing to do: spans, configuration and code are those of the run of {last['started']}, and nothing is "
+    console.print(
+        f"Nothing to do: spans, configuration and code are those of the run of {last['started']}, and nothing is "
                   f"pushed again. That run:\nmodel     {outcome}\nreport    {last['report']}\nlog       {last['log']}",
                   markup=False, soft_wrap=True)
     return True
 
 
 def _note_result(entry, result):
-    entry |= {"status": run_log.PUSHED if result.pushed else run_log.REFUSED, "reason": result.reason, "run": result.run,
+    entry |= {"status": run_log.PUSHED if result.pushed else run_log.REFUSED, "reason": result.reason,
+              "run": result.run,
               "version": str(result.version_path) if result.pushed else None, "report": str(result.report_path)}
 
 
@@ -230,7 +237,7 @@ def explain(error: BaseException) -> BlendinatorError | KeyboardInterrupt | None
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         if isinstance(error, KeyboardInterrupt):
-            return KeyboardInterrupt("Interrupted. Run again to go on with what was not finished.")
+            return type(error)("Interrupted. Run again to go on with what was not finished.")
         if isinstance(error, BlendinatorError):
             # Beam appends the name of its step.
             return type(error)(re.sub(r" \[while running [^\]]*\]$", "", str(error).strip()))
