@@ -30,8 +30,19 @@ class _Group(click.Group):
             context.exit(exit_code(error))
 
 
+def _show_version(context, _, asked):
+    if asked:
+        from importlib import metadata
+
+        from pipeline.stack import describe
+
+        click.echo(f"blendinator {metadata.version('blendinator')}, stack {describe()}")
+        context.exit()
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="blendinator")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
+              help="Show the version and the stack of libraries, and exit.")
 def main():
     """Blendinator: calibrated maps of where galaxies overlap."""
 

@@ -1,0 +1,24 @@
+"""Which of the two sets of libraries is installed, and all that differs between them. Imports none of them.
+
+*current* is TFX 1.21 with Keras 3.15, NumPy 2 and protobuf 6; *compatible* is TFX 1.16 for Python 3.10 and a glibc
+older than 2.38. Only this module asks which one is there; docs/stacks.md compares them.
+"""
+
+from importlib import metadata
+
+CURRENT, COMPATIBLE = "current", "compatible"
+SHOWN = ("tfx", "tensorflow", "keras", "apache-beam", "numpy", "protobuf")
+
+
+def _version(package: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in metadata.version(package).split(".")[:2])
+
+
+def stack_name() -> str:
+    """`current` or `compatible`, by the installed TFX."""
+    return CURRENT if _version("tfx") >= (1, 21) else COMPATIBLE
+
+
+def describe() -> str:
+    """The stack in one line: `compatible (tfx 1.16.0, tensorflow 2.16.2, ...)`."""
+    return f"{stack_name()} ({', '.join(f'{package} {metadata.version(package)}' for package in SHOWN)})"
