@@ -82,7 +82,7 @@ use_uv() {
 
 lock() {
     use_uv
-    "$UV" pip compile --python-version 3.10 --python-platform x86_64-manylinux_2_28 --extra kubeflow --extra test \
+    "$UV" pip compile --python-version 3.10 --python-platform x86_64-manylinux_2_28 --extra kubeflow --extra docs --extra test \
         --generate-hashes --no-annotate setup.py -o requirements.lock --custom-compile-command "make lock" --quiet
     echo "setup: wrote requirements.lock"
 }
