@@ -1,4 +1,4 @@
-# The image of every task on Kubeflow: this package with the packages of requirements.lock, and nothing else.
+# The image of every task on Kubeflow: this package with the packages of requirements-compatible.lock, and nothing else.
 #   docker build -t registry.example.org/blendinator:1 .
 # For the same bytes each time, give the base image by its digest: --build-arg BASE=python:3.10-slim-bookworm@sha256:...
 ARG BASE=python:3.10-slim-bookworm
@@ -8,9 +8,9 @@ FROM ${BASE} AS build
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --no-install-recommends --yes g++
 WORKDIR /src
-COPY requirements.lock ./
+COPY requirements-compatible.lock ./
 RUN python -m venv /opt/venv \
-    && /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --require-hashes --requirement requirements.lock
+    && /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --require-hashes --requirement requirements-compatible.lock
 COPY setup.py README.md ./
 COPY pipeline pipeline
 COPY components components

