@@ -1,13 +1,19 @@
-# `make run` and `make test` set everything up first; a second call skips what is already there.
+# `make run` and `make test` set everything up first; a second call skips what is already there. STACK=current or
+# STACK=compatible asks for one of the two stacks of libraries; unset, the machine decides (docs/stacks.md).
 CONFIG ?= configs/default.yaml
 
-.PHONY: run test setup lock docs clean
+.PHONY: run test test-current setup lock docs clean
 
 run: setup
 	@.venv/bin/blendinator run --config $(CONFIG)
 
 test: setup
 	@.venv/bin/python -m pytest --import-mode=importlib $(TESTS)
+
+# The same on the newest TFX, on a machine whose glibc is too old for it: in a Debian 13 folder, as root.
+test-current:
+	@sh scripts/setup.sh uv
+	@sh scripts/trixie.sh exec make test STACK=current TESTS="$(TESTS)"
 
 setup:
 	@sh scripts/setup.sh
