@@ -1,15 +1,25 @@
 """The documentation: the site is built without a warning, needs no other server, and what it says of the code is so."""
 
+import ast
+import importlib.util
 import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
+FOLDERS = ("benchmarks", "components", "configs", "data", "docs", "model", "pipeline", "schemas", "scripts", "tests")
+
+_spec = importlib.util.spec_from_file_location("architecture_figure", ROOT / "scripts/architecture_figure.py")
+architecture_figure = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(architecture_figure)
 
 
 def build(folder, config=ROOT / "mkdocs.yml"):
@@ -54,3 +64,133 @@ def test_a_broken_link_fails_the_build(tmp_path, link, said):
     process = build(tmp_path / "site", tmp_path / "mkdocs.yml")
     assert process.returncode != 0
     assert said in process.stderr
+
+
+SOURCES = ("components", "data", "model", "pipeline", "schemas")
+ENOUGH = 12  # characters of a message that must be its own
+
+
+def templates():
+    """Every text in the sources as a list of its parts, with None for what is filled in."""
+    for folder in SOURCES:
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+                texts = [part.value if isinstance(part, ast.Constant) else None for part in parts]
+                if all(text is None or isinstance(text, str) for text in texts) and (
+                        sum(len(text or "") for text in texts) >= ENOUGH):
+                    yield texts
+
+
+def is_made_from(message, texts):
+    if any(text not in message for text in texts if text):  # spares the slower comparison
+        return False
+    return re.fullmatch("".join(".*" if text is None else re.escape(text) for text in texts), message, re.DOTALL)
+
+
+def test_the_messages_of_the_faq_are_those_of_the_code():
+    quoted = re.findall(r"```text\n(.*?)\n```", (DOCS / "faq.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(quoted) >= 10
+    known = list(templates())
+    assert [message for message in quoted if not any(is_made_from(message, texts) for texts in known)] == []
+
+
+def test_the_files_that_the_documentation_names_exist():
+    missing = []
+    for page in [*DOCS.glob("*.md"), *ROOT.glob("*.md")]:
+        for name in re.findall(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]*)`", page.read_text(encoding="utf-8")):
+            if not (ROOT / name).exists():
+                missing.append(f"{page.name}: {name}")
+    assert missing == []
+
+
+def test_the_names_in_the_architecture_are_where_it_says():
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    found = re.findall(r"`(\w+)`\s+(?:in|of)\s+`([\w/]+\.py)`", text)
+    assert len(found) > 15
+    for name, path in found:
+        tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+        names = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+        names |= {target.id for node in tree.body if isinstance(node, ast.Assign)
+                  for target in node.targets if isinstance(target, ast.Name)}
+        assert name in names, path
+
+
+def example(name):
+    """The block of code below a comment `<!-- example: name -->` of docs/architecture.md."""
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    found = re.search(rf"<!-- example: {name} -->\n *```\w+\n(.*?)\n *```", text, re.DOTALL)
+    return textwrap.dedent(found[1])
+
+
+def test_the_example_of_a_metric():
+    from model.metrics import aggregate
+
+    names = dict(vars(aggregate))
+    exec(example("metric"), names)
+    counts = np.array([[[9.0, 1, 0], [2, 6, 0], [0, 1, 3]]])  # true by predicted
+    assert names["_confused"](counts)["blends_called_galaxy"] == pytest.approx([0.25])
+
+
+def test_the_example_of_a_slice():
+    from pipeline.config_loader import config_from_dict
+
+    config = config_from_dict(yaml.safe_load(example("slice")))
+    assert config.evaluation.thresholds[0].slice == "psf_fwhm 0.17 to 0.3"
+
+
+def test_the_example_of_a_survey(monkeypatch):
+    from data import survey
+
+    monkeypatch.setattr(survey, "PRESETS", dict(survey.PRESETS))
+    exec(example("survey"), vars(survey).copy())
+    found = survey.get_survey("lsst_r")
+    assert found.pixel_scale == 0.2 and 100 < found.sky_sigma < 1000 and 0.5 < found.psf_fwhm < 1.0
+
+
+def test_the_figure_shows_the_components_of_the_pipeline():
+    assert architecture_figure.FIGURE.read_text(encoding="utf-8") == architecture_figure.draw()
+    tree = ast.parse((ROOT / "pipeline/dag.py").read_text(encoding="utf-8"))
+    made = {name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module.startswith("components.")
+            for name in (alias.name for alias in node.names)}
+    made |= {node.attr for node in ast.walk(tree)
+             if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "tfx_components"}
+    assert set(architecture_figure.BOXES) - {"simulate", "serving"} == made
+
+
+def table(page, heading):
+    """The names in backticks in the first column of the table below a heading."""
+    text = (DOCS / page).read_text(encoding="utf-8").split(f"## {heading}\n")[1].split("\n## ")[0]
+    return [name for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)]
+
+
+def test_the_record_is_documented():
+    from data.records import FEATURES
+
+    assert table("records.md", "The record") == list(FEATURES)
+
+
+@pytest.mark.parametrize(("heading", "path", "functions"), [
+    ("The manifest of a span", "data/simulate.py", {"_finish": "manifest", "span_settings": "settings"}),
+    ("Why a model was pushed, or not", "pipeline/explain.py", {"explain": None}),
+    ("The log of the runs", "pipeline/run.py", {"perform": "entry"}),
+])
+def test_the_json_is_documented(heading, path, functions):
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    written = {"format_version"}
+    for function in (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in functions):
+        written |= set(keys(function, functions[function.name]))
+    assert set(table("records.md", heading)) == written
+
+
+def keys(function, variable):
+    """The keys that a function gives to a dictionary: of what it returns, or of a local variable."""
+    for node in ast.walk(function):
+        names = [getattr(target, "id", None) or getattr(getattr(target, "value", None), "id", None)
+                 for target in getattr(node, "targets", [getattr(node, "target", None)])]
+        if variable in names if variable else isinstance(node, ast.Return):
+            if isinstance(node.value, ast.Dict):
+                yield from (key.value for key in node.value.keys if key)
+            for target in getattr(node, "targets", ()):
+                if isinstance(target, ast.Subscript):
+                    yield target.slice.value
