@@ -3,9 +3,11 @@
 A file needs to name only what it changes.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import re
+import reprlib
 import typing
 from pathlib import Path
 
@@ -31,14 +33,18 @@ def load_config(path: str | Path | None = None, base: str | Path | None = None) 
     raw = {}
     if path is not None:
         try:
-            raw = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+            raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            raw = {} if raw is None else raw
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: the configuration cannot be read ({error}). Give an existing YAML file.")
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as the 99th of a month; lists 1000 deep
             raise ConfigError(f"{path}: this is not valid YAML: {error}")
     config = config_from_dict(raw, source=str(path or "defaults"))
     output = (Path(base) if base else Path.cwd()) / config.output_dir
-    return dataclasses.replace(config, output_dir=str(output.resolve()))
+    try:
+        return dataclasses.replace(config, output_dir=str(output.resolve()))
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(f"{path}: output_dir: received {config.output_dir!r}; allowed: a folder ({error})")
 
 
 def config_from_dict(raw: dict, source: str = "configuration") -> Config:
@@ -54,17 +60,19 @@ def config_from_dict(raw: dict, source: str = "configuration") -> Config:
     factor = 2 ** (len(config.model.channels) - 1)
     if config.simulation.stamp_size % factor:
         raise ConfigError(
-            f"{source}: simulation.stamp_size: received {config.simulation.stamp_size}; allowed: a multiple of {factor},"
-            f" because model.channels has {len(config.model.channels)} scales and each further one halves the pixels"
+            f"{source}: simulation.stamp_size: received {config.simulation.stamp_size}; allowed: a multiple of"
+            f" {factor}, because model.channels has {len(config.model.channels)} scales and each further one halves"
+            " the pixels"
         )
     if config.simulation.noise_correlation > 0.0 and config.training.fresh_noise:
         raise ConfigError(
-            f"{source}: training.fresh_noise: received true; allowed: false while simulation.noise_correlation is above 0,"
-            " because the fresh noise is white"
+            f"{source}: training.fresh_noise: received true; allowed: false while simulation.noise_correlation is"
+            " above 0, because the fresh noise is white"
         )
     for i, rule in enumerate(config.evaluation.thresholds):
         if not rule.metric or (rule.min is None and rule.max is None):
-            raise ConfigError(f"{source}: evaluation.thresholds[{i}]: received {rule}; a rule needs `metric` and `min` or `max`")
+            raise ConfigError(
+                f"{source}: evaluation.thresholds[{i}]: received {rule}; a rule needs `metric` and `min` or `max`")
     for i, rule in enumerate(config.evaluation.relative):
         if not rule.metric:
             raise ConfigError(f"{source}: evaluation.relative[{i}]: received {rule}; a rule needs `metric`")
@@ -73,7 +81,9 @@ def config_from_dict(raw: dict, source: str = "configuration") -> Config:
     check_beam_args(config.beam.pipeline_args, source)
     for i, cut in enumerate(config.evaluation.slices):
         if len(cut.edges) < 2 or list(cut.edges) != sorted(set(cut.edges)):
-            raise ConfigError(f"{source}: evaluation.slices[{i}].edges: received {list(cut.edges)}; allowed: two or more rising numbers")
+            raise ConfigError(
+                f"{source}: evaluation.slices[{i}].edges: received {list(cut.edges)}; allowed: two or more"
+                " rising numbers")
     return config
 
 
@@ -96,41 +106,49 @@ def _check_names(evaluation, source):
 
     for i, cut in enumerate(evaluation.slices):
         if cut.scalar not in SCALARS:
-            raise ConfigError(f"{source}: evaluation.slices[{i}].scalar: received {cut.scalar!r}; allowed: {', '.join(SCALARS)}")
+            raise ConfigError(
+                f"{source}: evaluation.slices[{i}].scalar: received {cut.scalar!r}; allowed: {', '.join(SCALARS)}")
     metrics, slices = metric_names(evaluation.num_samples), slice_names(evaluation.slices)
     for key in ("thresholds", "relative"):
         for i, rule in enumerate(getattr(evaluation, key)):
             if rule.metric not in metrics:
                 close = difflib.get_close_matches(rule.metric, metrics, 5, 0.3)
-                raise ConfigError(f"{source}: evaluation.{key}[{i}].metric: received {rule.metric!r}; allowed: a metric of"
-                                  f" docs/calibration.md, such as {', '.join(close or metrics[:5])}")
+                raise ConfigError(
+                    f"{source}: evaluation.{key}[{i}].metric: received {rule.metric!r}; allowed: a metric of"
+                    f" docs/calibration.md, such as {', '.join(close or metrics[:5])}")
             if key == "relative":
                 try:
                     goodness(rule.metric, 0.0)
                 except ValueError as error:
-                    raise ConfigError(f"{source}: evaluation.relative[{i}].metric: received {rule.metric!r}; allowed: a metric"
-                                      f" of which more or less is better ({error})")
+                    raise ConfigError(
+                        f"{source}: evaluation.relative[{i}].metric: received {rule.metric!r}; allowed: a metric"
+                        f" of which more or less is better ({error})")
             if rule.slice and rule.slice not in slices:
-                raise ConfigError(f"{source}: evaluation.{key}[{i}].slice: received {rule.slice!r}; allowed: nothing, or a"
-                                  f" bin of evaluation.slices: {', '.join(slices)}")
+                raise ConfigError(
+                    f"{source}: evaluation.{key}[{i}].slice: received {rule.slice!r}; allowed: nothing, or a"
+                    f" bin of evaluation.slices: {', '.join(slices)}")
 
 
 def _check_kubeflow(config, source):
     if not re.fullmatch(r"[a-z0-9][-a-z0-9]{0,62}", config.name):
-        raise ConfigError(f"{source}: name: received {config.name!r}; allowed: up to 63 lower-case letters, digits and dashes,"
-                          " a letter or digit first, which is what Kubeflow takes as a pipeline's name")
+        raise ConfigError(
+            f"{source}: name: received {config.name!r}; allowed: up to 63 lower-case letters, digits and dashes,"
+            " a letter or digit first, which is what Kubeflow takes as a pipeline's name")
     if not config.kubeflow.mount_path.startswith("/"):
-        raise ConfigError(f"{source}: kubeflow.mount_path: received {config.kubeflow.mount_path!r}; allowed: an absolute path")
+        raise ConfigError(
+            f"{source}: kubeflow.mount_path: received {config.kubeflow.mount_path!r}; allowed: an absolute path")
     for i, secret in enumerate(config.kubeflow.secrets):
         if not secret.name or not (secret.mount_path or secret.env):
-            raise ConfigError(f"{source}: kubeflow.secrets[{i}]: received {secret}; a secret needs `name` and `mount_path` or"
-                              " `env`")
+            raise ConfigError(
+                f"{source}: kubeflow.secrets[{i}]: received {secret}; a secret needs `name` and `mount_path` or"
+                " `env`")
         _require_pairs(secret.env, source, f"kubeflow.secrets[{i}].env")
     names = [entry.component for entry in config.kubeflow.resources]
     for i, entry in enumerate(config.kubeflow.resources):
         if entry.component in names[:i]:
-            raise ConfigError(f"{source}: kubeflow.resources[{i}].component: received {entry.component!r} a second time; allowed:"
-                              " one entry for each component")
+            raise ConfigError(
+                f"{source}: kubeflow.resources[{i}].component: received {entry.component!r} a second time; allowed:"
+                " one entry for each component")
         _require_pairs(entry.node_selector, source, f"kubeflow.resources[{i}].node_selector")
 
 
@@ -147,13 +165,15 @@ def _require_order(source, low_key, low, high_key, high):
 
 def _build(cls, raw, source, prefix):
     if not isinstance(raw, dict):
-        raise ConfigError(f"{source}: {prefix.rstrip('.') or 'top level'}: received {raw!r}; allowed: a mapping of keys")
+        raise ConfigError(
+            f"{source}: {prefix.rstrip('.') or 'top level'}: received {_shown(raw)}; allowed: a mapping of keys")
     hints = typing.get_type_hints(cls)
     fields = {item.name: item for item in dataclasses.fields(cls)}
     for key in raw:
         if key not in fields:
             raise ConfigError(f"{source}: {prefix}{key}: unknown key; allowed here: {', '.join(fields)}")
-    values = {key: _convert(hints[key], value, fields[key].metadata, source, prefix + key) for key, value in raw.items()}
+    values = {key: _convert(hints[key], value, fields[key].metadata, source, prefix + key)
+              for key, value in raw.items()}
     return cls(**values)
 
 
@@ -163,20 +183,16 @@ def _convert(kind, value, limits, source, key):
         return _build(kind, value, source, key + ".")
     if typing.get_origin(kind) is tuple:
         if not isinstance(value, (list, tuple)) or (not value and typing.get_args(kind)[0] not in _MAY_BE_EMPTY):
-            raise ConfigError(f"{source}: {key}: received {value!r}; allowed: a list")
+            raise ConfigError(f"{source}: {key}: received {_shown(value)}; allowed: a list")
         item = typing.get_args(kind)[0]
         return tuple(_convert(item, entry, limits, source, f"{key}[{i}]") for i, entry in enumerate(value))
     if kind == float | None:
         if value is None:
             return None
         kind = float
-    if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
-        try:
+    if kind is float and isinstance(value, (str, int)) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError, OverflowError):  # YAML 1.1 reads 1e-3 as a string
             value = float(value)
-        except ValueError:
-            pass
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
     low, high, choices = (limits.get(name) for name in ("low", "high", "choices"))
     allowed = {int: "an integer", float: "a number", str: "text", bool: "true or false"}[kind]
     if choices:
@@ -186,6 +202,28 @@ def _convert(kind, value, limits, source, key):
     in_range = type(value) is kind and (not choices or value in choices)
     if in_range and kind in (int, float):
         in_range = (low is None or value >= low) and (high is None or value <= high) and value == value
+    if in_range and kind is str and not _is_plain(value):
+        in_range, allowed = False, "text without null characters and lone surrogates"
     if not in_range:
-        raise ConfigError(f"{source}: {key}: received {value!r}; allowed: {allowed}")
+        raise ConfigError(f"{source}: {key}: received {_shown(value)}; allowed: {allowed}")
     return value
+
+
+def _is_plain(text):
+    """Whether file systems and other programs take the text."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def _shown(value):
+    """A value for a message: YAML's references can make a billion items of a short file, and its hexadecimal integers can
+    have more digits than Python prints."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 200
+    short.maxlevel = 3
+    try:
+        return short.repr(value)
+    except ValueError:
+        return f"a {type(value).__name__} that is too long to show"
