@@ -1,0 +1,164 @@
+"""A process that has imported everything and computed nothing, and forks one child for each command line it is asked for.
+
+Reads requests from standard input, one JSON object a line, and answers each with one on standard output. A request holds
+`arguments` of `blendinator`, and may hold
+- `step` and `fault`: name of a component (or "simulation") and what happens when it has done its work and has not recorded
+  it: a key of FAULTS; with `before`, when it is about to start;
+- `after` and `signal`: seconds after which the child gets this signal;
+- `clock`: seconds that are added to Python's clock;
+- `memory`: bytes of address space that the child may take beyond what it has.
+The answer: `status` as of a shell, `output` (both streams), `seconds`, and `left`, the number of its processes that outlived it.
+"""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
+# isort: split
+
+import data.simulate
+import model.trainer
+import pipeline.dag
+import pipeline.report
+import pipeline.run  # noqa: F401
+from pipeline import cli
+from tfx.orchestration.portable import launcher
+
+FILLER = "filler"
+LEFT_SECONDS = 20  # for processes of a killed one to notice that they are alone
+
+
+def kill(folder):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def terminate(folder):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def fill_disk(folder):
+    """Leaves no byte on the disk of `folder`."""
+    with open(Path(folder) / FILLER, "wb", buffering=0) as file:
+        size = 1 << 20
+        while size:
+            try:
+                file.write(bytes(size))
+            except OSError:
+                size //= 2
+
+
+def serve_read_only(folder):
+    """Makes the folder of the pushed versions read-only, also for root."""
+    serving = str(Path(folder) / "serving")
+    os.makedirs(serving, exist_ok=True)
+    subprocess.run(["mount", "--bind", serving, serving], check=True)
+    subprocess.run(["mount", "-o", "remount,ro,bind", serving], check=True)
+
+
+FAULTS = {"kill": kill, "terminate": terminate, "fill_disk": fill_disk, "serve_read_only": serve_read_only}
+
+
+def plant(request):
+    """Makes the fault of a request happen in this process."""
+    folder = request.get("folder")
+    if "clock" in request:
+        now = time.time
+        time.time = lambda: now() + request["clock"]
+    if "memory" in request:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + request["memory"]
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    if "step" not in request:
+        return
+    fault = FAULTS[request["fault"]]
+    run_executor, simulate_span = launcher.Launcher._run_executor, data.simulate.simulate_span
+
+    def faulty(self, info):
+        here = info.pipeline_node.node_info.id == request["step"]
+        if here and request.get("before"):
+            fault(folder)
+        output = run_executor(self, info)
+        if here and not request.get("before"):
+            fault(folder)
+        return output
+
+    launcher.Launcher._run_executor = faulty
+    if request["step"] == "simulation":
+        data.simulate.simulate_span = lambda *args, progress, **more: simulate_span(
+            *args, progress=lambda done, total: (done or request.get("before")) and fault(folder), **more)
+
+
+def call(request, output):
+    """What the child does."""
+    os.setpgid(0, 0)
+    os.dup2(output.fileno(), 1)
+    os.dup2(output.fileno(), 2)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    try:
+        plant(request)
+        cli.main(request["arguments"])
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        code = 99
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def wait(child, request):
+    """The child's wait status; sends it the signal that was asked for."""
+    deadline = time.monotonic() + request.get("after", float("inf"))
+    sent = False
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return status
+        if not sent and time.monotonic() >= deadline:
+            os.kill(child, request["signal"])
+            sent = True
+        time.sleep(0.02)
+
+
+def left(group):
+    """Number of the group's processes that are there still after a while; they are killed then."""
+    deadline = time.monotonic() + LEFT_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return 0
+        time.sleep(0.1)
+    found = subprocess.run(["ps", "-o", "pid=", "-g", str(group)], capture_output=True, text=True).stdout.split()
+    os.killpg(group, signal.SIGKILL)
+    return max(1, len(found))
+
+
+def main():
+    for line in sys.stdin:
+        request = json.loads(line)
+        started = time.monotonic()
+        with tempfile.TemporaryFile("w+") as output:
+            child = os.fork()
+            if not child:
+                call(request, output)
+            status = os.waitstatus_to_exitcode(wait(child, request))
+            seconds = time.monotonic() - started
+            output.seek(0)
+            answer = {"status": status if status >= 0 else 128 - status, "killed": status < 0, "output": output.read(),
+                      "seconds": seconds, "left": left(child)}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
