@@ -1,13 +1,14 @@
-"""A process that has imported everything and computed nothing, and forks one child for each command line it is asked for.
+"""A process that has imported everything and computed nothing, and forks a child for each command line it is asked for.
 
-Reads requests from standard input, one JSON object a line, and answers each with one on standard output. A request holds
-`arguments` of `blendinator`, and may hold
-- `step` and `fault`: name of a component (or "simulation") and what happens when it has done its work and has not recorded
-  it: a key of FAULTS; with `before`, when it is about to start;
+Reads requests from standard input, one JSON object a line, and answers each with one on standard output. A request has
+`arguments` of `blendinator`, and may have
+- `step` and `fault`: name of a component (or "simulation"), and what happens when it has done its work and has not
+  recorded it: a key of FAULTS; with `before`, when it is about to start;
 - `after` and `signal`: seconds after which the child gets this signal;
 - `clock`: seconds that are added to Python's clock;
 - `memory`: bytes of address space that the child may take beyond what it has.
-The answer: `status` as of a shell, `output` (both streams), `seconds`, and `left`, the number of its processes that outlived it.
+The answer has `status` as of a shell, `output` (both streams), `seconds`, `killed` (by a signal that it did not handle),
+and `left`, the number of its processes that outlived it.
 """
 
 import json

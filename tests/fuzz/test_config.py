@@ -79,8 +79,8 @@ def test_a_damaged_file(path, start, length, put):
     EXPONENTIAL, b"name: 0x" + b"f" * 5000,
     b"name: &a [*a]", b"[" * 5000, b"{a: " * 5000, b"name: " + b"9" * 5000, b"name: 2001-99-99", b"[]", b"0", b"false",
     b"\xff\xfe", b"name: \xed\xa0\x80", b"output_dir: \"a\\0b\"",
-], ids=["exponential", "hexadecimal", "cyclic", "deep list", "deep map", "long number", "no date", "list", "zero", "false", "BOM",
-        "surrogate", "null byte"])
+], ids=["exponential", "hexadecimal", "cyclic", "deep list", "deep map", "long number", "no date", "list", "zero",
+        "false", "BOM", "surrogate", "null byte"])
 def test_spiteful_files(path, content):
     path.write_bytes(content)
     with pytest.raises(ConfigError) as raised:
