@@ -46,7 +46,7 @@ class ServingModule(tf.Module):
             tf.TensorSpec([None, None, sampling.CLASS_FIELDS, None, None], tf.float32, name="class_noise"),
             tf.TensorSpec([2], tf.float32, name="class_offset"),
             tf.TensorSpec([4], tf.int32, name="margins"),
-        ])
+        ], autograph=False)
 
     def _normalise(self, image):
         """Raw electrons [B, H, W] -> the network's input [B, H, W, 1]."""
@@ -66,7 +66,7 @@ class ServingModule(tf.Module):
         tf.TensorSpec([None, None, None], tf.float32, name="image"),
         tf.TensorSpec([], tf.int32, name="num_samples"),
         tf.TensorSpec([2], tf.int32, name="seed"),
-    ])
+    ], autograph=False)
     def sample(self, image, num_samples, seed):
         """image [B, H, W] -> samples uint8 [B, N, H, W], probabilities [B, H, W, 3] (mean over the draws).
 
@@ -75,13 +75,13 @@ class ServingModule(tf.Module):
         probabilities, classes = self._draws(image, num_samples, seed)
         return {"samples": classes, "probabilities": tf.reduce_mean(probabilities, axis=1)}
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.float32, name="image")])
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.float32, name="image")], autograph=False)
     def serve(self, image):
         """image [B, H, W] -> class_map uint8, probabilities, entropy and mutual_information in nats."""
         draws, _ = self._draws(image, self.default_draws, tf.constant([self.default_seed, 0], tf.int32))
         return _summaries(tf.reduce_mean(draws, axis=1), tf.reduce_mean(_entropy(draws), axis=1))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False)
     def serve_examples(self, examples):
         """Serialized tf.Examples with an `image` feature -> as `serve`."""
         side = self.stamp_size
@@ -119,8 +119,9 @@ class ServingModule(tf.Module):
         latent_noise = latent_noise[:, :, cells[0]:tf.shape(latent_noise)[2] - cells[1],
                                     cells[2]:tf.shape(latent_noise)[3] - cells[3]]
         side = tf.shape(image)[1:] - tf.stack([margins[0] + margins[1], margins[2] + margins[3]])
-        rows, columns = (sampling.lattice_weights(side[axis], tf.shape(class_noise)[3 + axis], config.sample_correlation,
-                                                  class_offset[axis]) for axis in (0, 1))
+        rows, columns = (
+            sampling.lattice_weights(side[axis], tf.shape(class_noise)[3 + axis], config.sample_correlation,
+                                     class_offset[axis]) for axis in (0, 1))
         count = tf.shape(latent_noise)[1]
 
         def one(i, samples, mean, conditional):
@@ -137,7 +138,8 @@ class ServingModule(tf.Module):
         scale = 1.0 / tf.cast(count, tf.float32)
         stacked = samples.stack()
         one_image = tf.concat([[1, count], side], 0)  # swapping axes then moves nothing
-        stacked = tf.cond(shape[0] == 1, lambda: tf.reshape(stacked, one_image), lambda: tf.transpose(stacked, [1, 0, 2, 3]))
+        stacked = tf.cond(shape[0] == 1, lambda: tf.reshape(stacked, one_image),
+                          lambda: tf.transpose(stacked, [1, 0, 2, 3]))
         return {"samples": stacked, **_summaries(mean * scale, conditional * scale)}
 
 

@@ -67,7 +67,8 @@ def load_scenes(files: Sequence[str], stamp_size: int) -> Scenes:
 def load_normalise(transform_graph: str) -> Normalise:
     """The transform graph as a function: images [B, H, W] in electrons -> normalised [B, H, W, 1]."""
     transform = tft.TFTransformOutput(transform_graph)
-    return lambda image: transform.transform_raw_features({"image": image}, drop_unused_features=True)[NORMALISED][..., None]
+    return lambda image: transform.transform_raw_features({"image": image},
+                                                          drop_unused_features=True)[NORMALISED][..., None]
 
 
 def add_noise(noise_free, sky_sigma, seed):
@@ -109,6 +110,7 @@ def training_batches(scenes: Scenes, normalise: Normalise, config: TrainingConfi
         raise ConfigError(f"training.batch_size: received {config.batch_size}; allowed: a multiple of {replicas}, "
                           "the number of GPUs that training.devices: all uses")
 
+    @tf.autograph.experimental.do_not_convert  # which would take seconds and find nothing to convert
     def batch(step):
         seeds = lambda purpose: tf.stack([tf.cast(config.seed, tf.int64) * 4 + purpose, step])
         positions = step * config.batch_size + tf.range(config.batch_size, dtype=tf.int64)

@@ -26,7 +26,8 @@ def make_monitor(model: ProbaUNet, normalise: Normalise, seed: int) -> Callable[
       kl_per_dimension: list of floats. active_units: int.
       diversity: mean over pixels that any draw calls a source of the share of draw pairs whose classes differ.
     """
-    compute = tf.function(lambda image, mask, key: _batch_monitors(model, normalise(image), mask, key), reduce_retracing=True)
+    compute = tf.function(lambda image, mask, key: _batch_monitors(model, normalise(image), mask, key),
+                          reduce_retracing=True, autograph=False)
     return lambda scenes: _monitor(compute, scenes, seed)
 
 
@@ -40,14 +41,16 @@ def concerns(history: list[dict], monitors: dict) -> list[str]:
     found = []
     elbo = [row for row in history if row["phase"] == "elbo"]
     if elbo and max(elbo[-1]["kl_per_dimension"]) < _DEAD_KL:
-        found.append(f"the latent has collapsed: no dimension's KL reached {_DEAD_KL} nat at the end of the ELBO phase. "
-                     "Set training.free_bits to 0.2, or lengthen training.beta_warmup")
+        found.append(
+            f"the latent has collapsed: no dimension's KL reached {_DEAD_KL} nat at the end of the ELBO phase. "
+            "Set training.free_bits to 0.2, or lengthen training.beta_warmup")
     if monitors["active_units"] == 0:
         found.append("no unit of the latent is active: the posterior says the same of every image. "
                      "Set training.free_bits to 0.2")
     if monitors["diversity"] == 0.0:
-        found.append("the latent's draws never differ in a pixel's most probable class: only the smooth field varies the "
-                     "maps. Raise training.multi_sample_share")
+        found.append(
+            "the latent's draws never differ in a pixel's most probable class: only the smooth field varies the "
+            "maps. Raise training.multi_sample_share")
     return found
 
 
@@ -57,7 +60,8 @@ def _monitor(compute, scenes: Scenes, seed: int) -> dict:
         batch = slice(start, start + _BATCH)
         parts = compute(scenes.image[batch], scenes.mask[batch], tf.constant([seed, start], tf.int32))
         rows.append([part.numpy() for part in parts])
-    prior_nll, pixel_nll, reconstruction, kl, means, disagreement, sources = (np.concatenate(part) for part in zip(*rows))
+    prior_nll, pixel_nll, reconstruction, kl, means, disagreement, sources = (
+        np.concatenate(part) for part in zip(*rows))
     units = means.reshape(-1, means.shape[-1])
     return {
         "prior_nll": float(prior_nll.mean()),

@@ -123,7 +123,8 @@ def make_steps(model: ProbaUNet, optimizers: Optimizers, config: TrainingConfig)
     def noise(shape, step):
         seed = tf.stack([tf.cast(config.seed, tf.int64) * 4 + 2, step])
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        return tf.random.stateless_normal(shape, tf.random.experimental.stateless_fold_in(seed, tf.cast(replica, tf.int64)))
+        return tf.random.stateless_normal(shape,
+                                          tf.random.experimental.stateless_fold_in(seed, tf.cast(replica, tf.int64)))
 
     def deterministic(image, mask, step):
         features, _ = model.features(image)
@@ -160,7 +161,7 @@ def make_steps(model: ProbaUNet, optimizers: Optimizers, config: TrainingConfig)
             optimizers.apply(gradients, variables)
             return {"loss": loss, **terms}
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)
         def step_function(image, mask, step):
             terms = strategy.run(on_replica, args=(image, mask, step))
             return {name: strategy.reduce("MEAN", value, axis=None) for name, value in terms.items()}
@@ -192,7 +193,8 @@ def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normali
     best = tf.Variable(np.inf, dtype=tf.float32, trainable=False)
     best_step = tf.Variable(0, dtype=tf.int64, trainable=False)
     done = tf.Variable(0, dtype=tf.int64, trainable=False)
-    checkpoint = tf.train.Checkpoint(model=model, network_optimizer=optimizers.network, latent_optimizer=optimizers.latent,
+    checkpoint = tf.train.Checkpoint(model=model, network_optimizer=optimizers.network,
+                                     latent_optimizer=optimizers.latent,
                                      best=best, best_step=best_step, done=done)
     manager = tf.train.CheckpointManager(checkpoint, work_dir, max_to_keep=1)
     best_weights = Path(work_dir) / "best.weights.h5"
@@ -214,8 +216,9 @@ def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normali
         elif last or now - spoken > _PROGRESS_SECONDS:
             values = {name: float(value) for name, value in terms.items()}
             if not np.isfinite(values["loss"]):
-                raise FloatingPointError(f"the loss is {values['loss']} at step {step}; lower training.learning_rate and "
-                                         "training.kernel_learning_rate")
+                raise FloatingPointError(
+                    f"the loss is {values['loss']} at step {step}; lower training.learning_rate and "
+                    "training.kernel_learning_rate")
             pace = (now - spoken) / (step + 1 - spoken_step)
             log.info(_progress_line(step + 1, config, phases.at(step), values, pace))
             spoken, spoken_step = now, step + 1
@@ -226,8 +229,9 @@ def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normali
             row = {"step": step + 1, "phase": phases.at(step), **evaluate(held_out)}
             history.append(row)
             _write_monitors(writer, row)
-            log.info("step %d: held-out prior NLL %.1f nats an image, KL %.2f, active units %d, diversity %.3f", step + 1,
-                     row["prior_nll"], sum(row["kl_per_dimension"]), row["active_units"], row["diversity"])
+            log.info(
+                "step %d: held-out prior NLL %.1f nats an image, KL %.2f, active units %d, diversity %.3f", step + 1,
+                row["prior_nll"], sum(row["kl_per_dimension"]), row["active_units"], row["diversity"])
             # Weights of the deterministic phase would win early and never be calibrated: they are no candidates.
             if phases.at(step) != "deterministic" or phases.latent_from >= config.steps:
                 if row["prior_nll"] < float(best):
