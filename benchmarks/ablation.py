@@ -4,8 +4,8 @@
     python benchmarks/ablation.py table OUT
 
 The budget is counted in steps of the deterministic U-Net; every other kind of step is weighed by its processor time,
-measured in the same process, so that all variants cost the same on any machine. A training that is already in OUT is not
-repeated. `table` prints means over the seeds in Markdown.
+measured in the same process, so that all variants cost the same on any machine. A training that is already in OUT is
+not repeated. `table` prints means over the seeds in Markdown.
 """
 
 import argparse
@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 
 import model  # noqa: F401  (settles the Keras version)
+
+# isort: split
 
 import numpy as np
 import tensorflow as tf
@@ -45,7 +47,8 @@ VARIANTS = {
     "marginal": ("+ half of their weight on the pixels' marginals", CLASSIC_NET,
                  ALL_ELBO | dict(kl_balance=0.8, multi_sample_share=0.35)),
     "fresh": ("+ fresh noise", CLASSIC_NET, ALL_ELBO | dict(kl_balance=0.8, multi_sample_share=0.35, fresh_noise=True)),
-    "schedule": ("+ shared encoder, 70 % deterministic, 20 % multi-sample, balance 0.5", dict(latent="global", latent_dim=6), {}),
+    "schedule": ("+ shared encoder, 70 % deterministic, 20 % multi-sample, balance 0.5",
+                 dict(latent="global", latent_dim=6), {}),
     "default": ("the default: the same with a spatial z", {}, {}),
     "half": ("the default with 50 % deterministic and 35 % multi-sample steps", {},
              dict(deterministic_share=0.5, multi_sample_share=0.35)),
@@ -62,7 +65,7 @@ def settings(variant: str, seed: int, steps: int) -> tuple[ModelConfig, Training
 
 def step_costs(variant: str, probe_batches: int = 8) -> dict[str, float]:
     """Processor time of each kind of step that the variant takes, in deterministic steps of the default network."""
-    wanted = {phase for phase in map(Phases(settings(variant, 1, 100)[1]).at, range(100))}
+    wanted = set(map(Phases(settings(variant, 1, 100)[1]).at, range(100)))
     seconds = {}
     for name, phases in (("default", {"deterministic"}), (variant, wanted)):
         network, training = settings(name, 1, 100)
@@ -89,7 +92,8 @@ def steps_within(budget: float, variant: str) -> tuple[int, dict[str, float]]:
 
 def score(net: ProbaUNet, test: Scenes, normalise) -> dict[str, np.ndarray]:
     """Rows of statistics of the drawn maps on the test scenes."""
-    sample = tf.function(lambda image: draw(net, image, normalise(image), DRAWS, tf.constant([1, 1])), reduce_retracing=True)
+    sample = tf.function(lambda image: draw(net, image, normalise(image), DRAWS, tf.constant([1, 1])),
+                         reduce_retracing=True)
     blocks = []
     for start in range(0, test.count, BATCH):
         chosen = slice(start, start + BATCH)
@@ -114,7 +118,8 @@ def run(variant: str, seed: int, budget: float, span: Path, out: Path) -> None:
     net = ProbaUNet(network, seed, resolve_precision(training.precision))
     start = time.process_time()
     with tempfile.TemporaryDirectory() as scratch:
-        facts = train(net, scenes, held_out.take(np.arange(0, held_out.count, 3)), normalise, training, scratch, scratch)
+        facts = train(net, scenes, held_out.take(np.arange(0, held_out.count, 3)), normalise, training,
+                      scratch, scratch)
     seconds = time.process_time() - start
     if training.deterministic_share == 1.0:  # there is no z: whatever its untrained prior says must not reach the head
         net.head.from_latent.kernel.assign(tf.zeros_like(net.head.from_latent.kernel))
@@ -164,7 +169,8 @@ def values(rows: dict[str, np.ndarray]) -> dict[tuple[str, str], float]:
     return result
 
 
-def difference(rows: dict, others: dict, metric: str = "ged", population: str = "boosted") -> tuple[float, float, float]:
+def difference(rows: dict, others: dict, metric: str = "ged",
+               population: str = "boosted") -> tuple[float, float, float]:
     """Paired difference of a metric with the ends of its 95 % bootstrap interval."""
     one, two = (statistics.select(part, part["population"] == population) for part in (rows, others))
     weights = poisson_weights(one["scene_id"], 1000, 1)
@@ -187,7 +193,8 @@ def table(out: Path) -> None:
                 numbers = np.array([one[key] for one in found])
                 cells.append(f"{numbers.mean():.3f}" + (f" ± {numbers.std(ddof=1):.3f}" if len(numbers) > 1 else ""))
             name = label if when == "before" else "... after post-hoc calibration"
-            print(f"| {name} | {len(facts)} | {np.mean([fact['steps'] for fact in facts]):.0f} |", " | ".join(cells), "|")
+            print(f"| {name} | {len(facts)} | {np.mean([fact['steps'] for fact in facts]):.0f} |",
+                  " | ".join(cells), "|")
     base = out / "deterministic-1-after.npz"
     for variant in VARIANTS if base.exists() else ():
         path = out / f"{variant}-1-after.npz"

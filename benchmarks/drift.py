@@ -2,7 +2,8 @@
 
     python benchmarks/drift.py                      20 spans of 1,000 scenes, and changed ones: some 5 minutes
 
-One span is the reference. For each other one, the largest difference in units of its limit is printed: above 1 is drift.
+One span is the reference. For each other one, the largest difference in units of its limit is printed: above 1 is
+drift.
 """
 
 import argparse
@@ -13,14 +14,16 @@ import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-import model  # noqa: E402,F401  settles the Keras version
+import model  # noqa: F401  settles the Keras version
 
-import tensorflow_data_validation as tfdv  # noqa: E402
+# isort: split
 
-from components.drift_gate import drift  # noqa: E402
-from data.simulate import simulate_span  # noqa: E402
-from data.spans import span_dir  # noqa: E402
-from pipeline.config import Config  # noqa: E402
+import tensorflow_data_validation as tfdv
+
+from components.drift_gate import drift
+from data.simulate import simulate_span
+from data.spans import span_dir
+from pipeline.config import Config
 
 CHANGES = {
     "noise x 1.3": {"noise_scale": 1.3}, "noise x 1.1": {"noise_scale": 1.1}, "noise x 1.03": {"noise_scale": 1.03},

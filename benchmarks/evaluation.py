@@ -57,7 +57,8 @@ def main():
         if len(numbers) == 1:
             evaluate(Path(folder), int(number))
         else:
-            subprocess.run([sys.executable, "-W", "ignore", __file__, folder, number], check=True, stderr=subprocess.DEVNULL)
+            subprocess.run([sys.executable, "-W", "ignore", __file__, folder, number], check=True,
+                           stderr=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
     python benchmarks/long_life.py --runs 20 --folder /tmp/long      some 20 minutes on 2 cores
 
-Each row is one `blendinator retrain`. `start` is the time from the command to the first component, with the simulation of
-its span and without the imports: the retrains are forked from a process that has imported everything. `end` is the time
-from the last component to the end of the command: report, retention, pruning. `idle` is a whole fresh `blendinator run` with nothing to
-do, `models` a whole fresh `blendinator models`.
+Each row is one `blendinator retrain`. `start` is the time from the command to the first component, with the simulation
+of its span and without the imports: the retrains are forked from a process that has imported everything. `end` is the
+time from the last component to the end of the command: report, retention, pruning. `idle` is a whole fresh `blendinator
+run` with nothing to do, `models` a whole fresh `blendinator models`.
 """
 
 import argparse
@@ -19,16 +19,18 @@ from pathlib import Path
 
 import yaml
 
-import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
-import model.trainer  # noqa: F401  imported before the forks
-import pipeline.dag  # noqa: F401
-import pipeline.report  # noqa: F401
+import model
 
+# isort: split
+import model.trainer  # noqa: F401  imported before the forks
+import pipeline.dag
+import pipeline.report  # noqa: F401
 from pipeline import cli, run_log
 from pipeline.files import size
 
 SETTINGS = {
-    "simulation": {"stamp_size": 32, "train_scenes": 60, "calibration_scenes": 20, "test_scenes": 20, "scenes_per_shard": 20},
+    "simulation": {"stamp_size": 32, "train_scenes": 60, "calibration_scenes": 20, "test_scenes": 20,
+                   "scenes_per_shard": 20},
     "model": {"channels": [4, 8], "convs_per_block": 1, "head_channels": 4, "head_layers": 1, "latent_dim": 2},
     "training": {"steps": 4, "batch_size": 8, "evaluate_every": 2, "evaluation_scenes": 8, "multi_sample_draws": 2},
     "evaluation": {"num_samples": 2, "bootstrap_replicates": 10, "gallery_scenes": 1, "min_scenes": 1,
@@ -56,8 +58,8 @@ def main() -> None:
 
 def run(config: Path, output: Path, runs: int) -> None:
     """Prints one row a retrain."""
-    print(f"{'run':>3} {'status':8} {'total s':>8} {'start s':>8} {'end s':>6} {'idle s':>7} {'models s':>9} {'store kB':>9} "
-          f"{'disk MB':>8} {'files':>6} {'versions':>9} {'spans':>6}", flush=True)
+    print(f"{'run':>3} {'status':8} {'total s':>8} {'start s':>8} {'end s':>6} {'idle s':>7} {'models s':>9} "
+          f"{'store kB':>9} {'disk MB':>8} {'files':>6} {'versions':>9} {'spans':>6}", flush=True)
     for number in range(1, runs + 1):
         child = os.fork()
         if not child:
@@ -70,8 +72,8 @@ def run(config: Path, output: Path, runs: int) -> None:
         entry = run_log.read(output)[-1]
         idle, models = (timed(name, config) if number % 5 in (0, 1) else None for name in ("run", "models"))
         start, end = around(Path(entry["log"]))
-        print(f"{number:3d} {entry['status']:8} {entry['seconds']:8.1f} {start:8.2f} {end:6.2f} {text(idle):>7} {text(models):>9} "
-              f"{(output / 'metadata.sqlite').stat().st_size / 1e3:9.0f} {size(output) / 1e6:8.2f} "
+        print(f"{number:3d} {entry['status']:8} {entry['seconds']:8.1f} {start:8.2f} {end:6.2f} {text(idle):>7} "
+              f"{text(models):>9} {(output / 'metadata.sqlite').stat().st_size / 1e3:9.0f} {size(output) / 1e6:8.2f} "
               f"{sum(1 for _ in output.rglob('*')):6d} {len(list((output / 'serving').glob('*/[0-9]*'))):9d} "
               f"{len(list((output / 'data').glob('span-*'))):6d}", flush=True)
 
@@ -79,7 +81,8 @@ def run(config: Path, output: Path, runs: int) -> None:
 def timed(command: str, config: Path) -> float:
     """Seconds of a command in a fresh process."""
     started = time.monotonic()
-    subprocess.run([sys.executable, "-m", "pipeline.cli", command, "--config", str(config)], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "pipeline.cli", command, "--config", str(config)], check=True,
+                   capture_output=True)
     return time.monotonic() - started
 
 

@@ -3,8 +3,8 @@
     python benchmarks/network_speed.py [--torch PYTHON] [--wide]
 
 Peers: the same shapes in PyTorch (`torch_probaunet.py`, run by the interpreter `PYTHON` of an environment with torch;
-float32, and bfloat16 with channels last), and the loop that earlier implementations used (eager steps, a new optimiser at
-each). All figures are medians; peers take turns, so that a drift of the machine's speed touches all alike.
+float32, and bfloat16 with channels last), and the loop that earlier implementations used (eager steps, a new optimiser
+at each). All figures are medians; peers take turns, so that a drift of the machine's speed touches all alike.
 """
 
 import argparse
@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import model  # noqa: F401  (settles the Keras version)
+
+# isort: split
 
 import keras
 import numpy as np
@@ -133,7 +135,7 @@ def convolution_peak() -> float:
         kernel = tf.cast(tf.random.stateless_normal([3, 3, channels, channels], [1, 1]), dtype)
         convolve = tf.function(lambda x, kernel: tf.reduce_sum(tf.nn.conv2d(x, kernel, 1, "SAME")))
         flop = 2 * 9 * channels * channels * 32 * 32 * BATCH
-        best = max(best, rate(lambda: convolve(x, kernel).numpy(), flop) / 1e9)
+        best = max(best, rate(lambda: convolve(x, kernel).numpy(), flop) / 1e9)  # noqa: B023 called at once
     return best
 
 
@@ -143,7 +145,8 @@ def training_gflop(net: Ours) -> float:
     for part in (net.model.unet, net.model.prior_encoder, net.model.posterior_encoder):
         for layer in part.layers if part is not None else ():
             if isinstance(layer, keras.layers.Conv2D):
-                scale = int(layer.name.split("_")[0].removeprefix("down").removeprefix("up") or 0) if layer.name[0] in "du" else 0
+                stage = layer.name.split("_")[0].removeprefix("down").removeprefix("up")
+                scale = int(stage or 0) if layer.name[0] in "du" else 0
                 scale += layer.name.endswith("_reduce")
                 pixels = (SIDE >> scale) ** 2
                 total += 2 * pixels * int(tf.size(layer.kernel))
@@ -192,7 +195,8 @@ def main():
     print(f"with the input pipeline, training runs at {share:.0%} of its speed on a batch in memory")
     achieved = base * training_gflop(classic)
     peak = statistics.median(measured["convolution peak, GFLOP/s"])
-    print(f"classic network trains at {achieved:.0f} GFLOP/s, {achieved / peak:.0%} of the convolution peak; precision {precision}")
+    print(f"classic network trains at {achieved:.0f} GFLOP/s, {achieved / peak:.0%} of the convolution peak; "
+          f"precision {precision}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """What a whole retraining takes beside simulation and training, by component.
 
-    python benchmarks/overhead.py                   2,000 scenes, default network, 60 cold and 30 warm steps: some 5 minutes
+    python benchmarks/overhead.py               2,000 scenes, default network, 60 cold and 30 warm steps: some 5 minutes
 
-Two `blendinator run`s in fresh processes: of span 1, which starts cold, and of span 2, which starts warm and is compared with
-the first model. The table is made from their logs. The Trainer's share is what its training loop did not take.
+Two `blendinator run`s in fresh processes: of span 1, which starts cold, and of span 2, which starts warm and is
+compared with the first model. The table is made from their logs. The Trainer's share is what its training loop did not
+take.
 """
 
 import argparse

@@ -1,12 +1,13 @@
 """Speed, memory and quality of `blendinator segment` on simulated fields with a pushed model.
 
-    python benchmarks/segment.py speed MODEL [--side 4096] [--samples 16]     Mpx/s, share of the network, ratio to its limit
+    python benchmarks/segment.py speed MODEL [--side 4096] [--samples 16]     Mpx/s, share of the network, limit
     python benchmarks/segment.py tiles MODEL                                  the same by the size of the tiles
-    python benchmarks/segment.py memory MODEL [--side 16384] [--samples 16]   peak memory, catalogue and picture included
-    python benchmarks/segment.py truth MODEL [--side 4096]                    against the full truth, beside SEP and SExtractor
+    python benchmarks/segment.py memory MODEL [--side 16384] [--samples 16]   peak memory, with catalogue and picture
+    python benchmarks/segment.py truth MODEL [--side 4096]                    against the truth; SEP, SExtractor
 
-Each run of the command is a process of its own, as a user would start it; fields are written to a temporary folder first.
-SExtractor is used where its program `source-extractor` is installed. `speed` measures the convolution peak by itself.
+Each run of the command is a process of its own, as a user would start it; fields are written to a temporary folder
+first. SExtractor is used where its program `source-extractor` is installed. `speed` measures the convolution peak by
+itself.
 """
 
 import argparse
@@ -36,8 +37,9 @@ VISIBLE = 5  # pixels that a galaxy must own to be counted in `truth`
 def write_field(path: Path, side: int, seed: int = 1):
     """Writes a field (electrons, 0.1 arcsec pixels) and returns the simulation; larger fields repeat a smaller one."""
     simulated = FieldSimulator(SimulationConfig()).field(min(side, SIMULATED), seed)
-    header = fits.Header({"BUNIT": "electron", "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.0,
-                          "CRPIX1": side / 2, "CRPIX2": side / 2, "CD1_1": -0.1 / 3600, "CD2_2": 0.1 / 3600})
+    header = fits.Header(
+        {"BUNIT": "electron", "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.0,
+         "CRPIX1": side / 2, "CRPIX2": side / 2, "CD1_1": -0.1 / 3600, "CD2_2": 0.1 / 3600})
     times = -(-side // len(simulated.image))
     primary = fits.Header([("SIMPLE", True), ("BITPIX", -32), ("NAXIS", 2), ("NAXIS1", side), ("NAXIS2", side)])
     primary.extend(header)
@@ -55,7 +57,8 @@ def segment(model: str, field: Path, *options) -> tuple[float, float, str]:
             "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(p.returncode)")
     start = time.perf_counter()
     process = subprocess.run(
-        [sys.executable, "-c", code, BLENDINATOR, "segment", field, "--model", model, "--output", field.with_suffix(".maps"),
+        [sys.executable, "-c", code, BLENDINATOR, "segment", field, "--model", model, "--output",
+         field.with_suffix(".maps"),
          "--overwrite", *map(str, options)], capture_output=True, text=True)
     if process.returncode:
         raise SystemExit(process.stdout + process.stderr)
@@ -66,13 +69,13 @@ def segment(model: str, field: Path, *options) -> tuple[float, float, str]:
 def flop_per_pixel(model: str, num_samples: int) -> float:
     """Multiplications and additions of the network's convolutions for one pixel, without margins."""
     import model as package  # noqa: F401  settles the Keras version
+    # isort: split
     import keras
 
+    from model.client import find_model
     from model.network import downsampling
     from model.probaunet import ProbaUNet
     from pipeline.config_loader import config_from_dict
-
-    from model.client import find_model
 
     facts = json.loads((find_model(model) / "assets.extra/blendinator.json").read_text())
     network = ProbaUNet(config_from_dict({"model": facts["config"]["model"]}).model, seed=1)
@@ -119,7 +122,8 @@ def tiles(options, folder):
 def memory(options, folder):
     """Peak memory of a large field with everything switched on."""
     write_field(folder / "field.fits", options.side)
-    seconds, peak, text = segment(options.model, folder / "field.fits", "--samples", options.samples, "--tile", options.tile,
+    seconds, peak, text = segment(options.model, folder / "field.fits", "--samples", options.samples, "--tile",
+                                  options.tile,
                                   "--catalog", folder / "field.ecsv", "--preview", folder / "field.png")
     print(text, f"\n{seconds:.0f} s with start-up, {peak:.2f} GiB")
 
@@ -135,8 +139,9 @@ def compare_truth(options, folder):
     start = time.perf_counter()
     segment(options.model, folder / "field.fits", "--samples", options.samples, "--catalog", folder / "field.ecsv",
             "--truth", folder / "truth.ecsv", "--preview", folder / "field.png")
-    results = {"Blendinator": (Table.read(folder / "field.ecsv").meta["truth"], fits.getdata(folder / "field.maps", "CLASS"),
-                               time.perf_counter() - start)}
+    results = {
+        "Blendinator": (Table.read(folder / "field.ecsv").meta["truth"], fits.getdata(folder / "field.maps", "CLASS"),
+                        time.perf_counter() - start)}
     for name, work in {"SEP": with_sep, "SExtractor": with_sextractor}.items():
         start = time.perf_counter()
         found = work(simulated, folder)
@@ -182,8 +187,10 @@ def with_sextractor(simulated, folder):
     (folder / "sex.param").write_text("X_IMAGE\nY_IMAGE\nA_IMAGE\nB_IMAGE\nTHETA_IMAGE\n")
     (folder / "sex.conv").write_text("CONV NORM\n1 2 1\n2 4 2\n1 2 1\n")
     flags = {
-        "CATALOG_NAME": "sex.fits", "CATALOG_TYPE": "FITS_1.0", "PARAMETERS_NAME": "sex.param", "FILTER_NAME": "sex.conv",
-        "DETECT_THRESH": settings.threshold, "DETECT_MINAREA": settings.min_area, "DEBLEND_NTHRESH": settings.deblend_levels,
+        "CATALOG_NAME": "sex.fits", "CATALOG_TYPE": "FITS_1.0", "PARAMETERS_NAME": "sex.param",
+        "FILTER_NAME": "sex.conv",
+        "DETECT_THRESH": settings.threshold, "DETECT_MINAREA": settings.min_area,
+        "DEBLEND_NTHRESH": settings.deblend_levels,
         "DEBLEND_MINCONT": settings.deblend_contrast, "CLEAN": "N", "CHECKIMAGE_TYPE": "SEGMENTATION",
         "CHECKIMAGE_NAME": "seg.fits", "VERBOSE_TYPE": "QUIET", "MEMORY_PIXSTACK": 3000000, "MEMORY_OBJSTACK": 30000}
     command = [program, "field.fits", "-c", "/dev/null"]

@@ -2,9 +2,9 @@
 
     python benchmarks/segment_figures.py MODEL [--hubble hubble_deep_field.jpg]
 
-The JPEG is part of the scikit-image package: skimage/data/hubble_deep_field.jpg. Its noise is correlated (it was resampled,
-and JPEG blocks), which the model does not know; white noise of `ADDED` times its own is put on top, and the sum is scaled to
-the noise of the training.
+The JPEG is part of the scikit-image package: skimage/data/hubble_deep_field.jpg. Its noise is correlated (it was
+resampled, and JPEG blocks), which the model does not know; white noise of `ADDED` times its own is put on top, and the
+sum is scaled to the noise of the training.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """A straightforward PyTorch ProbaUNet of the same layer shapes, for `network_speed.py`; needs only torch.
 
-Run by `network_speed.py` in an environment of its own: prints one JSON line {"training": images/s, "sampling": draws/s}.
+Run by `network_speed.py` in an environment of its own: prints one JSON line {"training": images/s, "sampling":
+draws/s}.
 """
 
 import argparse
@@ -80,7 +81,7 @@ class ProbaUNet(nn.Module):
 def rate(work, items, repeats):
     """Median of items a second, after two warm-ups."""
     times = []
-    for i in range(repeats + 2):
+    for _ in range(repeats + 2):
         start = time.perf_counter()
         work()
         times.append(time.perf_counter() - start)
@@ -89,7 +90,8 @@ def rate(work, items, repeats):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--shape", required=True, help="JSON: channels, count, head, layers, latent, batch, draws, repeats")
+    parser.add_argument("--shape", required=True,
+                        help="JSON: channels, count, head, layers, latent, batch, draws, repeats")
     parser.add_argument("--bfloat16", action="store_true", help="autocast to bfloat16, channels last")
     options = parser.parse_args()
     shape = json.loads(options.shape)

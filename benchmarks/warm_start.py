@@ -3,9 +3,9 @@
     python benchmarks/warm_start.py                                    3,000 scenes, 1,000 cold steps: some 15 minutes
     python benchmarks/warm_start.py --scenes 10000 --steps 4000        nearer to the default configuration
 
-Span 1 is trained cold; span 2 is trained cold, and warm from span 1's weights with `retraining.warm_start`. All are judged
-by the block-wise NLL of 512 held-out scenes of span 2, every `--every` steps. `--warm` names the schedules to try:
-multi-sample share and share of the learning rate, such as 1.0:0.3.
+Span 1 is trained cold; span 2 is trained cold, and warm from span 1's weights with `retraining.warm_start`. All are
+judged by the block-wise NLL of 512 held-out scenes of span 2, every `--every` steps. `--warm` names the schedules to
+try: multi-sample share and share of the learning rate, such as 1.0:0.3.
 """
 
 import argparse
@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 
 import model  # noqa: F401  settles the Keras version
+
+# isort: split
 
 import tensorflow as tf
 
@@ -41,7 +43,8 @@ def main() -> None:
 def run(arguments, folder: Path) -> None:
     """Simulates, trains three times or more, and prints the table."""
     config = Config()
-    simulation = dataclasses.replace(config.simulation, train_scenes=arguments.scenes, calibration_scenes=512, test_scenes=10)
+    simulation = dataclasses.replace(config.simulation, train_scenes=arguments.scenes, calibration_scenes=512,
+                                     test_scenes=10)
     config = dataclasses.replace(config, simulation=simulation, training=dataclasses.replace(
         config.training, steps=arguments.steps, evaluate_every=arguments.every, patience=10**6))
     first, _ = load_span(simulation, folder, 1)
@@ -53,7 +56,8 @@ def run(arguments, folder: Path) -> None:
     goal = min(row["prior_nll"] for row in cold)
     for text in arguments.warm:
         multi_sample, rate = map(float, text.split(":"))
-        warm = dataclasses.replace(config.retraining.warm_start, multi_sample_share=multi_sample, learning_rate_share=rate)
+        warm = dataclasses.replace(config.retraining.warm_start, multi_sample_share=multi_sample,
+                                   learning_rate_share=rate)
         settings = warm_start.warm_training(dataclasses.replace(
             config, retraining=dataclasses.replace(config.retraining, warm_start=warm)))
         fresh = trainer.build_model(config)
@@ -70,7 +74,7 @@ def load_span(simulation, folder: Path, span: int):
     where = span_dir(folder, span)
     if not (where / "manifest.json").exists():
         simulate_span(simulation, folder, span, workers=1)
-    load = lambda split: load_scenes([str(where / f"{split}-*")], simulation.stamp_size)  # noqa: E731
+    load = lambda split: load_scenes([str(where / f"{split}-*")], simulation.stamp_size)
     return load("train"), load("calibration")
 
 
@@ -84,7 +88,8 @@ def fit(label: str, network, scenes, held_out, settings) -> list[dict]:
     history = facts["history"]
     best = min(history, key=lambda row: row["prior_nll"])
     curve = " ".join(f"{row['step']}:{row['prior_nll']:.1f}" for row in history)
-    print(f"{label:32} {best['prior_nll']:9.2f} {best['step']:6d}   {curve}   ({time.monotonic() - started:.0f} s)", flush=True)
+    print(f"{label:32} {best['prior_nll']:9.2f} {best['step']:6d}   {curve}   ({time.monotonic() - started:.0f} s)",
+          flush=True)
     return history
 
 

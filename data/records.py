@@ -50,8 +50,8 @@ def encode(scene: dict) -> bytes:
 def decode(serialized: bytes) -> dict:
     """A serialized scene as a dictionary: square float32 and int64 arrays, Python scalars, and str.
 
-    Pixels come out flat if their number is no square. Raises DataError when this is no tf.Example or a feature is
-    missing or of another kind.
+    Pixels come out flat if their number is no square. Raises DataError when this is no tf.Example, or a feature
+    is missing, of another kind, or no text.
     """
     from google.protobuf.message import DecodeError
     from tensorflow.core.example import example_pb2
@@ -69,7 +69,7 @@ def decode(serialized: bytes) -> dict:
                     f"feature {name!r}: received {len(values)} {kind} values; allowed: 1. "
                     "Simulate the span again, or give the records this feature."
                 )
-            scene[name] = values[0].decode() if kind == "bytes" else values[0]
+            scene[name] = _text(name, values[0]) if kind == "bytes" else values[0]
         else:
             array = np.array(values, np.float32 if kind == "float" else np.int64)
             size = round(array.size**0.5)
@@ -110,6 +110,13 @@ def check(scene: dict, stamp_size: int, source: str = "record") -> None:
         )
 
 
+def _text(name, value):
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise DataError(f"feature {name!r}: received {value[:40]!r}; allowed: UTF-8 text. Simulate the span again.")
+
+
 def _entry(name, kind, value):
     if kind == "float":
         values = np.ascontiguousarray(value, "<f4").tobytes()
@@ -126,7 +133,7 @@ def _delimited(field, payload):
 
 
 def _varints(values):
-    if values.size and 0 <= values.min() and values.max() < 128:  # one byte each: the mask
+    if values.size and values.min() >= 0 and values.max() < 128:  # one byte each: the mask
         return values.astype(np.uint8).tobytes()
     return b"".join(_varint(int(value) % 2**64) for value in values)
 

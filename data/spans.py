@@ -88,8 +88,9 @@ def parse_selection(selection: str) -> int | tuple[int, ...]:
     for part in selection.split(","):
         match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
         if not match or int(match[2] or match[1]) < int(match[1]):
-            raise ConfigError(f"spans: received {selection!r}; allowed: latest, latest:3, or numbers and ranges such as "
-                              "1,3-5")
+            raise ConfigError(
+                f"spans: received {selection!r}; allowed: latest, latest:3, or numbers and ranges such as "
+                "1,3-5")
         numbers.update(range(int(match[1]), int(match[2] or match[1]) + 1))
     return tuple(sorted(numbers))
 

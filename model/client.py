@@ -121,7 +121,7 @@ class Segmenter:
 
     @property
     def survey(self) -> dict | None:
-        """Pixel scale (arcsec), zero point (1 e-/s), exposure time (s), sky sigma (e-) of the training; None if unknown."""
+        """Pixel scale (arcsec), zero point (1 e-/s), exposure time (s), sky sigma (e-) of training; None if unknown."""
         return self.facts.get("survey")
 
     def sample(self, image: np.ndarray, num_samples: int = 16, seed: int = 1) -> Maps:
@@ -183,7 +183,7 @@ class Segmenter:
                 timing.network += time.perf_counter() - start
                 timing.pixels += tile.height * tile.width
                 if missing.any():
-                    for name, value in maps.items():
+                    for value in maps.values():
                         if value.dtype == np.uint8:
                             value[..., missing] = NO_DATA
                         else:

@@ -79,10 +79,10 @@ def multi_sample_nll(cross_entropies, axis: int = -1):
 def blockwise_mixture_nll(pixels):
     """NLL of the mixture of draws on each block of pixels, summed over the blocks, in nats: [B, M, S, S] -> [B].
 
-    -sum_b log (1/M sum_m prod_{i in b} p(y_i | z_m)) over blocks b of 16 x 16 pixels. With blocks of the size of an object
-    this scores the joint distribution over that object's pixels; over a whole stamp of many objects a handful of draws
-    never hits them all at once. As an objective it trains the very path that sampling uses. Where 16 does not divide the
-    side, the largest common divisor serves.
+    -sum_b log (1/M sum_m prod_{i in b} p(y_i | z_m)) over blocks b of 16 x 16 pixels. With blocks of the size of an
+    object this scores the joint distribution over that object's pixels; over a whole stamp of many objects a handful of
+    draws never hits them all at once. As an objective it trains the very path that sampling uses. Where 16 does not
+    divide the side, the largest common divisor serves.
 
     Args:
       pixels: `pixel_cross_entropy` of M draws.
@@ -94,7 +94,7 @@ def blockwise_mixture_nll(pixels):
 
 
 def pixel_mixture_nll(pixels):
-    """NLL of the draws' mean probabilities, summed over the pixels, in nats: `pixel_cross_entropy` [B, M, H, W] -> [B]."""
+    """NLL of the draws' mean probabilities, summed over pixels, in nats: `pixel_cross_entropy` [B, M, H, W] -> [B]."""
     return tf.reduce_sum(multi_sample_nll(pixels, axis=1), axis=[1, 2])
 
 

@@ -1,8 +1,8 @@
 """Muon: orthogonalised momentum for the convolutions' kernels, Adam for all else.
 
 Jordan et al. 2024 ("Muon: an optimizer for hidden layers in neural networks", kellerjordan.github.io/posts/muon); why
-it is steepest descent in the spectral norm: Bernstein and Newhouse 2024 (arXiv:2409.20325). Keras' optimiser of this name
-leaves four-dimensional kernels to Adam, and they are nearly all of a U-Net.
+it is steepest descent in the spectral norm: Bernstein and Newhouse 2024 (arXiv:2409.20325). Keras' optimiser of this
+name leaves four-dimensional kernels to Adam, and they are nearly all of a U-Net.
 """
 
 import keras

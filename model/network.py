@@ -23,8 +23,8 @@ def receptive_radius(config: ModelConfig) -> int:
     """Distance in pixels (a multiple of `downsampling`) beyond which no other pixel can touch a pixel's draws.
 
     Followed through the layers, for the pixels that a row of one output position looks at: a 3x3 convolution adds one
-    position of its scale on each side, pooling spans the finer positions under a coarser one, bilinear upsampling looks at
-    one neighbour more.
+    position of its scale on each side, pooling spans the finer positions under a coarser one, bilinear upsampling looks
+    at one neighbour more.
     """
     scales, convs = len(config.channels), config.convs_per_block
     factor = downsampling(config)
@@ -54,9 +54,10 @@ def receptive_radius(config: ModelConfig) -> int:
 class BilinearUpsampling(keras.layers.Layer):
     """Bilinear upsampling by an integer factor, [B, h, w, C] -> [B, f h, f w, C], half-pixel centres.
 
-    Written as small matrix products, one an axis: on a CPU in bfloat16 this and its gradient take a third of the time of
-    `tf.image.resize`. One dense matrix does for the stamps of a training; its cost per pixel grows with the side, so an
-    image that is large or of unknown size (an export) is done in windows of `_WINDOW` positions, with the same result.
+    Written as small matrix products, one an axis: on a CPU in bfloat16 this and its gradient take a third of the time
+    of `tf.image.resize`. One dense matrix does for the stamps of a training; its cost per pixel grows with the side, so
+    an image that is large or of unknown size (an export) is done in windows of `_WINDOW` positions, with the same
+    result.
     """
 
     def __init__(self, factor: int, **kwargs):
@@ -76,7 +77,8 @@ class BilinearUpsampling(keras.layers.Layer):
             windows, count = _windows(x, height, axis=1)
             rows = tf.matmul(_window_matrix(self.factor, x.dtype),
                              tf.reshape(windows, [shape[0], count, _WINDOW + 2, width * channels]))
-            rows = tf.reshape(rows, [shape[0], count * _WINDOW * self.factor, width * channels])[:, :self.factor * height]
+            rows = tf.reshape(rows,
+                              [shape[0], count * _WINDOW * self.factor, width * channels])[:, :self.factor * height]
         return tf.reshape(rows, [shape[0], self.factor * height, width, channels])
 
     def _along_columns(self, x):
@@ -197,8 +199,8 @@ def build_gaussian(config: ModelConfig, seeds: Iterator[int], name: str) -> kera
 class Head(keras.layers.Layer):
     """Mixes z into the features by 1x1 convolutions: f_comb of Kohl et al.
 
-    The first of its layers is linear in (features, z), so its two halves are computed apart: that of the features once an
-    image, that of z at z's own resolution. Only the rest runs once a draw.
+    The first of its layers is linear in (features, z), so its two halves are computed apart: that of the features once
+    an image, that of z at z's own resolution. Only the rest runs once a draw.
     """
 
     def __init__(self, config: ModelConfig, seeds: Iterator[int], **kwargs):
@@ -206,7 +208,8 @@ class Head(keras.layers.Layer):
         conv = lambda channels, name, **options: keras.layers.Conv2D(
             channels, 1, kernel_initializer=_he_normal(seeds), dtype=self.dtype_policy, name=name, **options)
         self.from_latent = conv(config.head_channels, "from_latent", use_bias=False)
-        self.hidden = [conv(config.head_channels, f"hidden{i}", activation="relu") for i in range(1, config.head_layers)]
+        self.hidden = [conv(config.head_channels, f"hidden{i}", activation="relu")
+                       for i in range(1, config.head_layers)]
         self.to_logits = conv(NUM_CLASSES, "logits")
         self.upsample = BilinearUpsampling(downsampling(config), dtype=self.dtype_policy, name="latent_upsampling")
         self.spatial = config.latent == "spatial"

@@ -1,7 +1,7 @@
 """The normalisation, as a TensorFlow Transform `preprocessing_fn`: asinh(image / s).
 
-s is the sky sigma of the training data. The signal-to-noise of each pixel survives, which a maximum taken over each stamp
-would destroy, and faint and bright galaxies share one scale.
+s is the sky sigma of the training data. The signal-to-noise of each pixel survives, which a maximum taken over each
+stamp would destroy, and faint and bright galaxies share one scale.
 """
 
 import tensorflow as tf

@@ -21,8 +21,8 @@ tfd = tfp.distributions
 class ProbaUNet(keras.Model):
     """U-Net, prior net, posterior net and head. Images come in normalised (see `model.preprocessing`).
 
-    Shapes: B images of H x W pixels; z is [B, h, w, L] with h = w = 1 for the global latent. Nothing is remembered between
-    calls: distributions and features are returned values.
+    Shapes: B images of H x W pixels; z is [B, h, w, L] with h = w = 1 for the global latent. Nothing is remembered
+    between calls: distributions and features are returned values.
 
     Args:
       config: the network's shape.
@@ -36,10 +36,12 @@ class ProbaUNet(keras.Model):
         seeds = itertools.count(seed * 1000)
         self.unet = network.build_unet(config, dtype, seeds)
         self.prior_encoder = (
-            network.build_encoder(config, 1, dtype, seeds, "prior_encoder") if config.prior_encoder == "separate" else None
+            network.build_encoder(config, 1, dtype, seeds, "prior_encoder")
+            if config.prior_encoder == "separate" else None
         )
         self.prior_gaussian = network.build_gaussian(config, seeds, "prior")
-        self.posterior_encoder = network.build_encoder(config, 1 + network.NUM_CLASSES, dtype, seeds, "posterior_encoder")
+        self.posterior_encoder = network.build_encoder(config, 1 + network.NUM_CLASSES, dtype, seeds,
+                                                       "posterior_encoder")
         self.posterior_gaussian = network.build_gaussian(config, seeds, "posterior")
         self.head = network.Head(config, seeds, dtype=dtype, name="head")
         self.head.build((None, None, None, config.head_channels))

@@ -56,7 +56,8 @@ def recalibrate(model: ProbaUNet, scenes: Scenes, normalise: Normalise, seed: in
 
     found = scipy.optimize.minimize(
         objective, np.zeros(2), method="Nelder-Mead", bounds=[(-1.5, 1.5), (-1.5, 1.5)],
-        options={"initial_simplex": [[0.0, 0.0], [0.2, 0.0], [0.0, -0.7]], "xatol": _STEP, "fatol": _GAIN, "maxfev": 40})
+        options={"initial_simplex": [[0.0, 0.0], [0.2, 0.0], [0.0, -0.7]], "xatol": _STEP, "fatol": _GAIN,
+                 "maxfev": 40})
     before, after = tried[0], objective(found.x)
     facts = {"temperature": float(model.temperature.numpy()), "prior_scale": float(model.prior_scale.numpy()),
              "nll_before": before, "nll_after": after, "scenes": scenes.count}

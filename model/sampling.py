@@ -4,9 +4,9 @@ Given z, the network's pixels are independent: drawn so, a map is speckled, and 
 loses every source that is likelier absent than present. Here two standard normal fields g that are smooth over
 `correlation` pixels serve a whole draw. With u = Phi(g), the first decides whether a pixel is background, the second
 whether what is not background is blended. Each pixel's u is uniform, so the classes keep their probabilities exactly;
-neighbours share theirs, so that a faint galaxy is there as a whole or not at all. (A Gaussian copula, Sklar 1959; Nelsen
-2006, "An Introduction to Copulas", ch. 2.) Two questions, two fields: with one for both, a galaxy would grow at its outer
-edge whenever it shrinks at the blend, and the draws of its area would spread too little.
+neighbours share theirs, so that a faint galaxy is there as a whole or not at all. (A Gaussian copula, Sklar 1959;
+Nelsen 2006, "An Introduction to Copulas", ch. 2.) Two questions, two fields: with one for both, a galaxy would grow at
+its outer edge whenever it shrinks at the blend, and the draws of its area would spread too little.
 """
 
 import functools
@@ -20,7 +20,7 @@ _BELOW_ONE = 1.0 - 2.0**-24  # the largest float32 below 1
 
 
 def class_probabilities(logits):
-    """Softmax of logits [..., 3] over the last axis, one plane a class: on a CPU in half the time of `tf.nn.softmax`."""
+    """Softmax of logits [..., 3] over the last axis, a plane a class: on a CPU in half the time of `tf.nn.softmax`."""
     planes = tf.unstack(logits, axis=-1)
     largest = functools.reduce(tf.maximum, planes)
     odds = [tf.exp(plane - largest) for plane in planes]
@@ -75,8 +75,8 @@ def draw_classes(probabilities, fields):
 def image_noise(images, num_samples, shapes: Sequence, seed) -> list[tf.Tensor]:
     """Standard normal arrays [B, N, *shape], one for each of `shapes`, that depend on (image, seed) alone.
 
-    The seed of an image is folded with a fingerprint of its pixels: the draws of an image are the same whatever batch it
-    comes in, and different images of one batch get independent noise.
+    The seed of an image is folded with a fingerprint of its pixels: the draws of an image are the same whatever batch
+    it comes in, and different images of one batch get independent noise.
 
     Args:
       images: float32 [B, H, W]; only their bytes are used.
@@ -96,4 +96,5 @@ def image_noise(images, num_samples, shapes: Sequence, seed) -> list[tf.Tensor]:
 
     noise = tf.map_fn(one, fingerprint, fn_output_signature=tf.float32)
     leading = tf.shape(noise)[:2]
-    return [tf.reshape(part, tf.concat([leading, shape], 0)) for part, shape in zip(tf.split(noise, sizes, axis=-1, num=len(sizes)), shapes)]
+    return [tf.reshape(part, tf.concat([leading, shape], 0))
+            for part, shape in zip(tf.split(noise, sizes, axis=-1, num=len(sizes)), shapes)]

@@ -1,8 +1,8 @@
 """Warm start: a training that goes on from the live model's weights, or says why it starts cold.
 
-The normalisation is fitted anew on every span (`model.preprocessing`), so the live weights see inputs that are scaled by
-the ratio of two estimates of the same sky sigma. That ratio is checked: beyond `max_sigma_change` the weights are not
-taken over.
+The normalisation is fitted anew on every span (`model.preprocessing`), so the live weights see inputs that are scaled
+by the ratio of two estimates of the same sky sigma. That ratio is checked: beyond `max_sigma_change` the weights are
+not taken over.
 """
 
 import dataclasses

@@ -40,7 +40,8 @@ def warmup_requests(stamp_size: int, default_draws: int) -> list:
         "image": tf.train.Feature(float_list=tf.train.FloatList(value=image.ravel()))}))
     return [
         predict_request("serving_default", {"image": image}),
-        predict_request("sample", {"image": image, "num_samples": np.int32(default_draws), "seed": np.array([1, 0], np.int32)}),
+        predict_request("sample",
+                        {"image": image, "num_samples": np.int32(default_draws), "seed": np.array([1, 0], np.int32)}),
         predict_request("from_examples", {"examples": [example.SerializeToString()]}),
     ]
 

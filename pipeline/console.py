@@ -37,9 +37,9 @@ def quiet_console(log_path: Path) -> Iterator[Console]:
         os.dup2(log_file.fileno(), 2)
         console = Console(file=terminal, highlight=False, width=None if terminal.isatty() else WIDTH)
         try:
-            with contextlib.redirect_stdout(log_file), contextlib.redirect_stderr(log_file):
-                with _logging_to(log_file, console):
-                    yield console
+            with contextlib.redirect_stdout(log_file), contextlib.redirect_stderr(log_file), \
+                    _logging_to(log_file, console):
+                yield console
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

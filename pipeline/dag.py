@@ -10,6 +10,8 @@ from types import MappingProxyType
 
 import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
 
+# isort: split
+
 # Not through tfx.v1: it imports Google's AI platform, which takes two fifths of the time to the first component.
 from tfx import components as tfx_components
 from tfx.orchestration import data_types, metadata
@@ -33,7 +35,8 @@ from pipeline.live import training_key
 # The configuration's code is no part of it: every value that a step reads is among its parameters.
 CONTRACT = ("data/records.py",)
 TRAINING = tuple(f"model/{name}.py" for name in (
-    "export", "input_data", "losses", "monitors", "muon", "network", "preprocessing", "probaunet", "recalibration", "sampling",
+    "export", "input_data", "losses", "monitors", "muon", "network", "preprocessing", "probaunet",
+    "recalibration", "sampling",
     "trainer", "training", "warm_start", "warmup"))
 # Of the simulation: the stamp size, and what the export tells about the images that it takes.
 TOLD = ("stamp_size", "survey", "noise_scale", "psf_scale", "truth_threshold")
@@ -118,7 +121,8 @@ def create_pipeline(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(config.serving_dir))))
     return Pipeline(
         pipeline_name=config.name, pipeline_root=str(config.pipeline_root), enable_cache=enable_cache,
-        components=[example_gen, statistics_gen, schema_gen, validator, live_model, gate, drift_gate, transform, trainer,
+        components=[example_gen, statistics_gen, schema_gen, validator, live_model, gate, drift_gate,
+                    transform, trainer,
                     evaluator, export_check, pusher],
         metadata_connection_config=metadata.sqlite_metadata_connection_config(
             str(config.metadata_path)),

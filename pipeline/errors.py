@@ -2,8 +2,9 @@
 
 Raise `ConfigError` for a key of the configuration or a command-line option, `DataError` for spans, manifests and
 records, `ModelError` for models, weights and exports, `ServiceError` for a server that cannot be reached or refuses.
-Each message names the thing at fault (key, file, record), what was received, and the remedy. The command line prints the message without a traceback and exits with code 1. Anything
-else that is raised is a defect of ours and keeps its traceback.
+Each message names the thing at fault (key, file, record), what was received, and the remedy. The command line prints
+the message without a traceback and exits with code 1. Anything else that is raised is a defect of ours and keeps its
+traceback.
 """
 
 

@@ -123,7 +123,8 @@ def _start_lines(start):
         return []
     if start["kind"] == "cold":
         return [f"Trained from a cold start, because {start['reason']}"]
-    return [f"Trained from version {start['version']}, with a normalisation changed by {100 * start['sigma_change']:+.2f} %"]
+    return [f"Trained from version {start['version']}, with a normalisation changed by"
+            f" {100 * start['sigma_change']:+.2f} %"]
 
 
 def _drift_lines(drift):

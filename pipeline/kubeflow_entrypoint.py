@@ -26,6 +26,7 @@ import tempfile
 from pathlib import Path
 
 from pipeline.errors import BlendinatorError, ConfigError
+from pipeline.stack import use_in_memory_runner
 
 log = logging.getLogger("blendinator.kubeflow")
 
@@ -142,9 +143,10 @@ def set_types(artifacts: dict, spec: dict) -> None:
         if name in spec:
             artifact["type"] = spec[name]["artifactType"]
         elif not title(artifact).startswith("tfx."):
-            raise ConfigError(f"artifact {name}: received the type {artifact.get('type')!r}, which no TFX class has, and "
-                              "the component's specification does not name it. Compile the pipeline again with "
-                              "`blendinator kubeflow compile`.")
+            raise ConfigError(
+                f"artifact {name}: received the type {artifact.get('type')!r}, which no TFX class has, and "
+                "the component's specification does not name it. Compile the pipeline again with "
+                "`blendinator kubeflow compile`.")
 
 
 def title(artifact: dict) -> str:
@@ -215,9 +217,11 @@ def view_flat_model(artifact: dict, view: Path, local: dict[str, str]) -> None:
 def run_executor(class_path: str, executor_input: dict, inputs_spec: dict, beam_args: list[str]) -> None:
     """Calls TFX's own entry point with a repaired ExecutorInput."""
     import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
+    # isort: split
 
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
+    use_in_memory_runner()
     arguments = argparse.Namespace(
         executor_class_path=class_path, json_serialized_invocation_args=json.dumps(executor_input),
         json_serialized_inputs_spec_args=json.dumps(inputs_spec))

@@ -53,8 +53,9 @@ def lineage(config: Config, version: str) -> dict:
 
     Returns:
       `version`, `path`, `pushed`, `republishes` (for a rollback), `run`, `spans`, `data_fingerprint`, `code`,
-      `training_key`, `start`, `baseline` (the live version it was compared with), `metrics`, `rules` (those of the gate,
-      with their verdicts), and `steps`: the executions behind it with `name`, `id`, `code` and `outputs` (type to folder).
+      `training_key`, `start`, `baseline` (the live version it was compared with), `metrics`, `rules` (those of the
+      gate, with their verdicts), and `steps`: the executions behind it with `name`, `id`, `code` and `outputs` (type to
+      folder).
 
     Raises:
       DataError: there is no metadata store.
@@ -109,9 +110,9 @@ def headlines(evaluation: dict) -> dict[str, float | None]:
 def rollback(config: Config, version: str | None = None) -> Path:
     """Makes an earlier version live again: publishes it once more under a new, higher number.
 
-    A server that serves the highest number changes over by itself and never finds the folder without a whole version; the
-    version that failed stays for inspection, below the live one. Recorded in the metadata store as an execution of type
-    Rollback.
+    A server that serves the highest number changes over by itself and never finds the folder without a whole version;
+    the version that failed stays for inspection, below the live one. Recorded in the metadata store as an execution of
+    type Rollback.
 
     Args:
       config: tells the folders.
@@ -131,15 +132,17 @@ def rollback(config: Config, version: str | None = None) -> Path:
     if version is None:
         earlier = [path for path in everything[:-1] if model_digest(path) != model_digest(live)]
         if not earlier:
-            raise DataError(f"{config.serving_dir}: version {live.name} is the only model there; nothing to go back to.")
+            raise DataError(
+                f"{config.serving_dir}: version {live.name} is the only model there; nothing to go back to.")
         source = earlier[-1]
     else:
         source = next((path for path in everything if path.name == version), None)
         if source is None:
             raise ConfigError(f"version: received {version!r}; allowed: {', '.join(path.name for path in everything)}")
         if model_digest(source) == model_digest(live):
-            raise ConfigError(f"version: received {version!r}, which is the live model already; allowed: another one of "
-                              f"{', '.join(path.name for path in everything)}")
+            raise ConfigError(
+                f"version: received {version!r}, which is the live model already; allowed: another one of "
+                f"{', '.join(path.name for path in everything)}")
     origin = _origin(source) or source.name
     target = versions.publish(source, Path(config.serving_dir), again=True, notes={ORIGIN: {"version": origin}})
     _record_rollback(config, live.name, origin, target)
@@ -179,7 +182,8 @@ def _record_rollback(config, from_version, to_version, target):
             return
         except (AbortedError, InternalError) as error:  # the run that is going on writes at this moment
             if attempt == 9:
-                log.warning("the rollback took effect, but could not be recorded in %s (%s)", config.metadata_path, error)
+                log.warning("the rollback took effect, but could not be recorded in %s (%s)",
+                            config.metadata_path, error)
             time.sleep(0.5)
 
 
@@ -197,7 +201,8 @@ def _sources(store, artifact):
     outputs = (proto.Event.OUTPUT, proto.Event.DECLARED_OUTPUT)
     found = []
     for execution, _ in metadata.producers(store, artifact):
-        ids = [event.artifact_id for event in store.get_events_by_execution_ids([execution.id]) if event.type in outputs]
+        ids = [event.artifact_id for event in store.get_events_by_execution_ids([execution.id])
+               if event.type in outputs]
         made = store.get_artifacts_by_id(ids)
         found.append({
             "name": kinds[execution.type_id], "id": execution.id, "execution": execution,
@@ -209,7 +214,8 @@ def _sources(store, artifact):
 
 
 def _evaluation(sources):
-    folder = next((one["outputs"].get("ModelEvaluation") for one in sources if one["name"] == "CalibrationEvaluator"), None)
+    folder = next(
+        (one["outputs"].get("ModelEvaluation") for one in sources if one["name"] == "CalibrationEvaluator"), None)
     path = Path(folder) / METRICS if folder else None
     return json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
 

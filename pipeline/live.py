@@ -30,7 +30,8 @@ def find_live(serving_dir: str | Path, key: str) -> Path | None:
 
 def list_versions(serving_dir: str | Path) -> list[Path]:
     """Folders of the pushed versions, the lowest number first; the last one is what a server serves."""
-    found = [path for path in Path(serving_dir).glob("*") if path.name.isdigit() and (path / "saved_model.pb").is_file()]
+    found = [path for path in Path(serving_dir).glob("*") if path.name.isdigit()
+             and (path / "saved_model.pb").is_file()]
     return sorted(found, key=lambda path: int(path.name))
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
 
+# isort: split
+
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
 from pipeline.config_loader import load_config

@@ -1,7 +1,7 @@
 """One run at a time for an output folder.
 
-The lock is the kernel's record lock on a file: it ends with the process that holds it, however that process ends, so that
-no stale lock can stand in the way. Processes forked by the holder do not inherit it. The file says who holds it.
+The lock is the kernel's record lock on a file: it ends with the process that holds it, however that process ends, so
+that no stale lock can stand in the way. Processes forked by the holder do not inherit it. The file says who holds it.
 """
 
 import contextlib

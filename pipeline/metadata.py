@@ -40,7 +40,8 @@ def close_interrupted(path: str | Path) -> list[str]:
 
     store = open_store(path, write=True)
     kinds = {kind.id: kind.name for kind in store.get_execution_types()}
-    left = [one for one in store.get_executions() if one.last_known_state in (proto.Execution.NEW, proto.Execution.RUNNING)]
+    left = [one for one in store.get_executions()
+            if one.last_known_state in (proto.Execution.NEW, proto.Execution.RUNNING)]
     for execution in left:
         execution.last_known_state = proto.Execution.CANCELED
     if left:

@@ -7,8 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 from data import spans as span_files
-from pipeline import explain as explanations
-from pipeline import report_figures as figures
+from pipeline import explain as explanations, report_figures as figures
 from pipeline.config import Config
 from pipeline.errors import DataError
 from pipeline.live import FACTS_FILE

@@ -4,6 +4,7 @@ Colours are of the Okabe-Ito set; series differ in marker and line style as well
 """
 
 import io
+from itertools import pairwise
 
 # Model, the same marginals with independent pixels, live model, classical peer.
 SERIES = {
@@ -64,7 +65,7 @@ def ranks(curves: dict) -> str:
                             linestyle=style["linestyle"])
                 if series == "model":
                     axes.stairs([value * bins for value in share], edges, color=style["color"])
-                    centres = [(a + b) / 2 for a, b in zip(edges[:-1], edges[1:])]
+                    centres = [(a + b) / 2 for a, b in pairwise(edges)]
                     low, high = ([(value or 0) * bins for value in curve[end]] for end in ("low", "high"))
                     axes.vlines(centres, low, high, color=style["color"], linewidth=0.9)
             axes.axhline(1, color="#333", linewidth=0.8)

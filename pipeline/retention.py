@@ -26,7 +26,7 @@ log = logging.getLogger("blendinator.prune")
 
 @dataclasses.dataclass(frozen=True)
 class Doomed:
-    """Something that may go: `kind` (version, artifact, report, span, log, checkpoint or leftover), its path and bytes."""
+    """What may go: its `kind` (version, artifact, report, span, log, checkpoint or leftover), path and bytes."""
 
     kind: str
     path: Path
@@ -97,7 +97,7 @@ def kept_versions(config: Config) -> set[Path]:
 
 
 def _kept_artifacts(config, kept):
-    """Folders of artifacts that stay, and folder names of the reports that do; (None, None) without a metadata store."""
+    """Folders of artifacts that stay, and names of the reports' folders that do; (None, None) without a store."""
     if not Path(config.metadata_path).exists():
         return None, None
     store = metadata.open_store(config.metadata_path)

@@ -1,4 +1,4 @@
-"""One retraining without a person watching: new span, run, pruning, log line, and a command when something went wrong."""
+"""One retraining without a person watching: new span, run, pruning, log line, and a command when it went wrong."""
 
 import json
 import logging
@@ -73,7 +73,8 @@ def call_hook(config: Config, entry: dict) -> None:
         process = subprocess.run(command, shell=True, input=json.dumps(entry), text=True, env=environment,
                                  timeout=HOOK_TIMEOUT, capture_output=True)
     except subprocess.TimeoutExpired:
-        log.warning("the command for a run that was %s did not end within %d s: %s", entry["status"], HOOK_TIMEOUT, command)
+        log.warning("the command for a run that was %s did not end within %d s: %s", entry["status"],
+                    HOOK_TIMEOUT, command)
         return
     if process.returncode:
         log.warning("the command for a run that was %s ended with code %d: %s\n%s", entry["status"], process.returncode,

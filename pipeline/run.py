@@ -17,6 +17,7 @@ from pipeline.config import Config
 from pipeline.console import quiet_console
 from pipeline.errors import BlendinatorError, DataError
 from pipeline.lock import BusyError, exclusive
+from pipeline.stack import use_in_memory_runner
 
 if TYPE_CHECKING:
     from pipeline.summary import RunResult
@@ -121,6 +122,7 @@ def run_pipeline(config: Config, spans: str, console: Console, entry: dict, enab
 
     console.print("Loading TensorFlow and TFX", style="dim")
     import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
+    # isort: split
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
     from pipeline import retention, summary
@@ -130,6 +132,7 @@ def run_pipeline(config: Config, spans: str, console: Console, entry: dict, enab
 
     Path(config.metadata_path).parent.mkdir(parents=True, exist_ok=True)
     live = find_live(config.serving_dir, training_key(trainer_config(config, fingerprint)))
+    use_in_memory_runner()
     LocalDagRunner().run(create_pipeline(
         config, ",".join(map(str, chosen)), fingerprint, live.name if live else NO_VERSION, enable_cache))
     page, _ = write_report(config)
@@ -140,7 +143,7 @@ def run_pipeline(config: Config, spans: str, console: Console, entry: dict, enab
 
 
 def nothing_to_do(config: Config, entry: dict, console: Console) -> bool:
-    """Whether the newest completed run had the same spans, configuration and code, and what it pushed is there; says so."""
+    """Whether the newest completed run had the same request, and what it pushed is still there; says so."""
     last = run_log.last_completed(config.output_dir)
     if last is None or last["request"] != entry["request"] or (last["version"] and not Path(last["version"]).exists()):
         return False

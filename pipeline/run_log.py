@@ -2,8 +2,9 @@
 
 Keys may be added, none is renamed or removed within one `format_version`:
 `format_version`, `command` (run or retrain), `started` and `ended` (ISO 8601, UTC), `seconds`, `pid`, `status` (pushed,
-refused, nothing, failed, interrupted), `reason` (a sentence), `spans` (numbers), `request` (hash of all that the outcome
-depends on), `run` (name in the metadata store), `version` (folder of the pushed version or null), `report`, `log`.
+refused, nothing, failed, interrupted), `reason` (a sentence), `spans` (numbers), `request` (hash of all that the
+outcome depends on), `run` (name in the metadata store), `version` (folder of the pushed version or null), `report`,
+`log`.
 """
 
 import json

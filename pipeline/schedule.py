@@ -27,8 +27,9 @@ def parse_cron(expression: str) -> tuple[tuple[int, ...] | None, ...]:
     """
     fields = expression.split()
     if len(fields) != 5:
-        raise ConfigError(f"--cron: received {expression!r}, which has {len(fields)} fields; allowed: minute, hour, day of the "
-                          "month, month, day of the week, such as '0 3 * * 1'")
+        raise ConfigError(
+            f"--cron: received {expression!r}, which has {len(fields)} fields; allowed: minute, hour, day of the "
+            "month, month, day of the week, such as '0 3 * * 1'")
     return tuple(_parse_field(expression, text, *field) for text, field in zip(fields, _FIELDS))
 
 
@@ -36,14 +37,17 @@ def to_calendar(expression: str) -> str:
     """The expression as systemd's OnCalendar: "0 3 * * 1" is "Mon *-*-* 03:00:00".
 
     Raises:
-      ConfigError: it is no cron expression, or restricts both days of the month and of the week: cron then means either,
-        systemd both.
+      ConfigError: it is no cron expression, or restricts both days of the month and of the week: cron then means
+        either, systemd both.
     """
     minute, hour, day, month, weekday = parse_cron(expression)
     if day is not None and weekday is not None:
-        raise ConfigError(f"--cron: received {expression!r}; allowed: either a day of the month or a day of the week, which "
-                          "systemd would otherwise both ask for. Use --kind crontab.")
-    join = lambda values, width: "*" if values is None else ",".join(f"{value:0{width}d}" for value in values)  # noqa: E731
+        raise ConfigError(
+            f"--cron: received {expression!r}; allowed: either a day of the month or a day of the week, which "
+            "systemd would otherwise both ask for. Use --kind crontab.")
+    def join(values, width):
+        return "*" if values is None else ",".join(f"{value:0{width}d}" for value in values)
+
     days = "" if weekday is None else ",".join(dict.fromkeys(_DAYS[value] for value in weekday)) + " "
     return f"{days}*-{join(month, 2)}-{join(day, 2)} {join(hour, 2)}:{join(minute, 2)}:00"
 
@@ -120,7 +124,8 @@ def _call(words, remedy, text=None):
     except OSError as error:
         raise ScheduleError(f"{words[0]}: this cannot be called ({error.strerror}). {remedy}")
     if process.returncode:
-        raise ScheduleError(f"{shlex.join(words)} ended with code {process.returncode}: {process.stderr.strip()}. {remedy}")
+        raise ScheduleError(
+            f"{shlex.join(words)} ended with code {process.returncode}: {process.stderr.strip()}. {remedy}")
 
 
 def _mark(name):
@@ -137,8 +142,9 @@ def _parse_field(expression, text, label, low, high):
         if first != "*" and match and match[2] and not last:  # "5/10" is no standard
             step = 0
         if not match or step < 1 or not low <= span[0] <= span[1] <= high:
-            raise ConfigError(f"--cron: received {expression!r}; allowed for the {label}: *, numbers from {low} to {high}, "
-                              "ranges, lists and steps such as */15")
+            raise ConfigError(
+                f"--cron: received {expression!r}; allowed for the {label}: *, numbers from {low} to {high}, "
+                "ranges, lists and steps such as */15")
         values.update(range(span[0], span[1] + 1, step))
     everything = set(range(low, high + 1 - (high == 7)))  # 7 is Sunday once more
     return None if values >= everything else tuple(sorted(values))

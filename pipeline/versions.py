@@ -21,7 +21,8 @@ from pipeline.live import list_versions
 INCOMING, REMOVED = ".incoming-", ".removed-"
 
 
-def publish(source: Path, serving_dir: Path, again: bool = False, notes: Mapping[str, dict] = MappingProxyType({})) -> Path:
+def publish(source: Path, serving_dir: Path, again: bool = False,
+            notes: Mapping[str, dict] = MappingProxyType({})) -> Path:
     """Copies a SavedModel to a new version, higher than all others, that appears whole; returns its folder.
 
     Args:
@@ -56,7 +57,7 @@ def _publish(source, serving_dir, again, notes):
 
 @contextlib.contextmanager
 def _alone(serving_dir):
-    """Keeps a push and a rollback from choosing the same number. The file lies beside the folder that a server watches."""
+    """Keeps a push and a rollback from choosing the same number. The file lies beside the folder of the versions."""
     with open(serving_dir.with_name(f".{serving_dir.name}.lock"), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -50,8 +50,7 @@ def test_every_package_is_copied_and_nothing_else(stages):
     from setuptools import find_packages
 
     copied = {item for name, rest in stages[0] if name == "COPY" for item in rest.split()[:-1]}
-    packages = {name
-                for name in find_packages(str(PROJECT), include=["pipeline", "components", "model", "schemas", "data"])}
+    packages = set(find_packages(str(PROJECT), include=["pipeline", "components", "model", "schemas", "data"]))
     assert copied == packages | {"requirements-compatible.lock", "setup.py", "README.md"}
     patterns = (PROJECT / ".dockerignore").read_text().split("\n")
     assert {pattern[1:] for pattern in patterns if pattern.startswith("!")} == copied

@@ -188,6 +188,7 @@ def test_a_model_of_a_new_span_is_compared_with_the_live_one(project, first):
     explained = subprocess.run([BIN / "blendinator", "explain", "--config", project.config, "--json"],
                                capture_output=True, text=True)
     relative = [rule for rule in json.loads(explained.stdout)["rules"] if rule["kind"] == "relative"]
-    assert relative and all(rule["live"] is not None and rule["low"] <= rule["value"] <= rule["high"] for rule in relative)
+    assert relative and all(rule["live"] is not None and rule["low"] <= rule["value"] <= rule["high"]
+                            for rule in relative)
     assert explained.returncode == (0 if len(project.versions()) == 2 else 3)
     assert "report.html" in found(process.stdout, "report").name

@@ -21,7 +21,8 @@ from pipeline.lock import exclusive
 ROOT = Path(__file__).resolve().parents[1]
 # Too small for a model of any use: what is tested is what happens around it.
 SETTINGS = {
-    "simulation": {"stamp_size": 32, "train_scenes": 40, "calibration_scenes": 10, "test_scenes": 10, "scenes_per_shard": 20},
+    "simulation": {"stamp_size": 32, "train_scenes": 40, "calibration_scenes": 10, "test_scenes": 10,
+                   "scenes_per_shard": 20},
     "model": {"channels": [4, 8], "convs_per_block": 1, "head_channels": 4, "head_layers": 1, "latent_dim": 2},
     "training": {"steps": 4, "batch_size": 8, "evaluate_every": 2, "evaluation_scenes": 4, "multi_sample_draws": 2},
     "retraining": {"simulate": False},  # the first span is simulated all the same
@@ -92,7 +93,8 @@ def test_every_step_was_killed_and_the_rest_went_through(outcome):
     statuses = [line.split() for line in output.splitlines() if line.startswith("STATUS")]
     killed = [line[1] for line in statuses if line[-1] == "9"]
     assert killed == ["simulation", *STEPS], output
-    assert [line[-1] for line in statuses if len(line) == 2] == ["0", "0", "0"], output  # without a step to be killed in
+    # The runs without a step to be killed in.
+    assert [line[-1] for line in statuses if len(line) == 2] == ["0", "0", "0"], output
 
 
 def test_the_same_final_state(outcome):

@@ -16,6 +16,8 @@ import pytest
 
 import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
 
+# isort: split
+
 import tensorflow_transform as tft
 from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.components.base import base_beam_executor, base_executor
@@ -86,7 +88,7 @@ def beam_args(tmp_path_factory):
     """A job service and a worker pool of Beam's; the arguments that send a job there."""
     jobs, workers = free_port(), free_port()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # Beam starts its programs by name
-    log = open(tmp_path_factory.mktemp("beam") / "log", "wb")
+    log = open(tmp_path_factory.mktemp("beam") / "log", "wb")  # noqa: SIM115 closed with the processes
     processes = [
         subprocess.Popen([sys.executable, "-m", module, option, str(port)], stdout=log, stderr=log,
                          env={**os.environ, "PATH": path})
@@ -118,7 +120,8 @@ def both(tmp_path_factory, beam_args):
     trained = here.components["Trainer"].outputs["model"].type()
     trained.uri = str(folder / "model")
     transform = tft.TFTransformOutput(here.artifacts["Transform"]["transform_graph"].uri)
-    export(ProbaUNet(config.model, 1, "float32"), transform, f"{trained.uri}/Format-Serving", default_draws=4, default_seed=1,
+    export(ProbaUNet(config.model, 1, "float32"), transform, f"{trained.uri}/Format-Serving", default_draws=4,
+           default_seed=1,
            stamp_size=32, facts={})
     for steps in (here, there):
         steps.run("LiveModel")
@@ -128,11 +131,13 @@ def both(tmp_path_factory, beam_args):
 
 @pytest.mark.parametrize("split", ["train", "calibration", "test"])
 def test_no_record_is_lost_on_the_way_to_the_statistics(both, split):
-    found = [stats_artifact_utils.load_statistics(steps.artifacts["StatisticsGen"]["statistics"], split).proto().datasets[0]
-             for steps in both]
+    found = [
+        stats_artifact_utils.load_statistics(steps.artifacts["StatisticsGen"]["statistics"], split).proto().datasets[0]
+        for steps in both]
     assert found[0].num_examples == found[1].num_examples == SCENES[f"{split}_scenes"]
-    means = [{feature.path.step[0]: feature.num_stats.mean for feature in data.features if feature.HasField("num_stats")}
-             for data in found]
+    means = [
+        {feature.path.step[0]: feature.num_stats.mean for feature in data.features if feature.HasField("num_stats")}
+        for data in found]
     assert means[0].keys() == means[1].keys() and len(means[0]) > 5
     assert all(means[1][name] == pytest.approx(value, rel=1e-6) for name, value in means[0].items())
 
@@ -140,7 +145,8 @@ def test_no_record_is_lost_on_the_way_to_the_statistics(both, split):
 def test_the_transform_is_the_same(both):
     image = np.random.default_rng(0).normal(0, 30, (2, 32, 32)).astype(np.float32)
     graphs = [tft.TFTransformOutput(steps.artifacts["Transform"]["transform_graph"].uri) for steps in both]
-    values = [graph.transform_raw_features({"image": image}, drop_unused_features=True)[NORMALISED].numpy() for graph in graphs]
+    values = [graph.transform_raw_features({"image": image}, drop_unused_features=True)[NORMALISED].numpy()
+              for graph in graphs]
     np.testing.assert_allclose(values[1], values[0], rtol=1e-6)
 
 

@@ -59,8 +59,9 @@ def check_counts(statistics, expected: dict[str, int]) -> None:
     seen = {split: stats_artifact_utils.load_statistics(statistics, split).proto().datasets[0].num_examples
             for split in expected}
     if seen != expected:
-        raise DataError(f"{statistics.uri}: the statistics saw {seen} records, but {expected} were ingested. Records were "
-                        "lost in a Beam step: run again with other beam.pipeline_args.")
+        raise DataError(
+            f"{statistics.uri}: the statistics saw {seen} records, but {expected} were ingested. Records were "
+            "lost in a Beam step: run again with other beam.pipeline_args.")
 
 
 def read_anomalies(path: Path) -> anomalies_pb2.Anomalies:

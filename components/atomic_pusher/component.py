@@ -2,6 +2,8 @@
 
 import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
 
+# isort: split
+
 from tfx.components.pusher import component
 from tfx.dsl.components.base import executor_spec
 

@@ -17,8 +17,8 @@ class Executor(executor.Executor):
     """As TFX's own, with two differences that an unattended pipeline needs.
 
     TFX copies file by file into `<base>/<unix seconds>`: a server that polls the folder can find a version without its
-    model, and a run that is killed there leaves one. Here a version is a renamed folder. And a run that is killed between
-    the push and its record finds, when it runs again, the version that it pushed, and records that one.
+    model, and a run that is killed there leaves one. Here a version is a renamed folder. And a run that is killed
+    between the push and its record finds, when it runs again, the version that it pushed, and records that one.
     """
 
     def Do(self, input_dict, output_dict, exec_properties):

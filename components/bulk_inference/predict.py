@@ -18,6 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from components.calibration_evaluator.scoring import Sampler, model_seed, read_records
 from data.spans import frame_record
 from pipeline.errors import BlendinatorError, ConfigError, DataError, ModelError
+from pipeline.stack import use_in_memory_runner
 
 ACCOUNT = "account.json"
 FEATURES = ("scene_id", "class_map", "probabilities", "samples", "shape")
@@ -79,14 +80,16 @@ def parse(serialized: bytes, where: str) -> tuple[str, np.ndarray]:
     try:
         features = tf.train.Example.FromString(serialized).features.feature
     except DecodeError as error:
-        raise DataError(f"{where}: this is no tf.Example ({error}). Give TFRecords as docs/segmentation.md describes them.")
+        raise DataError(
+            f"{where}: this is no tf.Example ({error}). Give TFRecords as docs/segmentation.md describes them.")
     ids, pixels = features["scene_id"].bytes_list.value, np.array(features["image"].float_list.value, np.float32)
     if len(ids) != 1 or not pixels.size:
         raise DataError(f"{where}: received the features {', '.join(sorted(features)) or 'none'}; needed: scene_id, one"
                         " bytes value, and image, floats")
     side = math.isqrt(pixels.size)
     if side * side != pixels.size:
-        raise DataError(f"{where} (scene {ids[0].decode()}): image has {pixels.size} values; allowed: a square of pixels")
+        raise DataError(
+            f"{where} (scene {ids[0].decode()}): image has {pixels.size} values; allowed: a square of pixels")
     if not np.isfinite(pixels).all():
         raise DataError(f"{where} (scene {ids[0].decode()}): image has pixels that are NaN or infinite. Leave the"
                         " record out, or set them to 0, the sky.")
@@ -155,18 +158,22 @@ def predict(patterns: Sequence[str], output: str | Path, model: str | Path, num_
       DataError: no file, two of one name, a damaged record, or records that got lost.
       ConfigError: the folder is in use. ModelError: the model cannot be used.
     """
-    files = sorted({match.path for result in FileSystems.match(list(map(str, patterns))) for match in result.metadata_list})
+    files = sorted(
+        {match.path for result in FileSystems.match(list(map(str, patterns))) for match in result.metadata_list})
     if not files:
-        raise DataError(f"{', '.join(map(str, patterns))}: there are no such files. Give paths or globs of TFRecord files.")
+        raise DataError(
+            f"{', '.join(map(str, patterns))}: there are no such files. Give paths or globs of TFRecord files.")
     names = [prediction_name(path) for path in files]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DataError(f"{', '.join(twice)}: two files of records would get this name. Predict them into different folders.")
+        raise DataError(
+            f"{', '.join(twice)}: two files of records would get this name. Predict them into different folders.")
     output = str(output)
     if FileSystems.exists(output) and any(FileSystems.match([posixpath.join(output, "*")])[0].metadata_list):
         raise ConfigError(f"{output}: this folder holds files already. Give a new one.")
     if not FileSystems.exists(output):
         FileSystems.mkdirs(output)
+    use_in_memory_runner()
     with beam.Pipeline(options=PipelineOptions(list(pipeline_args))) as pipeline:
         (
             pipeline
@@ -184,7 +191,8 @@ def predict(patterns: Sequence[str], output: str | Path, model: str | Path, num_
 
 def _write_account(entries, path):
     """Writes the account, on a worker."""
-    account = {"read": sum(entry.get("read", 0) for entry in entries), "written": sum(e.get("written", 0) for e in entries),
+    account = {"read": sum(entry.get("read", 0) for entry in entries),
+               "written": sum(e.get("written", 0) for e in entries),
                "files": sorted(entries, key=lambda entry: entry["file"])}
     with FileSystems.create(path) as file:
         file.write(json.dumps(account, indent=1).encode())
@@ -202,5 +210,6 @@ def check_account(account: dict, files: Sequence[str]) -> None:
         raise DataError(f"{len(files)} files were to be predicted and {len(seen)} were. Run again into a new folder.")
     for entry in account["files"]:
         if not entry["read"] == entry["written"] == entry["ids"]:
-            raise DataError(f"{entry['file']}: {entry['read']} records with {entry['ids']} different ids, {entry['written']}"
-                            " predictions. Every record needs an id of its own.")
+            raise DataError(
+                f"{entry['file']}: {entry['read']} records with {entry['ids']} different ids, {entry['written']}"
+                " predictions. Every record needs an id of its own.")

@@ -56,7 +56,8 @@ class CalibrationEvaluator(base_beam_component.BaseBeamComponent):
           thresholds: JSON, a list of rules in place of the configuration's `evaluation.thresholds`; none if empty.
           code: a hash of the code, for the same reason.
           baseline_model: the Model that is live (from `LiveModel`, which may hold none; a Trainer's artifact; or a
-            pushed version), evaluated on the same scenes with the same seeds; without it the relative rules don't apply.
+            pushed version), evaluated on the same scenes with the same seeds; without it the relative rules don't
+            apply.
         """
         super().__init__(CalibrationEvaluatorSpec(
             examples=examples, model=model, baseline_model=baseline_model, config=config,

@@ -40,7 +40,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         config = read_config(exec_properties["config"], exec_properties.get("thresholds") or "")
         model = artifact_utils.get_single_instance(input_dict["model"])
         models = {scoring.CANDIDATE: saved_model_path(model.uri)}
-        live = artifact_utils.get_single_instance(input_dict["baseline_model"]) if input_dict.get("baseline_model") else None
+        given = input_dict.get("baseline_model")
+        live = artifact_utils.get_single_instance(given) if given else None
         if live and not is_empty(live):
             models[scoring.LIVE] = saved_model_path(live.uri)
         files = list_files(input_dict["examples"])
@@ -83,13 +84,14 @@ def read_config(text: str, thresholds: str) -> Config:
         try:
             raw.setdefault("evaluation", {})["thresholds"] = json.loads(thresholds)
         except ValueError as error:
-            raise ConfigError(f"thresholds: received {thresholds[:80]!r}, which is no JSON ({error}); allowed: a list of rules "
-                              'such as [{"metric": "iou_galaxy", "min": 0.8}]')
+            raise ConfigError(
+                f"thresholds: received {thresholds[:80]!r}, which is no JSON ({error}); allowed: a list of rules "
+                'such as [{"metric": "iou_galaxy", "min": 0.8}]')
     return config_from_dict(raw, source="CalibrationEvaluator")
 
 
 def is_empty(live) -> bool:
-    """Whether this is the artifact of a `LiveModel` that found none; its property says so where the file is out of reach."""
+    """Whether a `LiveModel` that found none made this; its property says so where the file is out of reach."""
     return (live.has_custom_property("live") and not live.get_int_custom_property("live")) or holds_no_model(live.uri)
 
 

@@ -138,7 +138,8 @@ class ScoreFile(beam.DoFn):
         yield {"records": count}
 
     def _rows(self, batch):
-        return {"rows": {label: pack(score_batch(batch, method, self._config)) for label, method in self._methods.items()}}
+        return {
+            "rows": {label: pack(score_batch(batch, method, self._config)) for label, method in self._methods.items()}}
 
 
 class Collect(beam.CombineFn):

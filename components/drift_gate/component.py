@@ -2,6 +2,8 @@
 
 import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
 
+# isort: split
+
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts

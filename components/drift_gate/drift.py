@@ -1,10 +1,11 @@
 """Drift between two sets of TFDV statistics, as plain functions.
 
-Of each physical scalar the mean is compared, against its standard error and against what is worth stopping for; of those
-that spread, and of the pixels, the histogram, by TFDV's Jensen-Shannon comparator; and of the pixels their noise.
+Of each physical scalar the mean is compared, against its standard error and against what is worth stopping for; of
+those that spread, and of the pixels, the histogram, by TFDV's Jensen-Shannon comparator; and of the pixels their noise.
 
-TFDV's own histograms have ten buckets of equal width between the extremes. One bright galaxy stretches them, and two spans
-of the same distribution then differ by 0.3 bits. So the comparator gets both histograms on the reference's deciles.
+TFDV's own histograms have ten buckets of equal width between the extremes. One bright galaxy stretches them, and two
+spans of the same distribution then differ by 0.3 bits. So the comparator gets both histograms on the reference's
+deciles.
 """
 
 import math
@@ -54,7 +55,8 @@ def compare(statistics: statistics_pb2.DatasetFeatureStatisticsList,
 
 def features(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> Features:
     """The numeric features of the only data set, by name."""
-    return {feature.path.step[0]: feature for feature in statistics.datasets[0].features if feature.HasField("num_stats")}
+    return {feature.path.step[0]: feature for feature in statistics.datasets[0].features
+            if feature.HasField("num_stats")}
 
 
 def compare_means(name: str, new, old, config: DriftConfig) -> dict:

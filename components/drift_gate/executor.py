@@ -51,8 +51,8 @@ class Executor(base_executor.BaseExecutor):
             listed = "\n".join(f"  {line}" for line in lines)
             raise DataError(
                 f"The data differ from those that version {live_version(live)} was trained on:\n{listed}\n"
-                "Nothing was trained or pushed. If the change is meant, run once with retraining.drift.action: warn; else "
-                "look for what changed in the simulation and simulate the span again.")
+                "Nothing was trained or pushed. If the change is meant, run once with retraining.drift.action: warn; "
+                "else look for what changed in the simulation and simulate the span again.")
         for line in lines:
             log.warning("drift: %s", line)
 

@@ -2,6 +2,8 @@
 
 import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
 
+# isort: split
+
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
@@ -38,7 +40,7 @@ class ExportCheck(base_component.BaseComponent):
     SPEC_CLASS = ExportCheckSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, examples: types.BaseChannel, model: types.BaseChannel, num_samples: int, seed: int,
+    def __init__(self, examples: types.BaseChannel, model: types.BaseChannel, num_samples: int, seed: int,  # noqa: F811
                  stamp_size: int, code: str = ""):
         """
         Args:

@@ -68,7 +68,8 @@ def check_model(model, image, serialized, num_samples, seed, checks, facts):
     one = run(model, "sample", image=image[:1], num_samples=tf.constant(num_samples), seed=default_seed)
     noise = field_noise(facts, image.shape, num_samples, seed)
     margin = facts["downsampling"]
-    whole = run(model, "sample_with_noise", image=image, **noise, class_offset=tf.zeros([2]), margins=tf.zeros([4], tf.int32))
+    whole = run(model, "sample_with_noise", image=image, **noise, class_offset=tf.zeros([2]),
+                margins=tf.zeros([4], tf.int32))
     inner = run(model, "sample_with_noise", image=image, **noise, class_offset=tf.fill([2], float(margin)),
                 margins=tf.fill([4], margin))
 

@@ -8,6 +8,7 @@ linearly.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -57,9 +58,9 @@ def measure(read: Callable[[int, int], np.ndarray], shape: tuple[int, int], box:
     rows, columns = (_edges(side, box) for side in shape)
     level = np.full((len(rows) - 1, len(columns) - 1), np.nan)
     sigma = level.copy()
-    for i, (top, bottom) in enumerate(zip(rows, rows[1:])):
+    for i, (top, bottom) in enumerate(pairwise(rows)):
         strip = read(top, bottom)[::STRIDE]
-        for j, (left, right) in enumerate(zip(columns, columns[1:])):
+        for j, (left, right) in enumerate(pairwise(columns)):
             level[i, j], sigma[i, j] = clipped_mode(strip[:, left:right:STRIDE])
     if not np.isfinite(level).any():
         return None

@@ -57,7 +57,8 @@ class Cataloguer:
         """Takes the next full rows of the maps, from row `top` on."""
         step = max(CHUNK // self.shape[1], 1)
         for start in range(0, len(maps["image"]), step):
-            self._take(top + start, {name: value[:, start:start + step] if name == "samples" else value[start:start + step]
+            self._take(top + start,
+                       {name: value[:, start:start + step] if name == "samples" else value[start:start + step]
                                      for name, value in maps.items()})
 
     def _take(self, top, maps):
@@ -191,7 +192,8 @@ def _joined(values, roots):
     return out
 
 
-def to_table(columns: dict[str, np.ndarray], *, wcs=None, poisson: bool = False, electron_magnitude: float | None = None,
+def to_table(columns: dict[str, np.ndarray], *, wcs=None, poisson: bool = False,
+             electron_magnitude: float | None = None,
              flux_unit: str = "electron", meta: dict | None = None):
     """The catalogue as an astropy Table with units and descriptions.
 
@@ -218,7 +220,8 @@ def to_table(columns: dict[str, np.ndarray], *, wcs=None, poisson: bool = False,
     table["snr"] = columns["flux"] / np.where(noise > 0, noise, np.inf)
     if electron_magnitude is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
-            table["magnitude"] = electron_magnitude - 2.5 * np.log10(np.where(columns["flux"] > 0, columns["flux"], np.nan))
+            table["magnitude"] = electron_magnitude - 2.5 * np.log10(
+                np.where(columns["flux"] > 0, columns["flux"], np.nan))
         table["magnitude"].unit = u.ABmag
     table["flags"] = columns["flags"]
     for name in table.colnames:

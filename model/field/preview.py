@@ -53,7 +53,8 @@ class Previewer:
         valid = self._sums["valid"]
         seen = valid > 0
         mean = {name: np.where(seen.reshape(seen.shape + (1,) * (total.ndim - 2)), total, np.nan)
-                / np.maximum(valid, 1).reshape(seen.shape + (1,) * (total.ndim - 2)) for name, total in self._sums.items()}
+                / np.maximum(valid, 1).reshape(seen.shape + (1,) * (total.ndim - 2))
+                for name, total in self._sums.items()}
         grey = stretch(np.nan_to_num(mean["image"]), sky_sigma / self.block)
         foreground = np.nan_to_num(mean["probabilities"][..., 1:].sum(axis=-1))
         blended = np.nan_to_num(mean["probabilities"][..., 2])
@@ -69,7 +70,8 @@ class Previewer:
         shape = (2 * panel * min(width / height, 2.0) + 0.4, 2 * panel * min(1.0, 2.0 * height / width) + 1.2)
         figure = Figure(figsize=shape, dpi=110, facecolor="#0b0e14")
         FigureCanvasAgg(figure)
-        axes = figure.subplots(2, 2, gridspec_kw=dict(hspace=0.09, wspace=0.03, left=0.02, right=0.98, top=0.92, bottom=0.09))
+        axes = figure.subplots(2, 2,
+                               gridspec_kw=dict(hspace=0.09, wspace=0.03, left=0.02, right=0.98, top=0.92, bottom=0.09))
         for ax, (name, colors) in zip(axes.ravel(), panels):
             ax.imshow(np.where(seen[..., None], colors, _MISSING), origin="lower", interpolation="nearest")
             ax.set_title(name, color="#d8dee9", fontsize=12, loc="left", pad=4)
@@ -81,8 +83,10 @@ class Previewer:
                 axes[0, 0].contour(level, [0.5], colors=[color], linewidths=0.7)
         figure.legend(handles=[Patch(facecolor=color, edgecolor="#888", label=name)
                                for name, color in zip(("background", "one galaxy", "blended"), CLASS_COLORS)],
-                      loc="lower left", bbox_to_anchor=(0.015, 0.012), ncol=3, frameon=False, labelcolor="#d8dee9", fontsize=11)
-        for left, name, colormap, high in ((0.52, "P(blended)", "inferno", 1.0), (0.78, "entropy (nats)", "magma", np.log(3))):
+                      loc="lower left", bbox_to_anchor=(0.015, 0.012), ncol=3, frameon=False, labelcolor="#d8dee9",
+                      fontsize=11)
+        for left, name, colormap, high in ((0.52, "P(blended)", "inferno", 1.0),
+                                           (0.78, "entropy (nats)", "magma", np.log(3))):
             bar = figure.add_axes((left, 0.045, 0.2, 0.016))
             bar.imshow(np.linspace(0, 1, 256)[None], cmap=colormap, aspect="auto", extent=(0, high, 0, 1))
             bar.set_yticks([])
@@ -94,7 +98,7 @@ class Previewer:
 
 
 def stretch(image: np.ndarray, sky_sigma: float) -> np.ndarray:
-    """Electrons to grey levels 0..1: asinh (Lupton et al. 1999), from -1 sigma to the 99.8 % quantile, 20 sigma at least."""
+    """Electrons to grey levels 0..1: asinh (Lupton et al. 1999), from -1 sigma to the 99.8 % quantile, at least 20."""
     scaled = np.arcsinh(image / (SOFTENING * sky_sigma))
     low = np.arcsinh(-1 / SOFTENING)
     high = max(np.quantile(scaled, 0.998), np.arcsinh(20 / SOFTENING))

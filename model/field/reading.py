@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.field import background as sky
-from model.field import units
+from model.field import background as sky, units
 from pipeline.errors import DataError
 
 RMS_LIMIT = 1e29  # SExtractor's convention: noise at or above this marks bad pixels
@@ -41,7 +40,7 @@ class Plane:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 self._file = fits.open(self._source(), memmap=False, lazy_load_hdus=False)
-        except (OSError, EOFError, ValueError, TypeError) as error:
+        except Exception as error:  # astropy raises many kinds for a damaged file
             raise DataError(f"{path}: this is not a FITS file that can be read ({_first_line(error)})")
         if any("truncated" in str(warning.message) for warning in caught):
             raise DataError(f"{path}: the file ends before its data do. Copy or make it again.")
@@ -56,7 +55,7 @@ class Plane:
         """Rows as float32 [stop - start, W] in the file's unit; infinite and blank pixels are NaN."""
         try:
             part = np.array(self.hdu.section[start:stop, :], np.float32)
-        except (OSError, ValueError, TypeError) as error:
+        except Exception as error:  # as above
             raise DataError(f"{self.name}: rows {start} to {stop} cannot be read ({_first_line(error)})")
         part[~np.isfinite(part)] = np.nan
         return part
@@ -72,7 +71,7 @@ class Plane:
             if file.read(2) != b"\x1f\x8b":
                 return self.path
         # Rows of a gzipped file can only be reached from its start.
-        self._unpacked = tempfile.NamedTemporaryFile(suffix=".fits")
+        self._unpacked = tempfile.NamedTemporaryFile(suffix=".fits")  # noqa: SIM115 stays while the image is open
         with gzip.open(self.path) as packed:
             shutil.copyfileobj(packed, self._unpacked, 1 << 22)
         self._unpacked.flush()
@@ -96,7 +95,8 @@ class Plane:
             raise DataError(f"{self.path}: there is no HDU {wanted}; it holds {listing}")
         if not getattr(hdu, "is_image", False) or len(hdu.shape) != 2:
             shape = list(hdu.shape) if getattr(hdu, "is_image", False) else "a table"
-            raise DataError(f"{self.path}: HDU {wanted} is no image of two dimensions (received {shape}); it holds {listing}")
+            raise DataError(
+                f"{self.path}: HDU {wanted} is no image of two dimensions (received {shape}); it holds {listing}")
         return chosen
 
 
@@ -177,7 +177,8 @@ class Field:
 def noise_of(weight: np.ndarray, kind: str) -> np.ndarray:
     """Noise per pixel from a map of RMS, variance or weight (1 / variance); NaN where it marks a bad pixel."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        sigma = {"rms": lambda: weight, "variance": lambda: np.sqrt(weight), "weight": lambda: 1 / np.sqrt(weight)}[kind]()
+        sigma = {"rms": lambda: weight, "variance": lambda: np.sqrt(weight),
+                 "weight": lambda: 1 / np.sqrt(weight)}[kind]()
         return np.where((sigma > 0) & (sigma < RMS_LIMIT), sigma, np.nan).astype(np.float32)
 
 
@@ -213,9 +214,11 @@ def open_field(path: str | Path, survey: dict | None, stamp_size: int, *, hdu: s
                             f" {list(image.shape)}, that of the image")
     scaled = match_noise or weight is not None
     if scaled and not survey:
-        raise DataError(f"{path}: scaling to the training's noise needs a model that names its survey. Push a newer model.")
+        raise DataError(
+            f"{path}: scaling to the training's noise needs a model that names its survey. Push a newer model.")
     try:
-        converted = units.conversion(image.header, survey, unit, gain, exposure_time, zero_point, image.name, image.integer)
+        converted = units.conversion(image.header, survey, unit, gain, exposure_time, zero_point, image.name,
+                                     image.integer)
     except DataError:
         if not scaled or unit or image.integer:
             raise
@@ -225,11 +228,13 @@ def open_field(path: str | Path, survey: dict | None, stamp_size: int, *, hdu: s
     field = Field(image, converted, None, False, None, 1.0, training, others["weight"], weight_type, others["mask"], [])
     measured = sky.measure(lambda start, stop: field.rows(start, stop) / converted.factor, image.shape, box)
     if measured is None:
-        raise DataError(f"{image.name}: too few pixels hold data to measure the sky, or none does. Give an image with data.")
+        raise DataError(
+            f"{image.name}: too few pixels hold data to measure the sky, or none does. Give an image with data.")
     field.sky, field.subtract = measured, background
     field.sky_sigma = measured.sky_sigma * converted.factor
     if not field.sky_sigma > 0:
-        raise DataError(f"{image.name}: the image has no noise (all pixels of the sky are equal). Give an observed image.")
+        raise DataError(
+            f"{image.name}: the image has no noise (all pixels of the sky are equal). Give an observed image.")
     if match_noise and weight is None:
         field.noise_scale = training / field.sky_sigma
     field.warnings += _warnings(field, survey, scaled)

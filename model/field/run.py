@@ -76,10 +76,12 @@ def _run(segmenter, field, outputs, num_samples, seed, settings, truth_path, pro
     true = truth.read_truth(truth_path, wcs) if truth_path is not None else None
     cards = _cards(segmenter, field, num_samples, seed)
     history = _history(field)
-    writer = writing.MapWriter(outputs.maps, field.shape, num_samples if outputs.samples else 0, field.image.header, cards,
+    writer = writing.MapWriter(outputs.maps, field.shape, num_samples if outputs.samples else 0,
+                               field.image.header, cards,
                                history, outputs.overwrite)
     cataloguer = catalogue.Cataloguer(
-        field.shape, num_samples, settings, field.sigma_rows, None if true is None else true[0]) if outputs.catalogue else None
+        field.shape, num_samples, settings, field.sigma_rows,
+        None if true is None else true[0]) if outputs.catalogue else None
     previewer = Previewer(field.shape) if outputs.preview else None
     if opened:
         opened(field)
@@ -103,7 +105,8 @@ def _run(segmenter, field, outputs, num_samples, seed, settings, truth_path, pro
 
 def _write_catalogue(segmenter, field, path, columns, wcs, cards, history, settings, comparison):
     calibrated = not field.conversion.text.startswith("unknown")
-    magnitude = units.electron_magnitude(segmenter.survey) if segmenter.survey and not field.conversion.counted else None
+    known = segmenter.survey and not field.conversion.counted
+    magnitude = units.electron_magnitude(segmenter.survey) if known else None
     table = catalogue.to_table(
         columns, wcs=wcs, poisson=field.conversion.counted, electron_magnitude=magnitude if calibrated else None,
         flux_unit="electron" if calibrated else "",
@@ -157,7 +160,8 @@ def _cards(segmenter, field: Field, num_samples, seed):
 
 
 def _history(field):
-    lines = ["blendinator " + " ".join(sys.argv[1:]), f"field: {field.image.name}", f"electrons: {field.conversion.text}"]
+    lines = ["blendinator " + " ".join(sys.argv[1:]), f"field: {field.image.name}",
+             f"electrons: {field.conversion.text}"]
     lines.append(f"background: mesh of {field.sky.box} pixels, clipped mode, 3 x 3 median, linear between"
                  if field.subtract else "background: not subtracted")
     if field.weight is not None:

@@ -73,7 +73,7 @@ def segment(segmenter: Segmenter, field: Field, sinks: Iterable, num_samples: in
 
 def _read(segmenter, field, row):
     """The strip for the network, and the field's own rows of the cores in electrons."""
-    height, width = field.shape
+    height, _ = field.shape
     rows = row[0].rows
     top, stop = row[0].top, min(row[0].top + row[0].height, height)
     seen = field.network_rows(rows.start, min(rows.stop, height))

@@ -7,6 +7,7 @@ in training, where galaxies were cut in the same way.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def plan(height: int, width: int, core: tuple[int, int], halo: int, factor: int)
     return [[
         Tile(top, left, bottom - top, right - left,
              (min(halo, top), min(halo, height - bottom), min(halo, left), min(halo, width - right)))
-        for left, right in zip(columns, columns[1:])] for top, bottom in zip(rows, rows[1:])]
+        for left, right in pairwise(columns)] for top, bottom in pairwise(rows)]
 
 
 def _cuts(length, side, factor):

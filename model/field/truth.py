@@ -5,6 +5,7 @@ pair is recognised when its two galaxies lie in different objects, or in one tha
 least a half. A centre falls into a footprint by chance as often as footprints cover the sky, which `chance` says.
 """
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,9 @@ def read_truth(path: str | Path, wcs) -> tuple[np.ndarray, np.ndarray]:
     try:
         table = Table.read(path)
     except Exception as error:  # astropy's readers raise whatever their formats do
-        raise DataError(f"{path}: this table cannot be read ({(str(error).strip().splitlines() or [type(error).__name__])[0]})."
-                        " Give a FITS table, ECSV or CSV.")
+        raise DataError(
+            f"{path}: this table cannot be read ({(str(error).strip().splitlines() or [type(error).__name__])[0]})."
+            " Give a FITS table, ECSV or CSV.")
     names = {name.lower(): name for name in table.colnames}
     magnitude = next((names[name] for name in _MAGNITUDE if name in names), None)
     position = next((pair for pair in _POSITION if all(name in names for name in pair)), None)
@@ -64,7 +66,9 @@ def compare(columns: dict[str, np.ndarray], owners: np.ndarray, xy: np.ndarray, 
     objects = columns["kind"] == "object"
     held = np.bincount(owners[owners >= 0], minlength=int(objects.sum()))
     flagged = columns["p_blend"][objects] >= BLEND
-    edges = np.arange(np.floor(magnitude.min()), np.ceil(magnitude.max()) + 0.5, MAGNITUDE_STEP) if len(magnitude) else []
+    edges = []
+    if len(magnitude):
+        edges = np.arange(np.floor(magnitude.min()), np.ceil(magnitude.max()) + 0.5, MAGNITUDE_STEP)
     return {
         "galaxies": int(inside.sum()), "objects": int(objects.sum()),
         "completeness": _share(owners >= 0), "purity": _share(held > 0),
@@ -98,11 +102,13 @@ def pairs(owners, flagged, xy, magnitude, pixel_scale: float, faintest: float = 
 def describe(result: dict) -> list[str]:
     """Lines of text."""
     number = lambda value: "-" if value is None else f"{value:.3f}"
-    lines = [f"{result['galaxies']} true galaxies, {result['objects']} objects: completeness {number(result['completeness'])},"
+    lines = [f"{result['galaxies']} true galaxies, {result['objects']} objects:"
+             f" completeness {number(result['completeness'])},"
              f" purity {number(result['purity'])} (a point falls into a footprint by chance: {result['chance']:.3f})",
              f"objects with two or more true galaxies that are called blends: {number(result['blend_completeness'])};"
              f" of those called blends, with two or more: {number(result['blend_purity'])}"]
-    for title, key in (("magnitude", "completeness_by_magnitude"), ("separation of pairs, arcsec", "pairs_by_separation")):
+    for title, key in (("magnitude", "completeness_by_magnitude"),
+                       ("separation of pairs, arcsec", "pairs_by_separation")):
         lines.append(f"{title:30} galaxies  share")
         lines += [f"{row['low']:10.2f} to {row['high']:<16.2f} {row['count']:8d}  {number(row['share'])}"
                   for row in result[key]]
@@ -111,7 +117,7 @@ def describe(result: dict) -> list[str]:
 
 def _binned(values, hits, edges):
     out = []
-    for low, high in zip(edges, edges[1:]):
+    for low, high in pairwise(edges):
         chosen = (values >= low) & (values < high)
         out.append({"low": float(low), "high": float(high), "count": int(chosen.sum()), "share": _share(hits[chosen])})
     return out

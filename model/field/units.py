@@ -14,7 +14,8 @@ from pipeline.errors import ConfigError, DataError
 FLUX_DENSITIES = {"Jy": 8.90, "mJy": 16.40, "uJy": 23.90, "nJy": 31.40, "nanomaggy": 22.5, "nmgy": 22.5, "maggy": 0.0}
 UNITS = ("electron", "electron/s", "adu", "adu/s", *FLUX_DENSITIES)
 _ALIASES = {
-    "electrons": "electron", "e-": "electron", "e": "electron", "photoelectron": "electron", "photoelectrons": "electron",
+    "electrons": "electron", "e-": "electron", "e": "electron", "photoelectron": "electron",
+    "photoelectrons": "electron",
     "electrons/s": "electron/s", "electron/sec": "electron/s", "electrons/sec": "electron/s", "e-/s": "electron/s",
     "e/s": "electron/s", "electrons/second": "electron/s", "electron s-1": "electron/s", "electrons s-1": "electron/s",
     "dn": "adu", "count": "adu", "counts": "adu", "ct": "adu", "dn/s": "adu/s", "count/s": "adu/s", "counts/s": "adu/s",
@@ -80,7 +81,8 @@ def conversion(header, survey: dict | None, unit: str | None = None, gain: float
             raise DataError(f"{source}: the pixels are integers without a unit (BUNIT): counts, or perhaps a mask. Give"
                             " --unit adu with --gain, or --zero-point.")
         if values["zero_point"] is not None:
-            return _by_zero_point(values["zero_point"], survey, f"zero point {values['zero_point']:g} of the header", source)
+            return _by_zero_point(values["zero_point"], survey,
+                                  f"zero point {values['zero_point']:g} of the header", source)
         raise DataError(f"{source}: nothing says what unit the pixels have: there is no BUNIT and no zero point. Give"
                         f" --unit, one of {', '.join(UNITS)}, or --zero-point, or --match-noise.")
     if name in FLUX_DENSITIES:
@@ -89,7 +91,8 @@ def conversion(header, survey: dict | None, unit: str | None = None, gain: float
     if name.startswith("adu"):
         if values["gain"] is None:
             if values["zero_point"] is not None:
-                return _by_zero_point(values["zero_point"], survey, f"zero point {values['zero_point']:g} of the header",
+                return _by_zero_point(values["zero_point"], survey,
+                                      f"zero point {values['zero_point']:g} of the header",
                                       source)
             raise DataError(f"{source}: the pixels are counts ({found}), and neither gain nor zero point is known. Give"
                             " --gain or --zero-point.")

@@ -79,7 +79,7 @@ class MapWriter:
         try:
             self._file = open(self._part, "wb+")
             self._file.truncate(self.bytes)
-            for name, (header, start) in self._headers.items():
+            for header, start in self._headers.values():
                 self._file.seek(start)
                 self._file.write(header.tostring().encode("ascii"))
         except OSError as error:
@@ -113,7 +113,8 @@ class MapWriter:
                     self._file.seek(offset + (i * self.shape[0] + top) * width * kind.itemsize)
                     self._file.write(np.ascontiguousarray(plane, kind).data)
                 except OSError as error:
-                    raise DataError(f"{self.path}: the file cannot be written ({error}). Free some space, or write elsewhere.")
+                    raise DataError(
+                        f"{self.path}: the file cannot be written ({error}). Free some space, or write elsewhere.")
 
     def _place(self, name, header, position, size):
         self._headers[name] = header, position

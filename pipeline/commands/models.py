@@ -32,7 +32,8 @@ def models(config_path, as_json):
         start = f"version {one['republishes']} again" if one["republishes"] else one["start"]
         values = [one["metrics"].get(name) for name in names]
         rows.append(("*" if one["live"] else "", one["version"], one["pushed"][:16].replace("T", " "),
-                     ",".join(map(str, one["spans"])), start, *("-" if value is None else f"{value:.3f}" for value in values)))
+                     ",".join(map(str, one["spans"])), start,
+                     *("-" if value is None else f"{value:.3f}" for value in values)))
     click.echo(columns(rows))
 
 
@@ -62,7 +63,8 @@ def lineage(config_path, version, as_json):
     rows += [(f"rule {rule['metric']}", "kept" if rule["passed"] else "failed") for rule in found["rules"]]
     for step in found["steps"]:
         for kind, folder in step["outputs"].items():
-            rows.append((f"{step['name']} {step['id']}", f"{kind}: {folder}" + (f"  code {step['code']}" if step["code"] else "")))
+            rows.append((f"{step['name']} {step['id']}",
+                         f"{kind}: {folder}" + (f"  code {step['code']}" if step["code"] else "")))
     click.echo(columns(rows))
 
 
@@ -72,8 +74,8 @@ def lineage(config_path, version, as_json):
 def rollback(config_path, version):
     """Make an earlier version live again, by default the one before the live model.
 
-    It is published once more under a new, higher number, which a server that polls the folder takes up; the live version
-    stays for inspection.
+    It is published once more under a new, higher number, which a server that polls the folder takes up; the live
+    version stays for inspection.
     """
     config = load_config(config_path)
     from pipeline.lineage import rollback as roll_back

@@ -10,7 +10,8 @@ from pipeline.config_loader import load_config
 @click.command()
 @click.argument("records", nargs=-1, required=True)
 @click.option("--output", type=click.Path(), required=True, help="A new folder for the predictions.")
-@click.option("--samples", "num_samples", type=click.IntRange(1), default=16, show_default=True, help="Draws per record.")
+@click.option("--samples", "num_samples", type=click.IntRange(1), default=16, show_default=True,
+              help="Draws per record.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of the draws.")
 @click.option("--model", type=click.Path(path_type=Path),
               help="A pushed version, or the folder of all; by default the newest of the configuration's output_dir.")

@@ -14,8 +14,8 @@ from pipeline.config_loader import load_config
 def retrain(config_path):
     """Simulate a new span if configured, run, prune; for a schedule. See docs/retraining.md.
 
-    Exit code 0: pushed, or nothing to do; 3: the model was refused; 1: the run failed or another one is going on. Every call
-    adds a line to logs/runs.jsonl in the output folder.
+    Exit code 0: pushed, or nothing to do; 3: the model was refused; 1: the run failed or another one is going on. Every
+    call adds a line to logs/runs.jsonl in the output folder.
     """
     config = load_config(config_path)
     from pipeline.retrain import retrain as retrain_once

@@ -19,10 +19,12 @@ FILE = click.Path(dir_okay=False, path_type=Path)
               help="A pushed version, or the folder of all; by default the newest of the configuration's output_dir.")
 @click.option("--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults.")
 @click.option("--hdu", help="Number or name of the HDU; by default the first image.")
-@click.option("--unit", help="Of the pixels, if BUNIT is missing or wrong: electron, electron/s, adu, adu/s, Jy, uJy, nJy, ...")
+@click.option("--unit",
+              help="Of the pixels, if BUNIT is missing or wrong: electron, electron/s, adu, adu/s, Jy, uJy, nJy, ...")
 @click.option("--gain", type=float, help="Electrons per count; by default the header's.")
 @click.option("--exposure-time", type=float, help="Seconds; by default the header's.")
-@click.option("--zero-point", type=float, help="AB magnitude of one unit of the image: brings it to the survey's fluxes.")
+@click.option("--zero-point", type=float,
+              help="AB magnitude of one unit of the image: brings it to the survey's fluxes.")
 @click.option("--no-background", is_flag=True, help="The sky is subtracted already.")
 @click.option("--background-box", type=click.IntRange(16, 4096), default=128, show_default=True,
               help="Pixels a side of the background's mesh.")
@@ -35,7 +37,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--catalog", "catalogue", type=FILE, help="Write a catalogue of objects and blends: an ECSV file.")
 @click.option("--threshold", type=click.FloatRange(0.01, 0.99), default=0.5, show_default=True,
               help="Probability from which on pixels form an object or a blend.")
-@click.option("--min-pixels", type=click.IntRange(1), default=3, show_default=True, help="Smallest object in the catalogue.")
+@click.option("--min-pixels", type=click.IntRange(1), default=3, show_default=True,
+              help="Smallest object in the catalogue.")
 @click.option("--truth", type=FILE, help="Table of true galaxies: completeness and purity of the catalogue.")
 @click.option("--preview", type=FILE, help="Write a picture: a PNG file.")
 @click.option("--tile", type=click.IntRange(64, 8192), default=1024, show_default=True,
@@ -62,8 +65,7 @@ def segment(field, output, num_samples, seed, model, config_path, catalogue, thr
         model = load_config(config_path).serving_dir
 
     from model.client import Segmenter, check_draws
-    from model.field import catalogue as catalogues
-    from model.field import run, truth as truths, writing
+    from model.field import catalogue as catalogues, run, truth as truths, writing
 
     check_draws(num_samples, seed)
     for path in (output, catalogue, preview):  # before a model is loaded
@@ -73,7 +75,8 @@ def segment(field, output, num_samples, seed, model, config_path, catalogue, thr
         result = run.run(
             Segmenter.load(model, tile), field, run.Outputs(output, catalogue, preview, write_samples, overwrite),
             num_samples=num_samples, seed=seed, settings=catalogues.Settings(threshold, min_pixels), truth_path=truth,
-            progress=progress.advance, opened=progress.start, background=not no_background, box=background_box, **reading)
+            progress=progress.advance, opened=progress.start, background=not no_background,
+            box=background_box, **reading)
     report = result.report
     click.echo(f"{report.pixels / 1e6:.2f} Mpx in {report.seconds:.1f} s: {report.rate:.2f} Mpx/s, "
                f"{report.network / report.seconds:.0%} of the time in the network")

@@ -43,8 +43,9 @@ class Cluster:
           ServiceError: the server cannot be reached, refuses, or is no Kubeflow.
         """
         if not host.startswith(("http://", "https://")):
-            raise ConfigError(f"--host: received {host!r}; allowed: http://... or https://..., the address of Kubeflow's "
-                              "API. Give --host or set kubeflow.host")
+            raise ConfigError(
+                f"--host: received {host!r}; allowed: http://... or https://..., the address of Kubeflow's "
+                "API. Give --host or set kubeflow.host")
         self.host, self.namespace, self.wait = host.rstrip("/"), namespace, wait
         health = self.call("the API", lambda: check_api(self.host, token, cookies))
         if health.get("multi_user") and not namespace:
@@ -142,8 +143,9 @@ class Cluster:
           ConfigError, DataError, ServiceError: see `submit`; `cron` has another number of fields.
         """
         if len(cron.split()) != 6:
-            raise ConfigError(f"--cron: received {cron!r}; allowed: six fields (second minute hour day month weekday), such "
-                              "as '0 0 3 * * 1' for Mondays at 3")
+            raise ConfigError(
+                f"--cron: received {cron!r}; allowed: six fields (second minute hour day month weekday), such "
+                "as '0 0 3 * * 1' for Mondays at 3")
         check_parameters(path, parameters)
         pipeline, version = self.upload(path)
         where = self.experiment(experiment)
@@ -154,11 +156,12 @@ class Cluster:
 
         made = self.call(f"schedule {name}", lambda: self.client.create_recurring_run(
             where, name, cron_expression=cron, no_catchup=True, max_concurrency=1, params=parameters,
-            pipeline_id=pipeline, version_id=version, enable_caching=False, service_account=service_account or None)).recurring_run_id
+            pipeline_id=pipeline, version_id=version, enable_caching=False,
+            service_account=service_account or None)).recurring_run_id
         # After the new one is there: earlier ones, and doubles that an error of the server left behind.
         for other in self.call(f"schedule {name}", existing):
             if other != made:
-                self.call(f"schedule {other}", lambda: self.client.delete_recurring_run(other))
+                self.call(f"schedule {other}", lambda other=other: self.client.delete_recurring_run(other))
         return made
 
 
@@ -193,8 +196,9 @@ def check_api(host: str, token: str, cookies: str) -> dict:
     try:
         return dict(json.loads(text))
     except (TypeError, ValueError):
-        raise ServiceError(f"{host}: the answer is {first_line(text)!r} and not that of Kubeflow's API, perhaps a login "
-                           f"page. Give the API's address, and a token in {TOKEN} or a session's cookies in {COOKIES}.")
+        raise ServiceError(
+            f"{host}: the answer is {first_line(text)!r} and not that of Kubeflow's API, perhaps a login "
+            f"page. Give the API's address, and a token in {TOKEN} or a session's cookies in {COOKIES}.")
 
 
 def by_name(name: str) -> str:
@@ -205,9 +209,10 @@ def by_name(name: str) -> str:
 def describe(status: int | None, detail) -> str:
     """What went wrong and what helps."""
     if status is None:
-        return (f"the server cannot be reached ({detail}). Check the address and the network; from outside the cluster, "
-                "first call `kubectl port-forward -n kubeflow svc/ml-pipeline 8888:8888` and use --host "
-                "http://localhost:8888.")
+        return (
+            f"the server cannot be reached ({detail}). Check the address and the network; from outside the cluster, "
+            "first call `kubectl port-forward -n kubeflow svc/ml-pipeline 8888:8888` and use --host "
+            "http://localhost:8888.")
     if status in (401, 403):
         return (f"the server refuses ({status}: {detail}). Set {TOKEN} to a valid token, or {COOKIES} to a logged-in "
                 "session's cookies, and kubeflow.namespace to a namespace of yours.")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
 
+# isort: split
+
 import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
@@ -130,8 +132,9 @@ def check_options(config: Config, image: str, pipeline_root: str) -> None:
         raise ConfigError(f"--image: received {image!r}; allowed: a container image such as "
                           "registry.example.org/blendinator:1")
     if not pipeline_root.startswith(tuple(STORES)) or pipeline_root in STORES:
-        raise ConfigError(f"--pipeline-root: received {pipeline_root!r}; allowed: gs://, s3:// or minio:// with a bucket. "
-                          "Kubeflow takes no path here: to keep artifacts on the volume, set kubeflow.artifacts_on_volume")
+        raise ConfigError(
+            f"--pipeline-root: received {pipeline_root!r}; allowed: gs://, s3:// or minio:// with a bucket. "
+            "Kubeflow takes no path here: to keep artifacts on the volume, set kubeflow.artifacts_on_volume")
     runner = runner_name(config.beam.pipeline_args)
     if runner == "DataflowRunner" and (config.kubeflow.artifacts_on_volume or not pipeline_root.startswith("gs://")):
         raise ConfigError(f"--pipeline-root: received {pipeline_root!r}; allowed with --runner=DataflowRunner: gs://, "

@@ -252,8 +252,9 @@ def merge_output(outputs: dict[str, dict], written: dict, log: Path) -> None:
         for artifact in entry.get("artifacts", [])[:1]:
             for name, value in artifact.get("metadata", {}).items():
                 if value is None:
-                    raise DataError(f"{log}: output {key} has no value for {name}, which Kubeflow's metadata store cannot "
-                                    "hold. Let the executor leave the property out.")
+                    raise DataError(
+                        f"{log}: output {key} has no value for {name}, which Kubeflow's metadata store cannot "
+                        "hold. Let the executor leave the property out.")
                 if isinstance(value, bool):
                     value = float(value)
                 elif isinstance(value, (list, dict)):

@@ -9,6 +9,8 @@ import pytest
 
 import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
 
+# isort: split
+
 from data import records, spans
 
 SIZE = 8

@@ -68,7 +68,7 @@ def test_damage_is_listed_with_file_and_record(span_maker, tmp_path):
     train = [span_maker.scene(0), span_maker.scene(1), span_maker.scene(2), span_maker.scene(3, image=nan)]
     calibration = [span_maker.scene(i) for i in (10, 11, 12)] + [span_maker.scene(13, mask=np.full((SIZE, SIZE), 3))]
     test = [span_maker.scene(i) for i in (20, 21, 22)] + [span_maker.scene(23, noise_free=np.zeros((SIZE, SIZE - 1)))]
-    encode = lambda scenes: [records.encode(scene) for scene in scenes]  # noqa: E731
+    encode = lambda scenes: [records.encode(scene) for scene in scenes]
     folder = span_maker.write(train=encode(train), calibration=encode(calibration), test=encode(test))
     with pytest.raises(DataError) as raised:
         pass_gate(span_maker, tmp_path)

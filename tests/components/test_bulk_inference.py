@@ -22,7 +22,8 @@ class Export(tf.Module):
         tf.TensorSpec([2], tf.int32, name="seed")])
     def sample(self, image, num_samples, seed):
         shape = tf.concat([[num_samples], tf.shape(image)[1:], [3]], 0)
-        draws = tf.nn.softmax(tf.asinh(image)[:, None, :, :, None] * [0.0, 0.1, 0.2] + tf.random.stateless_normal(shape, seed))
+        draws = tf.nn.softmax(tf.asinh(image)[:, None, :, :, None] * [0.0, 0.1, 0.2]
+                              + tf.random.stateless_normal(shape, seed))
         return {"samples": tf.cast(tf.argmax(draws, -1), tf.uint8), "probabilities": tf.reduce_mean(draws, 1)}
 
 
@@ -44,7 +45,8 @@ def predictions(folder):
 
 
 def test_same_ids_and_what_the_model_draws(model, span, tmp_path):
-    account = bulk.predict([str(span / "test-*"), str(span / "train-*")], tmp_path / "out", model, num_samples=3, seed=5)
+    account = bulk.predict([str(span / "test-*"), str(span / "train-*")], tmp_path / "out", model,
+                           num_samples=3, seed=5)
     assert (account["read"], account["written"], len(account["files"])) == (8, 8, 4)
     assert json.loads((tmp_path / "out" / "account.json").read_text()) == account
     assert not list((tmp_path / "out").glob("*.part"))

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,7 +106,7 @@ def run(tmp_path, examples, model_artifact, config, beam_args=(), live=None):
 @pytest.mark.parametrize("thresholds, blessed", [(EASY, 1), (HARD, 0)])
 def test_evaluation_and_blessing(tmp_path, serialized, model_artifact, thresholds, blessed):
     examples = write_examples(tmp_path / "examples", [serialized[:5], serialized[5:]])
-    evaluation, blessing = run(tmp_path, examples, model_artifact, make_config(thresholds))
+    _, blessing = run(tmp_path, examples, model_artifact, make_config(thresholds))
     report = json.loads((tmp_path / "evaluation" / executor.METRICS).read_text())
     assert report["scenes_evaluated"] == report["records_read"] == 11
     assert report["blessed"] is bool(blessed)
@@ -190,7 +191,7 @@ def test_a_damaged_record_is_named(tmp_path, serialized, model_artifact, changes
 def test_a_truncated_file_is_named(tmp_path, serialized, model_artifact):
     examples = write_examples(tmp_path / "examples", [serialized])
     path = executor.list_files([examples])[0]
-    content = open(path, "rb").read()
+    content = Path(path).read_bytes()
     with open(path, "wb") as file:
         file.write(content[:len(content) // 2])
     with pytest.raises(DataError, match=r"data_tfrecord-00000-of-00001.gz: record \d+ cannot be read"):
@@ -249,9 +250,11 @@ def test_thresholds_given_for_a_run_take_the_place_of_the_configurations():
     text = '{"evaluation": {"num_samples": 4, "thresholds": [{"metric": "iou_galaxy", "min": 0.5}]}}'
     assert executor.read_config(text, "").evaluation.thresholds[0].min == 0.5
     given = executor.read_config(text, '[{"metric": "iou_blended", "min": 0.1}]')
-    assert [rule.metric for rule in given.evaluation.thresholds] == ["iou_blended"] and given.evaluation.num_samples == 4
+    assert [rule.metric for rule in given.evaluation.thresholds] == ["iou_blended"]
+    assert given.evaluation.num_samples == 4
 
 
 def test_unreadable_thresholds_are_refused():
-    with pytest.raises(ConfigError, match=r"thresholds: received '\[x', which is no JSON .*allowed: a list of rules such as"):
+    with pytest.raises(ConfigError,
+                       match=r"thresholds: received '\[x', which is no JSON .*allowed: a list of rules such as"):
         executor.read_config("{}", "[x")

@@ -1,6 +1,7 @@
 """Drift: what counts as one, and what the gate does about it."""
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -44,7 +45,7 @@ def make_statistics(seed=0, scenes=SCENES, sky=26.3, fwhm=0.17, noise=26.3, snr=
             standard.buckets.add(low_value=low, high_value=high, sample_count=count)
         deciles = np.quantile(column, np.linspace(0, 1, 11))
         quantiles = numbers.histograms.add(type=statistics_pb2.Histogram.QUANTILES)
-        for low, high in zip(deciles, deciles[1:]):
+        for low, high in itertools.pairwise(deciles):
             quantiles.buckets.add(low_value=low, high_value=high, sample_count=column.size / 10)
     return result
 
@@ -59,7 +60,8 @@ def test_same_distribution_is_no_drift():
     assert [entry for entry in found if entry["drift"]] == []
     assert {(entry["feature"], entry["measure"]) for entry in found} == {
         *((name, "mean") for name in drift.SCALARS), ("image", "noise"),
-        *((name, "histogram") for name in ("snr", "blended_share", "num_galaxies", "image"))}  # the others hardly spread
+        *((name, "histogram")
+          for name in ("snr", "blended_share", "num_galaxies", "image"))}  # the others hardly spread
 
 
 def test_thirty_percent_more_noise_is_caught_in_the_scalar_and_in_the_pixels():
@@ -88,7 +90,8 @@ def test_few_scenes_are_given_their_standard_error():
 
 
 def test_mean_and_its_limit_by_hand():
-    new, old = statistics_pb2.NumericStatistics(mean=12.0, std_dev=3.0), statistics_pb2.NumericStatistics(mean=10.0, std_dev=4.0)
+    new = statistics_pb2.NumericStatistics(mean=12.0, std_dev=3.0)
+    old = statistics_pb2.NumericStatistics(mean=10.0, std_dev=4.0)
     new.common_stats.num_non_missing, old.common_stats.num_non_missing = 9, 16
     config = DriftConfig(standard_errors=1.0, location=0.1, relative=0.05)
     entry = drift.compare_means("x", new, old, config)

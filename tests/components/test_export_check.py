@@ -114,7 +114,7 @@ def test_missing_signature(loaded, span_maker):
 
 def test_missing_output(loaded, span_maker):
     serve = loaded.signatures["serving_default"]
-    without = lambda **inputs: {k: v for k, v in serve(**inputs).items() if k != "entropy"}  # noqa: E731
+    without = lambda **inputs: {k: v for k, v in serve(**inputs).items() if k != "entropy"}
     [(name, detail)] = check(loaded, span_maker, serving_default=without).items()
     assert name == "serving_default: outputs"
     assert "received ['class_map', 'mutual_information', 'probabilities']" in detail
@@ -137,22 +137,22 @@ def test_each_wrong_output_is_found(loaded, span_maker, signature, output, chang
 
 def test_examples_that_are_served_differently_are_found(loaded, span_maker):
     serve = loaded.signatures["from_examples"]
-    shuffled = lambda examples: serve(examples=tf.reverse(examples, [0]))  # noqa: E731
+    shuffled = lambda examples: serve(examples=tf.reverse(examples, [0]))
     assert set(check(loaded, span_maker, from_examples=shuffled)) == {"from_examples agrees with serving_default"}
 
 
 def test_seed_that_is_ignored_is_found(loaded, span_maker):
     sample = loaded.signatures["sample"]
-    fixed = lambda image, num_samples, seed: sample(  # noqa: E731
+    fixed = lambda image, num_samples, seed: sample(
         image=image, num_samples=num_samples, seed=tf.constant([1, 0]))
     assert set(check(loaded, span_maker, sample=fixed)) == {"other seed, other samples"}
 
 
 def test_margins_that_shift_the_result_are_found(loaded, span_maker):
     signature = loaded.signatures["sample_with_noise"]
-    shifted = lambda image, margins, **noise: signature(  # noqa: E731
+    shifted = lambda image, margins, **noise: signature(
         image=tf.roll(image, 1, axis=1) if int(margins[0]) else image, margins=margins, **noise)
-    moved = lambda latent_noise, margins, **inputs: signature(  # noqa: E731
+    moved = lambda latent_noise, margins, **inputs: signature(
         latent_noise=tf.roll(latent_noise, 1, axis=2) if int(margins[0]) else latent_noise, margins=margins, **inputs)
     assert "margins are context only" in check(loaded, span_maker, sample_with_noise=shifted)
     assert "samples hold together across tiles" in check(loaded, span_maker, sample_with_noise=moved)

@@ -23,7 +23,8 @@ def push(serving, version, key):
 def find(serving, tmp_path, **parameters):
     artifact = standard_artifacts.Model()
     artifact.uri = str(tmp_path / "artifact")
-    executor.Executor().Do({}, {"model": [artifact]}, {"serving_dir": str(serving), "key": "", "version": "", **parameters})
+    executor.Executor().Do({}, {"model": [artifact]},
+                           {"serving_dir": str(serving), "key": "", "version": "", **parameters})
     return artifact
 
 
@@ -42,7 +43,8 @@ def test_the_newest_version_is_found_at_run_time(tmp_path):
     assert artifact.get_string_custom_property("version") == "10"
     export = tmp_path / "artifact" / "Format-Serving"
     assert str(export) == path_utils.serving_model_path(artifact.uri)
-    assert (export / "saved_model.pb").read_text() == "model b" and json.loads((export / FACTS_FILE).read_text()) == {"key": "b"}
+    assert (export / "saved_model.pb").read_text() == "model b"
+    assert json.loads((export / FACTS_FILE).read_text()) == {"key": "b"}
 
 
 def test_a_model_is_not_live_for_itself(tmp_path):

@@ -24,7 +24,7 @@ def test_counts_and_sizes_at_hand_computed_magnitudes():
 
 def test_magnitudes_follow_the_counts():
     magnitude = population.draw_magnitudes(rng(), 100_000, 18.0, 27.0)
-    assert 18.0 <= magnitude.min() and magnitude.max() <= 27.0
+    assert magnitude.min() >= 18.0 and magnitude.max() <= 27.0
     span = population.cumulative_counts(27.0) - population.cumulative_counts(18.0)
     for limit in (22.0, 25.0, 26.0):
         expected = (population.cumulative_counts(limit) - population.cumulative_counts(18.0)) / span
@@ -46,7 +46,7 @@ def test_disk_scales_have_their_median_and_shape():
 def test_axis_ratios_stay_within_the_ellipticity_limit():
     ratio = population.draw_axis_ratio(rng(), 100_000)
     e = (1.0 - ratio) / (1.0 + ratio)
-    assert 0.0 <= e.min() and e.max() <= 0.804
+    assert e.min() >= 0.0 and e.max() <= 0.804
     counts, edges = np.histogram(e, np.linspace(0.1, 0.8, 15), density=True)
     middle = (edges[1:] + edges[:-1]) / 2
     shape = middle * (1 - np.exp((middle - 0.804) / 0.2539)) / ((1 + middle) * np.sqrt(middle**2 + 0.0256**2))

@@ -73,7 +73,8 @@ def test_resolve_spans(tmp_path, selection, expected):
 
 @pytest.mark.parametrize("selection", ["", "a", "3-1", "1;2", "-1", "latest:0", "latest:", "latest,3"])
 def test_resolve_spans_refuses_what_it_cannot_read(folder, selection):
-    with pytest.raises(ConfigError, match=f"spans: received '{selection}'; allowed: latest, latest:3, or numbers and ranges"):
+    with pytest.raises(ConfigError,
+                       match=f"spans: received '{selection}'; allowed: latest, latest:3, or numbers and ranges"):
         spans.resolve_spans(selection, folder.parent)
 
 

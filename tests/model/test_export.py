@@ -24,7 +24,7 @@ def folder(tmp_path_factory, tiny_config, transform_output):
 @pytest.fixture(scope="module")
 def signatures(folder):
     loaded = tf.saved_model.load(str(folder))
-    yield loaded.signatures
+    yield loaded.signatures  # noqa: PT022 the model must outlive them
 
 
 def sample(signatures, image, n=5, seed=(1, 2)):
@@ -142,7 +142,8 @@ def test_margins_off_the_lattice_are_refused(signatures, scenes, noise, margins)
 def test_lattice_weights_are_those_of_the_smooth_field():
     rows = sampling.lattice_weights(30, 5, 7.5)
     noise = tf.random.stateless_normal([1, 5, 5], [1, 2])
-    np.testing.assert_allclose(rows @ noise[0] @ tf.transpose(rows), sampling.smooth_field(noise, [30, 30], 7.5)[0], atol=1e-6)
+    np.testing.assert_allclose(rows @ noise[0] @ tf.transpose(rows),
+                               sampling.smooth_field(noise, [30, 30], 7.5)[0], atol=1e-6)
     np.testing.assert_allclose(sampling.lattice_weights(20, 5, 7.5, 7.0), rows[7:27], atol=1e-6)
 
 
@@ -181,5 +182,6 @@ def test_warmup_requests_can_be_answered(folder, signatures):
 def test_grpc_request_names_model_version_and_signature():
     request = predict_request("sample", {"num_samples": np.int32(3)}, version=17)
     again = type(request).FromString(request.SerializeToString())
-    assert (again.model_spec.name, again.model_spec.version.value, again.model_spec.signature_name) == ("blendinator", 17, "sample")
+    spec = again.model_spec
+    assert (spec.name, spec.version.value, spec.signature_name) == ("blendinator", 17, "sample")
     assert tf.make_ndarray(again.inputs["num_samples"]) == 3

@@ -162,7 +162,8 @@ print("losses", *losses)
 def test_two_replicas_train_as_one():
     """The same batch shared out to two devices: the same losses over several steps of the optimiser."""
     def losses(devices):
-        out = subprocess.run([sys.executable, "-c", MIRRORED, devices], capture_output=True, text=True, check=True).stdout
+        out = subprocess.run([sys.executable, "-c", MIRRORED, devices], capture_output=True, text=True,
+                             check=True).stdout
         return [float(value) for value in out.split("losses ")[1].split()]
 
     one, two = losses("one"), losses("two")

@@ -72,7 +72,8 @@ def test_another_architecture_is_a_cold_start(live):
 @pytest.mark.parametrize("sigma, change", [(28.6, "+10.0 %"), (23.4, "-10.0 %")])
 def test_another_noise_level_is_a_cold_start(live, sigma, change):
     facts = warm_start.start(ProbaUNet(MODEL, seed=1), live, CONFIG, sigma)
-    assert facts["reason"] == (f"the normalisation changed by {change}, and retraining.warm_start.max_sigma_change is 5 %")
+    assert facts["reason"] == (
+        f"the normalisation changed by {change}, and retraining.warm_start.max_sigma_change is 5 %")
 
 
 def test_an_older_export_is_a_cold_start(live):
@@ -82,7 +83,8 @@ def test_an_older_export_is_a_cold_start(live):
 
 def test_missing_weights_are_a_cold_start(live):
     (live / WEIGHTS_FILE).unlink()
-    assert "has no assets.extra/probaunet.weights.h5" in warm_start.start(ProbaUNet(MODEL, seed=1), live, CONFIG, 26.0)["reason"]
+    facts = warm_start.start(ProbaUNet(MODEL, seed=1), live, CONFIG, 26.0)
+    assert "has no assets.extra/probaunet.weights.h5" in facts["reason"]
 
 
 def test_weights_of_other_code_leave_the_network_as_it_was(live):
@@ -104,7 +106,7 @@ def test_schedule_after_a_warm_start():
 
 
 def test_scale_of_the_normalisation():
-    normalise = lambda image: tf.asinh(image / 26.3)[..., None]  # noqa: E731
+    normalise = lambda image: tf.asinh(image / 26.3)[..., None]
     assert warm_start.normalisation_scale(normalise, 8) == pytest.approx(26.3, rel=1e-5)
 
 
@@ -119,7 +121,7 @@ def refitted(folder, span, **changes):
 
 
 def test_inputs_of_a_warm_start_do_not_shift(tmp_path, live):
-    """Refitting on another span of the same distribution moves no input by more than the bound; other noise starts cold."""
+    """Refitting on another span of one distribution moves no input by more than the bound; other noise starts cold."""
     first, _ = refitted(tmp_path, 1)
     second, images = refitted(tmp_path, 2)
     bound = WarmStartConfig().max_sigma_change

@@ -31,12 +31,15 @@ def test_dictionaries_and_back():
     ({"training": {"fresh_noise": 1}}, "training.fresh_noise: received 1; allowed: true or false"),
     ({"model": {"channels": 16}}, "model.channels: received 16; allowed: a list"),
     ({"model": {"channels": [16, 0]}}, r"model.channels\[1\]: received 0; allowed: an integer from 1 to 1024"),
-    ({"simulation": {"survey": "hst"}}, "simulation.survey: received 'hst'; allowed: one of euclid_wide, euclid_deep, lsst_i"),
-    ({"simulation": {"population": {"density_scale": -1.0}}}, "simulation.population.density_scale: received -1.0; allowed"),
+    ({"simulation": {"survey": "hst"}},
+     "simulation.survey: received 'hst'; allowed: one of euclid_wide, euclid_deep, lsst_i"),
+    ({"simulation": {"population": {"density_scale": -1.0}}},
+     "simulation.population.density_scale: received -1.0; allowed"),
     ({"simulation": {"stamp_size": 60}}, "simulation.stamp_size: received 60; allowed: a multiple of 8"),
     ({"simulation": {"population": {"magnitude_bright": 28.0}}}, "magnitude_bright: received 28.0; allowed: at most"),
     ({"simulation": {"noise_correlation": 1.0}}, "training.fresh_noise: received true; allowed: false while"),
-    ({"evaluation": {"thresholds": [{"metric": "ged"}]}}, r"evaluation.thresholds\[0\].*needs `metric` and `min` or `max`"),
+    ({"evaluation": {"thresholds": [{"metric": "ged"}]}},
+     r"evaluation.thresholds\[0\].*needs `metric` and `min` or `max`"),
     ({"evaluation": {"slices": [{"scalar": "snr", "edges": [2.0, 1.0]}]}}, "allowed: two or more rising numbers"),
 ])
 def test_mistakes(raw, message):

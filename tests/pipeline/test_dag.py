@@ -8,8 +8,15 @@ import pytest
 
 from pipeline import dag
 from pipeline.config import (
-    BeamConfig, Config, EvaluationConfig, RetrainingConfig, SimulationConfig, ThresholdConfig, TrainingConfig,
-    WarmStartConfig)
+    BeamConfig,
+    Config,
+    EvaluationConfig,
+    RetrainingConfig,
+    SimulationConfig,
+    ThresholdConfig,
+    TrainingConfig,
+    WarmStartConfig,
+)
 from pipeline.config_loader import config_from_dict
 from pipeline.fingerprint import PROJECT
 from pipeline.live import training_key
@@ -32,7 +39,8 @@ def upstream(component):
 
 def test_every_step_is_there_and_needs_no_driver(components):
     assert set(components) == {"SpanExampleGen", "StatisticsGen", "SceneSchema", "ExampleValidator", "LiveModel",
-                               "AnomalyGate", "DriftGate", "Transform", "Trainer", "CalibrationEvaluator", "ExportCheck", "Pusher"}
+                               "AnomalyGate", "DriftGate", "Transform", "Trainer", "CalibrationEvaluator",
+                               "ExportCheck", "Pusher"}
     from tfx.dsl.components.base import base_driver
 
     assert {component.driver_class for component in components.values()} == {base_driver.BaseDriver}
@@ -126,7 +134,8 @@ def test_the_evaluators_hash_covers_all_the_code_it_runs(path):
 
 
 def test_the_live_model_is_where_training_starts_and_what_the_candidate_is_compared_with(components):
-    assert "LiveModel" in upstream(components["Trainer"]) and "LiveModel" in upstream(components["CalibrationEvaluator"])
+    assert "LiveModel" in upstream(components["Trainer"])
+    assert "LiveModel" in upstream(components["CalibrationEvaluator"])
     assert "LiveModel" not in upstream(components["Pusher"])
     custom = json.loads(parameters(components, "Trainer")["custom_config"])
     live = parameters(components, "LiveModel")

@@ -8,7 +8,14 @@ import pytest
 from data import spans
 from pipeline import fingerprint
 from pipeline.config import (
-    BeamConfig, Config, DriftConfig, EvaluationConfig, RetrainingConfig, SimulationConfig, TrainingConfig)
+    BeamConfig,
+    Config,
+    DriftConfig,
+    EvaluationConfig,
+    RetrainingConfig,
+    SimulationConfig,
+    TrainingConfig,
+)
 from pipeline.fingerprint import code_fingerprint, data_fingerprint, request_fingerprint
 
 

@@ -88,7 +88,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return {}
         if method == "POST":
             return self.add(kind, json.loads(body))
-        wanted = {entry["key"]: entry["stringValue"] for entry in json.loads(query.get("filter", "{}")).get("predicates", [])}
+        wanted = {entry["key"]: entry["stringValue"]
+                  for entry in json.loads(query.get("filter", "{}")).get("predicates", [])}
         wanted |= {key: query[key] for key in ("experiment_id",) if key in query}
         found = [thing for thing in fake.things[kind] if all(thing.get(key) == value for key, value in wanted.items())]
         return {LISTS[kind]: found} if found else {}
@@ -181,7 +182,8 @@ def test_a_schedule_that_a_fault_doubled_is_removed(cluster, fake, file):
 
 
 @pytest.mark.parametrize("status, message", [
-    (401, r"pipeline blendinator: the server refuses \(401: no luck with pipelines\). Set KUBEFLOW_TOKEN to a valid token"),
+    (401,
+     r"pipeline blendinator: the server refuses \(401: no luck with pipelines\). Set KUBEFLOW_TOKEN to a valid token"),
     (403, r"the server refuses \(403"),
     (404, r"there is no such thing on the server \(404.*Check that --host is the address"),
     (409, r"there is one of this name already \(409.*change `name`"),
@@ -198,7 +200,8 @@ def test_a_lasting_fault(fake, file):
     waited = []
     cluster = Cluster(fake.host, wait=waited.append)
     fake.faults = {("GET", "pipelines"): [(503, False)] * ATTEMPTS}
-    with pytest.raises(ServiceError, match=r"the server has a fault \(503.*4 times. Look at the logs of the pod ml-pipeline"):
+    with pytest.raises(ServiceError,
+                       match=r"the server has a fault \(503.*4 times. Look at the logs of the pod ml-pipeline"):
         cluster.upload(file)
     assert waited == [1.0, 2.0, 4.0]
 
@@ -213,7 +216,8 @@ def test_no_connection():
 
 def test_a_login_page(fake):
     fake.html = True
-    with pytest.raises(ServiceError, match="the answer is '<html>Log in</html>' and not that of Kubeflow's API, perhaps a login"):
+    with pytest.raises(ServiceError,
+                       match="the answer is '<html>Log in</html>' and not that of Kubeflow's API, perhaps a login"):
         Cluster(fake.host)
 
 
@@ -248,7 +252,8 @@ def test_commands(fake, file, tmp_path):
     [schedule] = fake.things["recurringruns"]
     assert schedule["display_name"] == "weekly" and f"schedule {schedule['recurring_run_id']}" in scheduled.output
     parameters = schedule["runtime_config"]["parameters"]
-    assert parameters["spans"] == "latest:3" and json.loads(parameters["train_args"]) == {"splits": ["train"], "num_steps": 9}
+    assert parameters["spans"] == "latest:3"
+    assert json.loads(parameters["train_args"]) == {"splits": ["train"], "num_steps": 9}
     submitted = CliRunner().invoke(kubeflow, ["submit", *arguments])
     assert submitted.exit_code == 0 and re.search(r"^run runs-0$", submitted.output, re.MULTILINE), submitted.output
     assert fake.things["runs"][0]["display_name"].startswith("weekly-")

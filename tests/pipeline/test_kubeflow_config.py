@@ -15,11 +15,14 @@ from pipeline.fingerprint import PROJECT
     ({"name": "-a"}, "name: received '-a'; allowed"),
     ({"name": ""}, "name: received ''; allowed"),
     ({"kubeflow": {"mount_path": "mnt"}}, "kubeflow.mount_path: received 'mnt'; allowed: an absolute path"),
-    ({"kubeflow": {"secrets": [{"name": "s"}]}}, r"kubeflow.secrets\[0\]: received .*needs `name` and `mount_path` or `env`"),
-    ({"kubeflow": {"secrets": [{"name": "s", "env": ["KEY"]}]}}, r"kubeflow.secrets\[0\].env: received 'KEY'; allowed: key=value"),
+    ({"kubeflow": {"secrets": [{"name": "s"}]}},
+     r"kubeflow.secrets\[0\]: received .*needs `name` and `mount_path` or `env`"),
+    ({"kubeflow": {"secrets": [{"name": "s", "env": ["KEY"]}]}},
+     r"kubeflow.secrets\[0\].env: received 'KEY'; allowed: key=value"),
     ({"kubeflow": {"resources": [{"component": "a"}, {"component": "a"}]}},
      r"kubeflow.resources\[1\].component: received 'a' a second time; allowed: one entry"),
-    ({"kubeflow": {"resources": [{"node_selector": ["gpu"]}]}}, r"kubeflow.resources\[0\].node_selector: received 'gpu'; allowed: key=value"),
+    ({"kubeflow": {"resources": [{"node_selector": ["gpu"]}]}},
+     r"kubeflow.resources\[0\].node_selector: received 'gpu'; allowed: key=value"),
 ])
 def test_mistakes(raw, message):
     with pytest.raises(ConfigError, match="here: " + message):

@@ -32,7 +32,8 @@ class Task:
         self.root = folder / "pod"
         self.output_file = self.root / "minio" / "bucket" / "run" / "output_metadata.json"
         self.serving = folder / "serving"
-        self.inputs = {name: {"name": "7", "type": EMPTY, "uri": f"minio://bucket/{name}", "metadata": {}} for name in TYPES}
+        self.inputs = {name: {"name": "7", "type": EMPTY, "uri": f"minio://bucket/{name}", "metadata": {}}
+                       for name in TYPES}
         for name in ("model_blessing", "infra_blessing"):
             self.inputs[name]["metadata"] = {"blessed": 1.0}
         self.outputs = {"pushed_model": {"name": "pushed_model", "type": schema("tfx.PushedModel"),
@@ -84,7 +85,8 @@ def task(tmp_path):
 
 
 @pytest.mark.parametrize("given", [
-    EMPTY, {}, None, {"schemaTitle": "system.Model"}, {"schemaTitle": "tfx.Model"}, {"instanceSchema": "title: system.Artifact"},
+    EMPTY, {}, None, {"schemaTitle": "system.Model"}, {"schemaTitle": "tfx.Model"},
+    {"instanceSchema": "title: system.Artifact"},
     schema("tfx.Model")])
 def test_types_are_taken_from_the_specification(task, monkeypatch, given):
     task.inputs["model"]["type"] = given
@@ -101,7 +103,8 @@ def test_tfx_fails_on_the_types_of_kubeflow(task, monkeypatch, given):
 
 
 def test_output_of_the_driver_is_left_out(task, monkeypatch):
-    log = {"name": "executor-logs", "type": {"schemaTitle": "system.Artifact"}, "uri": "minio://bucket/run/executor-logs"}
+    log = {"name": "executor-logs", "type": {"schemaTitle": "system.Artifact"},
+           "uri": "minio://bucket/run/executor-logs"}
     task.outputs["executor-logs"] = log
     assert task.run(monkeypatch) == 0
     assert set(json.loads(task.output_file.read_text())["artifacts"]) == {"pushed_model"}
@@ -119,7 +122,8 @@ def test_the_gates_refusal_arrives(task, monkeypatch):
     task.inputs["model_blessing"]["metadata"]["blessed"] = 0.0
     assert task.run(monkeypatch) == 0
     assert task.pushed == []
-    assert json.loads(task.output_file.read_text())["artifacts"]["pushed_model"]["artifacts"][0]["metadata"]["pushed"] == 0
+    [pushed] = json.loads(task.output_file.read_text())["artifacts"]["pushed_model"]["artifacts"]
+    assert pushed["metadata"]["pushed"] == 0
 
 
 def test_flat_model_is_found(task, monkeypatch):
@@ -165,8 +169,10 @@ def test_local_paths_are_those_of_kubeflows_launcher(uri, path):
 
 def test_metadata_of_the_output_is_fit_for_kubeflow(tmp_path):
     file = tmp_path / "output.json"
-    metadata = {"current_model": "/minio/b/model/Format-Serving", "other": "/minio/b/model2", "nothing": None, "blessed": 1.0}
-    file.write_text(json.dumps({"artifacts": {"blessing": {"artifacts": [{"uri": "/minio/b/x", "metadata": metadata}]}}}))
+    metadata = {"current_model": "/minio/b/model/Format-Serving", "other": "/minio/b/model2", "nothing": None,
+                "blessed": 1.0}
+    file.write_text(
+        json.dumps({"artifacts": {"blessing": {"artifacts": [{"uri": "/minio/b/x", "metadata": metadata}]}}}))
     entrypoint.restore_output(str(file), {"/minio/b/model": "minio://b/model", "/minio/b/x": "minio://b/x"})
     [artifact] = json.loads(file.read_text())["artifacts"]["blessing"]["artifacts"]
     assert artifact["uri"] == "minio://b/x"
@@ -176,14 +182,16 @@ def test_metadata_of_the_output_is_fit_for_kubeflow(tmp_path):
 
 def test_dataflow_reads_the_object_store_itself(task):
     given = task.executor_input
-    repaired, local = entrypoint.repair(given, spec(TYPES), spec({"pushed_model": "tfx.PushedModel"}), "/", "/s", remote=True)
+    repaired, local = entrypoint.repair(given, spec(TYPES), spec({"pushed_model": "tfx.PushedModel"}), "/", "/s",
+                                        remote=True)
     assert local == {} and repaired["inputs"]["artifacts"]["model"]["artifacts"][0]["uri"] == "minio://bucket/model"
     assert entrypoint.keeps_remote(["--runner=DataflowRunner"])
     assert not entrypoint.keeps_remote(["--runner=FlinkRunner"]) and not entrypoint.keeps_remote([])
 
 
 def test_markers_written_by_tensorflow_are_deleted():
-    files = [SimpleNamespace(path="gs://b/m/", size_in_bytes=0), SimpleNamespace(path="gs://b/m/BLESSED", size_in_bytes=0),
+    files = [SimpleNamespace(path="gs://b/m/", size_in_bytes=0),
+             SimpleNamespace(path="gs://b/m/BLESSED", size_in_bytes=0),
              SimpleNamespace(path="gs://b/m/x", size_in_bytes=3)]
     deleted = []
     store = SimpleNamespace(match=lambda patterns: [SimpleNamespace(metadata_list=files)], delete=deleted.extend)
@@ -199,13 +207,15 @@ def test_repair_leaves_its_argument_alone(task):
 
 
 def test_unknown_address_is_refused():
-    with pytest.raises(ConfigError, match=r"artifact 'ftp://x': this address cannot be read; allowed: gs://, s3://, minio://"):
+    with pytest.raises(ConfigError,
+                       match=r"artifact 'ftp://x': this address cannot be read; allowed: gs://, s3://, minio://"):
         entrypoint.local_path("ftp://x")
 
 
 def test_unknown_type_without_specification_is_refused():
     artifacts = {"thing": {"artifacts": [{"type": {"schemaTitle": "system.Model"}}]}}
-    with pytest.raises(ConfigError, match="artifact thing: received the type .*system.Model.*Compile the pipeline again"):
+    with pytest.raises(ConfigError,
+                       match="artifact thing: received the type .*system.Model.*Compile the pipeline again"):
         entrypoint.set_types(artifacts, {})
 
 

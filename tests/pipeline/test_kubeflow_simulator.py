@@ -9,7 +9,13 @@ import yaml
 from pipeline.errors import ConfigError, DataError
 from pipeline.kubeflow_entrypoint import ROOT_VARIABLE
 from pipeline.kubeflow_pipelines.conditions import evaluate
-from pipeline.kubeflow_pipelines.simulator import Simulator, last_message, merge_output, read_pipeline, topological_order
+from pipeline.kubeflow_pipelines.simulator import (
+    Simulator,
+    last_message,
+    merge_output,
+    read_pipeline,
+    topological_order,
+)
 
 # A task that copies its input, adds a file and an empty folder, and notes what it was given.
 SCRIPT = """
@@ -27,16 +33,19 @@ for key, entry in given["inputs"]["artifacts"].items():
     folder = local(entry["artifacts"][0]["uri"])
     seen[key] = sorted(path.name for path in folder.iterdir())
 metadata = {"blessed": int(sys.argv[2]), "seen": json.dumps(seen)}
-output = {"artifacts": {"out": {"artifacts": [{"uri": given["outputs"]["artifacts"]["out"]["artifacts"][0]["uri"], "metadata": metadata}]}}}
+[out] = given["outputs"]["artifacts"]["out"]["artifacts"]
+output = {"artifacts": {"out": {"artifacts": [{"uri": out["uri"], "metadata": metadata}]}}}
 Path(given["outputs"]["outputFile"]).write_text(json.dumps(output))
 """
 KIND = {"instanceSchema": "title: tfx.Model\ntype: object\n"}
 
 
 def task(name, after=(), condition=""):
-    inputs = {producer: {"taskOutputArtifact": {"producerTask": producer, "outputArtifactKey": "out"}} for producer in after}
+    inputs = {producer: {"taskOutputArtifact": {"producerTask": producer, "outputArtifactKey": "out"}}
+              for producer in after}
     entry = {"taskInfo": {"name": name}, "componentRef": {"name": name}, "dependentTasks": list(after), "inputs": {
-        "artifacts": inputs, "parameters": {"spans": {"componentInputParameter": "spans"}, "size": {"runtimeValue": {"constant": 32}},
+        "artifacts": inputs,
+        "parameters": {"spans": {"componentInputParameter": "spans"}, "size": {"runtimeValue": {"constant": 32}},
                                             "folder": {"runtimeValue": {"constant": "/mnt/x/serving"}}}}}
     return entry | ({"triggerPolicy": {"condition": condition}} if condition else {})
 
@@ -44,14 +53,16 @@ def task(name, after=(), condition=""):
 def pipeline(tmp_path, tasks, blessed="1", command=None, env=()):
     container = {"image": "i", "command": command or [sys.executable, "-c", SCRIPT], "args": ["{{$}}", blessed],
                  "env": [dict(entry) for entry in env]}
-    kinds = {"spans": {"parameterType": "STRING"}, "size": {"parameterType": "NUMBER_INTEGER"}, "folder": {"parameterType": "STRING"}}
+    kinds = {"spans": {"parameterType": "STRING"}, "size": {"parameterType": "NUMBER_INTEGER"},
+             "folder": {"parameterType": "STRING"}}
     spec = {
         "schemaVersion": "2.1.0", "pipelineInfo": {"name": "toy"}, "defaultPipelineRoot": "minio://bucket/root",
         "root": {"dag": {"tasks": tasks}, "inputDefinitions": {"parameters": {
             "spans": {"parameterType": "STRING", "defaultValue": "latest"}}}},
-        "components": {name: {"executorLabel": f"{name}_executor", "inputDefinitions": {"parameters": kinds, "artifacts": {
-            key: {"artifactType": KIND} for key in entry["inputs"]["artifacts"]}},
-            "outputDefinitions": {"artifacts": {"out": {"artifactType": KIND}}}} for name, entry in tasks.items()},
+        "components": {
+            name: {"executorLabel": f"{name}_executor", "inputDefinitions": {"parameters": kinds, "artifacts": {
+ key: {"artifactType": KIND} for key in entry["inputs"]["artifacts"]}},
+ "outputDefinitions": {"artifacts": {"out": {"artifactType": KIND}}}} for name, entry in tasks.items()},
         "deploymentSpec": {"executors": {f"{name}_executor": {"container": container} for name in tasks}},
     }
     mounts = {f"{name}_executor": {"pvcMount": [{"constant": "claim", "mountPath": "/mnt/x"}]} for name in tasks}
@@ -77,7 +88,7 @@ def ran(tmp_path_factory):
 
 
 def test_tasks_run_in_order_and_a_condition_that_fails_skips_all_that_follows(ran):
-    simulator, statuses = ran
+    _, statuses = ran
     assert statuses == {"first": "done", "never": "skipped", "second": "done", "after": "skipped", "third": "done"}
     assert list(statuses).index("first") < list(statuses).index("second") < list(statuses).index("third")
 
@@ -167,7 +178,8 @@ X = "inputs.artifacts['a'].artifacts[0].metadata['x']"
 
 
 @pytest.mark.parametrize("condition, expected", [
-    (f"({X} == 1.0)", True), (f"{X} != 1", False), (f"!({X} > 2.0) && ({X} < 2.0)", True), (f"({X} < 0.0) || ({X} >= 1.0)", True),
+    (f"({X} == 1.0)", True), (f"{X} != 1", False), (f"!({X} > 2.0) && ({X} < 2.0)", True),
+    (f"({X} < 0.0) || ({X} >= 1.0)", True),
     (X.replace("'x'", "'name'") + " == 'a && b'", True), ("true", True),
 ])
 def test_conditions(condition, expected):
@@ -178,18 +190,22 @@ def test_conditions_as_tfx_compiles_them():
     from tfx import v1 as tfx
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
-    importer = tfx.dsl.Importer(source_uri="/x", artifact_type=tfx.types.standard_artifacts.ModelBlessing).with_id("gate")
+    importer = tfx.dsl.Importer(source_uri="/x",
+                                artifact_type=tfx.types.standard_artifacts.ModelBlessing).with_id("gate")
     blessing = importer.outputs["result"]
-    importer_model = tfx.dsl.Importer(source_uri="/m", artifact_type=tfx.types.standard_artifacts.Model).with_id("model")
+    importer_model = tfx.dsl.Importer(source_uri="/m",
+                                      artifact_type=tfx.types.standard_artifacts.Model).with_id("model")
     with tfx.dsl.Cond(blessing.future()[0].custom_property("blessed") == 1):
-        pusher = tfx.components.Pusher(model=importer_model.outputs["result"], push_destination=tfx.proto.PushDestination(
+        pusher = tfx.components.Pusher(model=importer_model.outputs["result"],
+                                       push_destination=tfx.proto.PushDestination(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory="/s"))).with_id("PusherIfBlessed")
     dag = tfx.dsl.Pipeline(pipeline_name="toy", pipeline_root="/r", components=[importer, importer_model, pusher])
     runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
         default_image="i", use_pipeline_spec_2_1=True))
     compiled = runner.run(dag, write_out=False)["pipelineSpec"]["root"]["dag"]["tasks"]["PusherIfBlessed"]
     condition = compiled["triggerPolicy"]["condition"]
-    [key] = [name for name, source in compiled["inputs"]["artifacts"].items() if source["taskOutputArtifact"]["producerTask"] == "gate"]
+    [key] = [name for name, source in compiled["inputs"]["artifacts"].items()
+             if source["taskOutputArtifact"]["producerTask"] == "gate"]
     artifacts = lambda blessed: {"inputs": {"artifacts": {key: {"artifacts": [{"metadata": {"blessed": blessed}}]}}}}
     assert evaluate(condition, artifacts(1.0)) is True and evaluate(condition, artifacts(0.0)) is False
 

@@ -16,7 +16,8 @@ with exclusive(sys.argv[1], "retrain"):
     print("held", flush=True)
     time.sleep(60)
 """
-FORK = HOLD.replace('    print', '    import os\n    child = os.fork()\n    if child: open(sys.argv[1] + "/child", "w").write(str(child))\n'
+FORK = HOLD.replace('    print', '    import os\n'
+                    '    child = os.fork()\n    if child: open(sys.argv[1] + "/child", "w").write(str(child))\n'
                     '    else: time.sleep(60)\n    print')
 
 
@@ -29,9 +30,9 @@ def start(folder, script=HOLD):
 def test_second_holder_is_refused_and_told_who_holds_it(tmp_path):
     process = start(tmp_path)
     try:
-        with pytest.raises(BusyError, match=rf"process {process.pid} \(blendinator retrain, since 2.*Wait until it has ended"):
-            with exclusive(tmp_path, "run"):
-                pass
+        message = rf"process {process.pid} \(blendinator retrain, since 2.*Wait until it has ended"
+        with pytest.raises(BusyError, match=message), exclusive(tmp_path, "run"):
+            pass
     finally:
         process.kill()
         process.wait()
@@ -60,8 +61,7 @@ def test_processes_that_outlive_a_killed_holder_do_not_hold_it(tmp_path):
 
 
 def test_it_is_free_again_after_an_error(tmp_path):
-    with pytest.raises(ValueError, match="broken"):
-        with exclusive(tmp_path, "run"):
-            raise ValueError("broken")
+    with pytest.raises(ValueError, match="broken"), exclusive(tmp_path, "run"):
+        raise ValueError("broken")
     with exclusive(tmp_path / "new" / "folder", "run"), exclusive(tmp_path, "run"):
         pass

@@ -105,7 +105,8 @@ def test_a_hook_that_hangs_is_logged(config, caplog, monkeypatch):
 
 
 def test_two_never_run_at_once(config, tmp_path, capfd):
-    hold = "import sys, time\nfrom pipeline.lock import exclusive\nwith exclusive(sys.argv[1], 'run'):\n    print('held', flush=True)\n    time.sleep(60)"
+    hold = ("import sys, time\nfrom pipeline.lock import exclusive\nwith exclusive(sys.argv[1], 'run'):\n"
+            "    print('held', flush=True)\n    time.sleep(60)")
     holder = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline() == "held\n"
@@ -128,7 +129,8 @@ class Terminal:
 def test_nothing_to_do_is_said_with_what_there_is(config, tmp_path):
     version = tmp_path / "7"
     version.mkdir()
-    note(config, "pushed", [1], request="abc", version=str(version), started="yesterday", report="page.html", log="x.log", run="r")
+    note(config, "pushed", [1], request="abc", version=str(version), started="yesterday", report="page.html",
+         log="x.log", run="r")
     note(config, "nothing", [1], request="abc")
     terminal, entry = Terminal(), {"request": "abc"}
     assert nothing_to_do(config, entry, terminal)
@@ -142,6 +144,7 @@ def test_there_is_something_to_do(config, request_key, status, version):
 
 
 def test_a_refused_model_is_not_trained_again(config):
-    note(config, "refused", [1], request="abc", version=None, started="yesterday", reason="too bad", report="p", log="l", run="r")
+    note(config, "refused", [1], request="abc", version=None, started="yesterday", reason="too bad", report="p",
+         log="l", run="r")
     terminal = Terminal()
     assert nothing_to_do(config, {"request": "abc"}, terminal) and "not pushed, because too bad" in terminal.text

@@ -51,9 +51,8 @@ def test_errors_are_found_behind_those_they_caused_and_lose_the_name_of_beams_st
 
 def test_full_disk_is_explained():
     # /dev/full is the kernel's own full disk: the error is the real one.
-    with pytest.raises(OSError) as raised:
-        with open("/dev/full", "w") as file:
-            file.write("x")
+    with pytest.raises(OSError) as raised, open("/dev/full", "w") as file:
+        file.write("x")
     assert raised.value.errno == errno.ENOSPC
     assert "no space left on the disk. Free some space or set output_dir" in str(run.explain(raised.value))
 

@@ -56,7 +56,8 @@ def test_crontab_line_and_its_replacement():
 def test_units():
     units = schedule.systemd_units("b", "0 3 * * 1", ["/bin/x", "retrain"], "/p")
     assert set(units) == {"b-retrain.service", "b-retrain.timer"}
-    assert "ExecStart=/bin/x retrain\n" in units["b-retrain.service"] and "SuccessExitStatus=3" in units["b-retrain.service"]
+    assert "ExecStart=/bin/x retrain\n" in units["b-retrain.service"]
+    assert "SuccessExitStatus=3" in units["b-retrain.service"]
     assert "OnCalendar=Mon *-*-* 03:00:00\n" in units["b-retrain.timer"]
 
 
@@ -67,7 +68,8 @@ def stand_in(folder, name, script):
 
 
 def test_crontab_is_installed_beside_what_is_there(tmp_path, monkeypatch):
-    stand_in(tmp_path, "crontab", f'if [ "$1" = -l ]; then echo "1 1 * * * mine"; else /bin/cat > {tmp_path}/table; fi\n')
+    stand_in(tmp_path, "crontab",
+             f'if [ "$1" = -l ]; then echo "1 1 * * * mine"; else /bin/cat > {tmp_path}/table; fi\n')
     monkeypatch.setenv("PATH", str(tmp_path))
     schedule.install_crontab("b", "0 3 * * 1 x # blendinator b")
     assert (tmp_path / "table").read_text() == "1 1 * * * mine\n0 3 * * 1 x # blendinator b\n"

@@ -32,7 +32,8 @@ def config(tmp_path):
 
 
 def collect(config, monkeypatch, **changes):
-    explanation = {"run": "2026", "pushed": False, "version": None, "reason": "0.04 is above 0.03", "rules": [RULE, FAILED],
+    explanation = {"run": "2026", "pushed": False, "version": None, "reason": "0.04 is above 0.03",
+                   "rules": [RULE, FAILED],
                    "artifacts": {"ModelEvaluation": "/evaluation"}, **changes}
     monkeypatch.setattr(summary.explanations, "explain", lambda config: explanation)
     return summary.collect(config, (1,), Path("/reports/report.html"))
@@ -48,7 +49,8 @@ def test_pushed_model_is_shown_with_its_version(config, tmp_path, monkeypatch):
     (tmp_path / "17").mkdir()
     text = show(config, collect(config, monkeypatch, pushed=True, version=str(tmp_path / "17")))
     for part in (f"version   {tmp_path / '17'}", "0.801", "0.79 to 0.81", "at least 0.78", "at most 0.03", "kept",
-                 "failed", "/evaluation/metrics.json", "/evaluation/examples.png", "/reports/report.html", "/run.log", "1 min 15 s",
+                 "failed", "/evaluation/metrics.json", "/evaluation/examples.png", "/reports/report.html", "/run.log",
+                 "1 min 15 s",
                  "10 train, 4 test scenes; pixels natural: 9.06% galaxy, 0.94% blended"):
         assert part in text
     assert "not pushed" not in text

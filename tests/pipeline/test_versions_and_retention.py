@@ -17,7 +17,6 @@ from pipeline.config import Config, RetrainingConfig
 from pipeline.errors import ConfigError, DataError, ModelError
 from pipeline.live import FACTS_FILE, list_versions
 
-
 RULE = {"metric": "iou_galaxy", "population": "boosted", "slice": "", "bound": "value", "min": 0.5, "max": None,
         "value": 0.8, "low": 0.7, "high": 0.9, "scenes": 100, "passed": True, "reason": "kept"}
 
@@ -79,7 +78,9 @@ class Output:
             custom |= {"pushed_version": str(number), "pushed_destination": str(destination)}
             (destination / FACTS_FILE).parent.mkdir(parents=True)
             (destination / "saved_model.pb").write_text(f"model {number}")
-            start = {"kind": "warm", "version": baseline} if baseline else {"kind": "cold", "reason": "there is no live model"}
+            start = {"kind": "cold", "reason": "there is no live model"}
+            if baseline:
+                start = {"kind": "warm", "version": baseline}
             (destination / FACTS_FILE).write_text(json.dumps({"key": f"key{number}", "spans": [span], "start": start}))
         self.execution("Pusher", context, [trained["Model"], evaluated["ModelBlessing"]], {
             "PushedModel": (root / "Pusher" / "pushed_model" / str(number), custom)})
@@ -111,7 +112,8 @@ def output(tmp_path):
 
 def test_list_of_the_versions(output):
     found = lineage.list_models(output.config)
-    assert [one["version"] for one in found] == ["3", "2", "1"] and [one["live"] for one in found] == [True, False, False]
+    assert [one["version"] for one in found] == ["3", "2", "1"]
+    assert [one["live"] for one in found] == [True, False, False]
     assert found[0]["spans"] == [3] and found[0]["start"] == "warm from 2" and found[2]["start"] == "cold"
     assert found[1]["metrics"] == {"boosted iou_galaxy": 0.802} and found[0]["pushed"].startswith("20")
 
@@ -123,8 +125,10 @@ def test_list_without_metadata(output):
 
 def test_lineage(output):
     found = lineage.lineage(output.config, "2")
-    assert (found["run"], found["spans"], found["data_fingerprint"], found["code"]) == (output.names[1], [2], "data2", "code1")
-    assert found["baseline"] == "1" and found["start"] == {"kind": "warm", "version": "1"} and found["republishes"] is None
+    assert [found[key] for key in ("run", "spans", "data_fingerprint", "code")] == [
+        output.names[1], [2], "data2", "code1"]
+    assert found["baseline"] == "1" and found["republishes"] is None
+    assert found["start"] == {"kind": "warm", "version": "1"}
     assert found["metrics"] == {"boosted iou_galaxy": 0.802} and found["rules"] == [RULE]
     assert {step["name"] for step in found["steps"]} == {"Pusher", "Trainer", "CalibrationEvaluator", "SpanExampleGen"}
     [training] = [step for step in found["steps"] if step["name"] == "Trainer"]
@@ -279,7 +283,8 @@ def test_executions_that_a_killed_run_left_are_closed(output):
     kind = output.store.put_context_type(proto.ContextType(name="pipeline_run"))
     context = proto.Context(type_id=kind, name="killed")
     [context.id] = output.store.put_contexts([context])
-    made = output.execution("Transform", context, [], {"TransformGraph": (output.config.pipeline_root / "t" / "g" / "9", {})},
+    made = output.execution("Transform", context, [],
+                            {"TransformGraph": (output.config.pipeline_root / "t" / "g" / "9", {})},
                             state=proto.Execution.RUNNING)
     made["TransformGraph"].state = proto.Artifact.PENDING
     output.store.put_artifacts([made["TransformGraph"]])
@@ -326,4 +331,5 @@ def test_commands_do_without_tensorflow(output, words):
               "sys.exit(bool({'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)))")
     call(output, "models")  # writes the configuration
     path = Path(output.config.output_dir) / "config.yaml"
-    assert subprocess.run([sys.executable, "-c", script, *words, "--config", str(path)], capture_output=True).returncode == 0
+    assert subprocess.run([sys.executable, "-c", script, *words, "--config", str(path)],
+                          capture_output=True).returncode == 0

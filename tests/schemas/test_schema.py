@@ -7,6 +7,8 @@ import pytest
 
 import model  # noqa: F401  settles the Keras version before TFDV imports TensorFlow
 
+# isort: split
+
 import tensorflow_data_validation as tfdv
 from tfx.types import standard_artifacts
 

@@ -1,5 +1,7 @@
 """The catalogue: by hand on a few pixels, and the same however the rows are cut."""
 
+import itertools
+
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -11,7 +13,7 @@ from model.field.catalogue import EDGE, MISSING, Cataloguer, Settings, intervals
 def catalogue(maps, cuts, settings=Settings(min_pixels=1, reach=2), truth=None):
     shape = maps["class_map"].shape
     cataloguer = Cataloguer(shape, len(maps["samples"]), settings, lambda start, stop: 2.0, truth)
-    for top, bottom in zip(cuts, cuts[1:]):
+    for top, bottom in itertools.pairwise(cuts):
         cataloguer.write(top, {name: value[:, top:bottom] if name == "samples" else value[top:bottom]
                                for name, value in maps.items()})
     return cataloguer.finish()
@@ -88,7 +90,8 @@ def test_rows_may_come_in_any_pieces(cuts):
     for table in (whole, pieces):  # a blend lies within its object's reach
         blend = table["kind"] == "blend"
         parents = table["parent"][blend] - 1
-        assert (table["kind"][parents] == "object").all() and (table["footprint"][parents] >= table["footprint"][blend]).all()
+        assert (table["kind"][parents] == "object").all()
+        assert (table["footprint"][parents] >= table["footprint"][blend]).all()
 
 
 def test_small_footprints_get_no_row(one_object):
@@ -116,7 +119,7 @@ def test_table_has_units_and_survives_the_file(tmp_path, one_object, wcs_header)
     read = Table.read(tmp_path / "c.ecsv")
     assert (read["x"][0], read["y"][0]) == (7.0, 5.5)  # the first pixel's centre is 1
     assert read["ra"][0] == pytest.approx(150 + 33 * 0.1 / 3600 / np.cos(np.radians(2)), abs=1e-6)
-    assert str(read["flux"].unit) == "electron" and str(read["area_lo68"].unit) == "pix" and str(read["ra"].unit) == "deg"
+    assert [str(read[name].unit) for name in ("flux", "area_lo68", "ra")] == ["electron", "pix", "deg"]
     assert read["snr"][0] == pytest.approx(60 / np.sqrt(6 * 4 + 60), abs=1e-3)
     assert read["magnitude"][0] == pytest.approx(30 - 2.5 * np.log10(60), abs=1e-3)
     assert read.meta["SEED"] == 3 and "upper end of the central 95 %" in read["area_hi95"].description

@@ -167,8 +167,8 @@ def test_documented_example_runs_with_tensorflow_and_numpy_alone(pushed, image, 
     shutil.copytree(pushed, tmp_path / "output" / "serving" / "blendinator")
     example = example_of_the_documentation()
     assert len([line for line in example.splitlines() if line.strip()]) <= 10
-    blocked = "tfx tensorflow_transform tfx_bsl tensorflow_probability tensorflow_data_validation apache_beam tf_keras scipy " \
-        "matplotlib astropy sep yaml ml_metadata"
+    blocked = "tfx tensorflow_transform tfx_bsl tensorflow_probability tensorflow_data_validation apache_beam " \
+        "tf_keras scipy matplotlib astropy sep yaml ml_metadata"
     script = f"""
 import sys
 class Blocker:

@@ -85,7 +85,8 @@ def test_match_noise_scales_to_the_measured_noise(tmp_path, image):
 
 
 @pytest.mark.parametrize("kind, value, sigma", [("rms", 3.0, 3.0), ("variance", 9.0, 3.0), ("weight", 0.25, 2.0),
-                                                ("weight", 0.0, np.nan), ("rms", -1.0, np.nan), ("rms", np.inf, np.nan)])
+                                                ("weight", 0.0, np.nan), ("rms", -1.0, np.nan),
+                                                ("rms", np.inf, np.nan)])
 def test_noise_of_a_weight_map(kind, value, sigma):
     np.testing.assert_allclose(noise_of(np.array([value]), kind), [sigma])
 
@@ -141,7 +142,8 @@ def test_table_instead_of_an_image(tmp_path):
 
 
 def test_cube(tmp_path):
-    with pytest.raises(DataError, match="no image has two dimensions; it holds 0 PRIMARY: 3x20x20. Write the wanted plane"):
+    with pytest.raises(DataError,
+                       match="no image has two dimensions; it holds 0 PRIMARY: 3x20x20. Write the wanted plane"):
         Plane(write(tmp_path / "f.fits", np.zeros((3, 20, 20), np.float32)))
 
 
@@ -168,7 +170,8 @@ def test_no_noise(tmp_path, image):
 @pytest.mark.parametrize("name", ["weight", "mask"])
 def test_map_of_another_shape(tmp_path, field_file, name):
     other = write(tmp_path / "other.fits", np.ones((5, 5), np.float32))
-    with pytest.raises(DataError, match=rf"other.fits\[0\]: the {name} map has the shape \[5, 5\]; allowed: \[61, 83\]"):
+    with pytest.raises(DataError,
+                       match=rf"other.fits\[0\]: the {name} map has the shape \[5, 5\]; allowed: \[61, 83\]"):
         opened(field_file, **{name: other})
 
 

@@ -1,4 +1,4 @@
-"""The payloads of docs/serving.md: valid JSON that the signatures answer, by TensorFlow Serving's rules and as protobufs."""
+"""The payloads of docs/serving.md: valid JSON that the signatures answer, by Serving's rules and as protobufs."""
 
 import json
 import re
@@ -17,7 +17,7 @@ DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "serving.md"
 @pytest.fixture(scope="module")
 def signatures(pushed):
     loaded = tf.saved_model.load(str(pushed / "1700000000"))
-    yield loaded.signatures
+    yield loaded.signatures  # noqa: PT022 the model must outlive them
 
 
 def payload(name):
@@ -39,7 +39,8 @@ def test_rest_by_rows(signatures):
     out = signature(**tensors(signature, {name: [row[name] for row in rows] for name in rows[0]}))
     # An answer by rows needs the batch as the first axis of each output.
     assert all(value.shape[0] == len(rows) for value in out.values())
-    answer = {"predictions": [{name: value[i].numpy().tolist() for name, value in out.items()} for i in range(len(rows))]}
+    answer = {
+        "predictions": [{name: value[i].numpy().tolist() for name, value in out.items()} for i in range(len(rows))]}
     assert set(json.loads(json.dumps(answer))["predictions"][0]) == {
         "class_map", "probabilities", "entropy", "mutual_information"}
 

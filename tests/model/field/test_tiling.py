@@ -17,7 +17,8 @@ def test_cores_cover_the_padded_field_once(height, width, side):
             covered[tile.top:tile.top + tile.height, tile.left:tile.left + tile.width] += 1
             assert max(tile.height, tile.width) <= side and not (tile.top % factor or tile.left % factor)
             assert not any(margin % factor for margin in tile.margins)
-            assert tile.rows.start == max(tile.top - halo, 0) and tile.rows.stop == min(tile.top + tile.height + halo, padded[0])
+            assert tile.rows.start == max(tile.top - halo, 0)
+            assert tile.rows.stop == min(tile.top + tile.height + halo, padded[0])
             assert tile.columns.start >= 0 and tile.columns.stop <= padded[1]
         assert len({(tile.top, tile.height) for tile in row}) == 1
     assert (covered == 1).all()

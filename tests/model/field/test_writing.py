@@ -43,10 +43,10 @@ def test_content_wcs_and_checksums(tmp_path, wcs_header):
 
 
 def test_an_error_on_the_way_leaves_nothing(tmp_path):
-    with pytest.raises(ZeroDivisionError):
-        with writing.MapWriter(tmp_path / "maps.fits", SHAPE, 0, fits.Header()) as writer:
-            writer.write(0, planes())
-            raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError), \
+            writing.MapWriter(tmp_path / "maps.fits", SHAPE, 0, fits.Header()) as writer:
+        writer.write(0, planes())
+        raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
 
 
