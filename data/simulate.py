@@ -28,6 +28,7 @@ from data.records import NUM_CLASSES, POPULATIONS, encode
 from data.scene import Simulator, split_sizes, split_start
 from pipeline.config import SimulationConfig
 from pipeline.errors import DataError
+from pipeline.stack import use_in_memory_runner
 
 SETTINGS = "settings.json"
 PARTS = "parts"
@@ -169,6 +170,7 @@ class _WriteShard(beam.DoFn):
 
 
 def _run(todo, config, folder, span, pipeline_args):
+    use_in_memory_runner()
     try:
         with beam.Pipeline(options=PipelineOptions(list(pipeline_args))) as pipeline:
             (

@@ -19,6 +19,18 @@ def stack_name() -> str:
     return CURRENT if _version("tfx") >= (1, 21) else COMPATIBLE
 
 
+def use_in_memory_runner() -> None:
+    """Makes Beam's DirectRunner the in-memory runner of Python on both stacks; to be called before a Beam pipeline.
+
+    Of Beam 2.68 and newer, DirectRunner means Prism: a program that is downloaded from GitHub when the first pipeline
+    runs, with the in-memory runner in its place only where that fails. It offers no setting to leave Prism out.
+    """
+    if stack_name() == CURRENT:
+        from apache_beam.runners import runner
+
+        runner._RUNNER_MAP["directrunner"] = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
+
+
 def describe() -> str:
     """The stack in one line: `compatible (tfx 1.16.0, tensorflow 2.16.2, ...)`."""
     return f"{stack_name()} ({', '.join(f'{package} {metadata.version(package)}' for package in SHOWN)})"

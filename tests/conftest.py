@@ -1,9 +1,10 @@
-"""Settles the Keras version (see `model/__init__.py`) before any test imports TensorFlow; the nightly amount of tests."""
+"""Settles the Keras version (see `model/__init__.py`) and Beam's runner before any test; the nightly amount of tests."""
 
 import hypothesis
 import pytest
 
 import model  # noqa: F401
+from pipeline.stack import use_in_memory_runner
 
 # The same cases every time, so that `make test` fails only where something changed; the nightly ones are new each time.
 hypothesis.settings.register_profile("quick", max_examples=200, deadline=None, derandomize=True, database=None)
@@ -15,6 +16,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    use_in_memory_runner()
     hypothesis.settings.load_profile("nightly" if config.getoption("--nightly") else "quick")
     config.addinivalue_line("markers", "nightly: too long for `make test`; run by `make nightly`")
 

@@ -26,3 +26,13 @@ def test_version_names_the_stack():
 def test_module_imports_no_library():
     code = "import sys, pipeline.stack; sys.exit(any(name in sys.modules for name in ('tfx', 'tensorflow', 'numpy')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_beam_runs_in_memory():
+    import apache_beam as beam
+    from apache_beam.runners.portability.fn_api_runner import fn_runner
+
+    stack.use_in_memory_runner()
+    pipeline = beam.Pipeline(argv=["--runner=DirectRunner"])
+    pipeline | beam.Create([1])
+    assert isinstance(pipeline.run(), fn_runner.RunnerResult)
