@@ -37,6 +37,7 @@ CURRENT = on(
     "tensorflow>=2.21,<2.22",
     "keras>=3.15,<4",
     "tf-keras>=2.21,<2.22",
+    "tensorboard>=2.20,<3",  # no longer comes with TensorFlow; its log of the training needs it
     "tensorflow-probability>=0.25,<0.26",
     "tensorflow-transform>=1.21,<1.22",
     "tensorflow-serving-api>=2.19.1,<2.20",  # what tfx_bsl admits
