@@ -13,7 +13,7 @@ from pipeline.cli import main
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 100  # columns of the commands' help
 # The page, and the file at the root of the project that it shows.
-ROOT_PAGES = {"index.md": "README.md"}
+ROOT_PAGES = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 CONFIGURATION = """# Configuration
 
 One YAML file, given by `--config`. This is `configs/default.yaml`: every key with its default, what it means, and in
