@@ -13,6 +13,7 @@ from pipeline.errors import ConfigError, DataError
 # AB magnitude of one unit of flux density per pixel.
 FLUX_DENSITIES = {"Jy": 8.90, "mJy": 16.40, "uJy": 23.90, "nJy": 31.40, "nanomaggy": 22.5, "nmgy": 22.5, "maggy": 0.0}
 UNITS = ("electron", "electron/s", "adu", "adu/s", *FLUX_DENSITIES)
+MAGNITUDE_LIMIT = 100  # no image has a zero point beyond; powers of ten of it can be computed
 _ALIASES = {
     "electrons": "electron", "e-": "electron", "e": "electron", "photoelectron": "electron",
     "photoelectrons": "electron",
@@ -104,12 +105,16 @@ def conversion(header, survey: dict | None, unit: str | None = None, gain: float
                             " --exposure-time.")
         factor *= values["exposure_time"]
         parts.append(f"exposure time {values['exposure_time']:g} s")
+    if not 0 < factor < math.inf:
+        raise DataError(f"{source}: a count would be {factor} electrons ({', '.join(parts)}). Give --gain and"
+                        " --exposure-time.")
     return Conversion(factor, ", ".join(parts), counted=True)
 
 
 def _by_zero_point(value, survey, text, source):
-    if not math.isfinite(value):
-        raise ConfigError(f"--zero-point: received {value}; allowed: a magnitude")
+    if not abs(value) <= MAGNITUDE_LIMIT:
+        raise ConfigError(
+            f"--zero-point: received {value}; allowed: a magnitude from -{MAGNITUDE_LIMIT} to {MAGNITUDE_LIMIT}")
     if not survey:
         raise DataError(f"{source}: a zero point needs the survey that the model was trained for, which this model does"
                         " not name. Give --unit electron.")
@@ -136,6 +141,6 @@ def _from_header(header, name):
     for key in KEYWORDS[name]:
         value = header.get(key)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and (
-                value > 0 or name == "zero_point"):
+                abs(value) <= MAGNITUDE_LIMIT if name == "zero_point" else value > 0):
             return float(value)
     return None

@@ -21,6 +21,7 @@ SURVEY = {"name": "euclid_wide", "zero_point": 25.92, "exposure_time": 2260.0}
     ({"BUNIT": "adu", "MAGZERO": 31.8053}, {}, 10.0, False),
     ({"BUNIT": "nJy"}, {}, 14.537, False),  # 10^(0.4 (34.3053 - 31.4))
     ({"BUNIT": "electron", "MAGZERO": 20.0}, {}, 1.0, True),
+    ({"MAGZERO": -1e300, "ZP": 31.8053}, {}, 10.0, False),  # no image has such a zero point
 ])
 def test_factor(header, options, factor, counted):
     found = conversion(header, SURVEY, **options)
@@ -41,6 +42,8 @@ def test_factor(header, options, factor, counted):
     ({"BUNIT": "adu/s"}, {"exposure_time": 0.0}, ConfigError,
      "--exposure-time: received 0.0; allowed: a number above 0"),
     ({}, {"zero_point": float("nan")}, ConfigError, "--zero-point: received nan; allowed: a magnitude"),
+    ({}, {"zero_point": 1e9}, ConfigError, "--zero-point: received 1000000000.0; allowed: a magnitude from -100 to"),
+    ({"BUNIT": "adu/s", "GAIN": 1e300, "EXPTIME": 1e300}, {}, DataError, "a count would be inf electrons.*Give --gain"),
 ])
 def test_messages(header, options, error, message):
     with pytest.raises(error, match=message):
