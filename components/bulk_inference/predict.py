@@ -1,6 +1,6 @@
 """Predictions for TFRecords of stamps, on any Beam runner: one file of predictions for each file of records.
 
-A prediction has the id of its record, and draws that depend on model, seed, id and pixels alone. What was read and what
+A prediction has the id of its record, and draws that depend on model, seed and pixels alone. What was read and what
 was written is counted, and compared at the end.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from components.calibration_evaluator.scoring import Sampler, model_seed, read_records
+from components.calibration_evaluator.scoring import Sampler, read_records
 from data.spans import frame_record
 from pipeline.errors import BlendinatorError, ConfigError, DataError, ModelError
 from pipeline.stack import use_in_memory_runner
@@ -57,8 +57,8 @@ class PredictFile(beam.DoFn):
         with FileSystems.create(part) as file:  # gzip by the name's end is off: the name ends in .part
             for serialized in read_records(path):
                 scene_id, image = parse(serialized, f"{path}: record {read}")
-                samples, probabilities = self._sampler.draw(image, self._num_samples, model_seed(scene_id, self._seed))
-                file.write(frame_record(encode(scene_id, samples, probabilities, self._keep)))
+                samples, probabilities = self._sampler.draw(image[None], self._num_samples, self._seed)
+                file.write(frame_record(encode(scene_id, samples[0], probabilities[0], self._keep)))
                 read += 1
                 ids.add(scene_id)
         if FileSystems.exists(target):

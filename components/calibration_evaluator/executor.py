@@ -151,7 +151,7 @@ def make_report(rows: dict[str, dict[str, np.ndarray]], config: Config) -> dict:
 
 
 def draw_pages(files: list[str], model_path: str, pages: dict[str, list[str]], config: Config, folder: str) -> None:
-    """Draws the samples of some scenes again, with the seeds of the evaluation, and writes the picture pages.
+    """Draws the samples of some scenes again, with the seed of the evaluation, and writes the picture pages.
 
     Args:
       files: the TFRecord files of the split.
@@ -169,10 +169,10 @@ def draw_pages(files: list[str], model_path: str, pages: dict[str, list[str]], c
         scene = records.decode(serialized)
         name = scene["scene_id"]
         if name in wanted:
-            seed = scoring.model_seed(name, config.evaluation.seed)
-            samples, probabilities = sampler.draw(scene["image"], config.evaluation.num_samples, seed)
+            samples, probabilities = sampler.draw(scene["image"][None], config.evaluation.num_samples,
+                                                  config.evaluation.seed)
             found[name] = {"image": scene["image"], "sky_sigma": scene["sky_sigma"], "mask": scene["mask"],
-                           "samples": samples, "probabilities": probabilities,
+                           "samples": samples[0], "probabilities": probabilities[0],
                            "title": f"{name} {scene['population']}"}
     for name, chosen in pages.items():
         with fileio.open(os.path.join(folder, name), "wb") as file:

@@ -1,8 +1,7 @@
 """The Beam part: files of records in, rows of statistics out. No image leaves a worker."""
 
-import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
 import numpy as np
@@ -31,38 +30,32 @@ class Sampler:
             raise ModelError(f"{path}: the signature 'sample' is missing; received {sorted(self._model.signatures)}. "
                              "Export the model with this version of the code.")
 
-    def draw(self, image: np.ndarray, num_samples: int, seed: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Samples uint8 [N, H, W] and probabilities float32 [H, W, 3] of one image [H, W] in electrons.
+    def draw(self, images: np.ndarray, num_samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Samples uint8 [B, N, H, W] and probabilities float32 [B, H, W, 3] of images [B, H, W] in electrons.
 
-        One scene per call: within a batch a scene's draws would depend on its place in it, and a model's result on
-        the number of workers.
+        An image's draws depend on its pixels and the seed alone (`model.sampling.image_noise`), whatever else is in the
+        batch.
         """
         import tensorflow as tf
 
         drawn = self._model.signatures["sample"](
-            image=tf.constant(image[None], tf.float32),
+            image=tf.constant(images, tf.float32),
             num_samples=tf.constant(num_samples, tf.int32),
-            seed=tf.constant(seed, tf.int32),
+            seed=tf.constant([seed, 0], tf.int32),
         )
-        return drawn["samples"].numpy()[0], drawn["probabilities"].numpy()[0]
+        return drawn["samples"].numpy(), drawn["probabilities"].numpy()
 
 
 class ClassicalPeer:
-    """`classical.class_map` with the interface of `Sampler`: equal samples and certain probabilities."""
+    """`classical.class_map` with the results of `Sampler`: equal samples and certain probabilities."""
 
     def __init__(self, config: ClassicalConfig):
         self._config = config
 
-    def draw(self, image: np.ndarray, sky_sigma: float) -> tuple[np.ndarray, np.ndarray]:
-        """Two equal samples uint8 [2, H, W] and their probabilities [H, W, 3], all 0 or 1."""
-        found = classical.class_map(image, sky_sigma, self._config)
-        return np.stack([found, found]), np.eye(3, dtype=np.float32)[found]
-
-
-def model_seed(scene_id: str, seed: int) -> tuple[int, int]:
-    """The two int32 that seed a scene's samples; they depend on nothing but its id and the configured seed."""
-    digest = hashlib.blake2b(f"samples:{seed}:{scene_id}".encode(), digest_size=8).digest()
-    return tuple(int(value) for value in np.frombuffer(digest, "<i4"))
+    def draw(self, images: np.ndarray, sky_sigma: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Two equal samples uint8 [B, 2, H, W] and their probabilities [B, H, W, 3], all 0 or 1."""
+        found = np.stack([classical.class_map(*pair, self._config) for pair in zip(images, sky_sigma)])
+        return np.stack([found, found], axis=1), np.eye(3, dtype=np.float32)[found]
 
 
 def read_records(path: str) -> Iterator[bytes]:
@@ -80,15 +73,15 @@ def read_records(path: str) -> Iterator[bytes]:
 
 def score_batch(batch: list[dict], method: Sampler | ClassicalPeer, config: EvaluationConfig) -> dict[str, np.ndarray]:
     """Rows of `scenes.DESCRIPTORS` and statistics of decoded records."""
+    images = np.stack([scene["image"] for scene in batch])
     if isinstance(method, ClassicalPeer):
-        drawn = [method.draw(scene["image"], scene["sky_sigma"]) for scene in batch]
+        samples, probabilities = method.draw(images, [scene["sky_sigma"] for scene in batch])
     else:
-        drawn = [method.draw(scene["image"], config.num_samples, model_seed(scene["scene_id"], config.seed))
-                 for scene in batch]
+        samples, probabilities = method.draw(images, config.num_samples, config.seed)
     rows = scenes.scene_statistics(
         mask=np.stack([scene["mask"] for scene in batch]),
-        samples=np.stack([samples for samples, _ in drawn]),
-        probabilities=np.stack([probabilities for _, probabilities in drawn]),
+        samples=samples,
+        probabilities=probabilities,
         scene_ids=np.array([scene["scene_id"] for scene in batch]),
         near_source_radius=config.near_source_radius,
         bins=config.calibration_bins,
