@@ -21,6 +21,9 @@ SCALAR_LABELS = {
     "num_galaxies": "galaxies", "blended_share": "blended share of the pixels", "sky_sigma": "sky noise (electrons)",
     "psf_fwhm": "PSF FWHM (arcsec)",
 }
+# Inches around and between panels. Fixed: matplotlib's automatic layout takes three times as long as the drawing.
+MARGINS = {"left": 0.62, "right": 0.12, "bottom": 0.5, "top": 0.3}
+GAP, LEGEND = 0.55, 0.22
 METRIC_LABELS = {"iou_blended": "IoU, blended", "object_f1": "F1 of blends"}  # the metrics that are shown by slice
 STYLE = {
     "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9.5, "axes.spines.top": False,
@@ -108,8 +111,8 @@ def completeness_purity(curves: dict, classical: dict | None) -> str:
         for i, a, b in zip(kept, x, y):
             ends = [curve[f"{name}_{end}"][i] for name in ("completeness", "purity") for end in ("low", "high")]
             if None not in ends:
-                axes.plot([100 * ends[0], 100 * ends[1]], [b, b], color=style["color"], linewidth=0.7, alpha=0.6)
-                axes.plot([a, a], [100 * ends[2], 100 * ends[3]], color=style["color"], linewidth=0.7, alpha=0.6)
+                axes.hlines(b, 100 * ends[0], 100 * ends[1], color=style["color"], linewidth=0.7, alpha=0.6)
+                axes.vlines(a, 100 * ends[2], 100 * ends[3], color=style["color"], linewidth=0.7, alpha=0.6)
             if curve["threshold"][i] in (0.1, 0.3, 0.5, 0.7, 0.9):
                 axes.annotate(f"{curve['threshold'][i]:g}", (a, b), textcoords="offset points", xytext=(6, 5),
                               fontsize=7.5, color="#444")
@@ -179,15 +182,17 @@ def _points(axes, x, y, low, high, color, marker, linestyle, label=None):
     kept = [i for i, value in enumerate(y) if value is not None and x[i] is not None]
     axes.plot([x[i] for i in kept], [y[i] for i in kept], color=color, marker=marker, linestyle=linestyle, label=label,
               linewidth=1.4)
-    for i in kept:
-        if low[i] is not None and high[i] is not None:
-            axes.plot([x[i], x[i]], [low[i], high[i]], color=color, linewidth=1.1, alpha=0.8)
+    ends = [(x[i], low[i], high[i]) for i in kept if low[i] is not None and high[i] is not None]
+    if ends:
+        axes.vlines(*zip(*ends), color=color, linewidth=1.1, alpha=0.8)
 
 
 def _legend(figure, axes):
     """Below the panels, where it covers no data."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
+    figure.legend(handles, labels, loc="lower center", ncols=len(labels), fontsize=8, borderaxespad=0.1)
+    height = figure.get_figheight()
+    figure.subplots_adjust(bottom=(MARGINS["bottom"] + LEGEND) / height)
 
 
 def _edge(value):
@@ -208,8 +213,12 @@ class _Figure:
         self._context = matplotlib.rc_context(STYLE)
         self._context.__enter__()
         count, width, height = self._size
-        figure = Figure(figsize=(count * width, height), layout="constrained")
+        figure = Figure(figsize=(count * width, height))
         FigureCanvasSVG(figure)
+        panel = width - (MARGINS["left"] + MARGINS["right"]) / count - GAP * (count - 1) / count
+        figure.subplots_adjust(
+            left=MARGINS["left"] / (count * width), right=1 - MARGINS["right"] / (count * width),
+            bottom=MARGINS["bottom"] / height, top=1 - MARGINS["top"] / height, wspace=GAP / panel)
         return figure, figure.subplots(1, count, squeeze=False)[0]
 
     def __exit__(self, *error):
