@@ -26,6 +26,7 @@ MANIFEST = "manifest.json"
 BYTES_PER_PIXEL = 4  # generous, of a compressed record: for the checks of free disk space
 
 _SPAN_FOLDER = re.compile(r"span-(\d{4,})$")
+_FILE = re.compile(r"[^./\\\0][^/\\\0]*\.tfrecord\.gz")
 
 
 def span_dir(data_root: str | Path, span: int) -> Path:
@@ -122,14 +123,13 @@ def read_manifest(folder: str | Path) -> dict:
     """
     path = Path(folder) / MANIFEST
     remedy = "Call `blendinator simulate` again to complete the span."
+    again = "Remove the span's folder and simulate it again."
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: there is no manifest, so the span is missing or incomplete. {remedy}")
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: the manifest cannot be read ({error}). Remove the span's folder and simulate it again."
-        )
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: the manifest cannot be read ({error}). {again}")
     if not isinstance(manifest, dict) or not manifest.get("complete"):
         raise DataError(f"{path}: the manifest does not say that the span is complete. {remedy}")
     if manifest.get("format_version") != FORMAT_VERSION:
@@ -137,7 +137,31 @@ def read_manifest(folder: str | Path) -> dict:
             f"{path}: format_version is {manifest.get('format_version')}; allowed: {FORMAT_VERSION}. "
             "Simulate the span again with this version."
         )
+    _check_files(path, manifest.get("files"))
+    splits = manifest.get("splits", {})
+    if not isinstance(splits, dict) or not all(
+            isinstance(entry, dict) and type(entry.get("records")) is int for entry in splits.values()):
+        raise DataError(f"{path}: splits: received {str(splits)[:200]}; allowed: a mapping of splits, each with `records`."
+                        f" {again}")
+    if not isinstance(manifest.get("simulation", {}), dict):
+        raise DataError(f"{path}: simulation: received {str(manifest['simulation'])[:200]}; allowed: a mapping. {again}")
     return manifest
+
+
+def _check_files(path, files):
+    """A manifest may come from elsewhere: what it names must be files of its own folder, of splits that there are."""
+    what = "a mapping of file names"
+    if isinstance(files, dict):
+        wrong = next((name for name, entry in files.items() if not _FILE.fullmatch(name) or not isinstance(entry, dict)
+                      or entry.get("split") not in SPLITS or not isinstance(entry.get("sha256"), str)
+                      or type(entry.get("records")) is not int), None)
+        if wrong is None:
+            return
+        files = {wrong: files[wrong]}
+        what = ("plain names ending in .tfrecord.gz, each with `sha256`, `records` and the `split` "
+                + ", ".join(SPLITS[:-1]) + f" or {SPLITS[-1]}")
+    raise DataError(f"{path}: files: received {str(files)[:200]}; allowed: {what}. Correct the manifest, or remove the "
+                    "span's folder and simulate it again.")
 
 
 def verify_span(folder: str | Path) -> dict:
@@ -169,11 +193,14 @@ def verify_span(folder: str | Path) -> dict:
 
 
 def sha256(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
+    """Hexadecimal SHA-256 of a file; DataError when it cannot be read."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise DataError(f"{path}: this file cannot be read ({error.strerror}). Check its permissions and the disk.")
     return digest.hexdigest()
 
 
@@ -200,7 +227,7 @@ def read_records(path: str | Path) -> Iterator[bytes]:
                 index += 1
     except FileNotFoundError:
         raise DataError(f"{path}: this file is missing. Simulate the span again.")
-    except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
+    except (OSError, EOFError, ValueError, OverflowError, MemoryError, struct.error, zlib.error) as error:
         raise DataError(
             f"{path}: record {index} cannot be read: the file is truncated or corrupt ({error}). "
             "Remove the span's folder and simulate it again."

@@ -193,3 +193,22 @@ def test_wrong_count_in_the_manifest(folder):
 def test_read_records_of_a_missing_file(tmp_path):
     with pytest.raises(DataError, match="x.gz: this file is missing. Simulate the span again"):
         list(spans.read_records(tmp_path / "x.gz"))
+
+
+@pytest.mark.parametrize("name, change", [
+    ("../x.tfrecord.gz", {}), ("a/x.tfrecord.gz", {}), ("/x.tfrecord.gz", {}), (".x.tfrecord.gz", {}), ("x.gz", {}),
+    (FIRST, {"split": "../../x"}), (FIRST, {"split": None}), (FIRST, {"sha256": 3}), (FIRST, {"records": "2"})])
+def test_a_manifest_names_files_of_its_own_folder_and_known_splits(folder, name, change):
+    manifest = json.loads((folder / spans.MANIFEST).read_text())
+    manifest["files"] = {name: {**manifest["files"][FIRST], **change}}
+    (folder / spans.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match="manifest.json: files: received .*; allowed: plain names ending in .tfrecord.gz"):
+        spans.read_manifest(folder)
+
+
+@pytest.mark.parametrize("files", [None, [], "x"])
+def test_a_manifest_without_files(folder, files):
+    content = {"complete": True, "format_version": spans.FORMAT_VERSION, "files": files}
+    (folder / spans.MANIFEST).write_text(json.dumps(content))
+    with pytest.raises(DataError, match="manifest.json: files: received .*; allowed: a mapping of file names"):
+        spans.read_manifest(folder)
