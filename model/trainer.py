@@ -50,13 +50,15 @@ def run_fn(fn_args) -> None:
              config.model.latent_dim)
 
     stopping, calibration = split_held_out(held_out, config)
+    monitor = make_monitor(model, normalise, config.training.seed)
     with strategy.scope():
-        facts = train(model, scenes, stopping, normalise, training, str(work_dir), fn_args.model_run_dir)
+        facts = train(model, scenes, stopping, normalise, training, str(work_dir), fn_args.model_run_dir, monitor)
     if strategy.num_replicas_in_sync > 1:  # from here on one device: a plain copy
         trained, model = model, build_model(config)
         model.set_weights(trained.get_weights())
+        monitor = make_monitor(model, normalise, config.training.seed)
     facts["calibration"] = recalibrate(model, calibration, normalise, config.training.seed)
-    facts["monitors"] = make_monitor(model, normalise, config.training.seed)(stopping)
+    facts["monitors"] = monitor(stopping)
     facts["concerns"] = concerns(facts["history"], facts["monitors"])
     for concern in facts["concerns"]:
         log.warning(concern)

@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -172,7 +173,7 @@ def make_steps(model: ProbaUNet, optimizers: Optimizers, config: TrainingConfig)
 
 
 def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normalise, config: TrainingConfig,
-          work_dir: str, log_dir: str) -> dict:
+          work_dir: str, log_dir: str, monitor: Callable[[Scenes], dict] | None = None) -> dict:
     """Trains `model` in place; afterwards it holds the weights that were best on `held_out`.
 
     Args:
@@ -180,6 +181,7 @@ def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normali
       normalise: electrons -> network input.
       work_dir: checkpoints; a training killed here goes on from its last one.
       log_dir: TensorBoard's event files.
+      monitor: from `make_monitor`, which a caller that uses it afterwards need not compile twice.
 
     Returns:
       Facts of the training: steps, seconds, history (one row an evaluation), monitors of the best weights.
@@ -199,7 +201,7 @@ def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normali
     manager = tf.train.CheckpointManager(checkpoint, work_dir, max_to_keep=1)
     best_weights = Path(work_dir) / "best.weights.h5"
     best_weights.parent.mkdir(parents=True, exist_ok=True)
-    evaluate = make_monitor(model, normalise, config.seed)
+    evaluate = monitor or make_monitor(model, normalise, config.seed)
     if manager.latest_checkpoint:
         checkpoint.restore(manager.latest_checkpoint).expect_partial()
         log.info("resuming the training at step %d", int(done))
