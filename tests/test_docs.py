@@ -1,14 +1,17 @@
 """The documentation: the site is built without a warning, needs no other server, and what it says of the code is so."""
 
 import ast
+import dataclasses
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import yaml
@@ -48,6 +51,36 @@ def test_the_reference_names_every_command(site):
 
     page = (site / "commands.html").read_text(encoding="utf-8")
     assert all(f"blendinator {name}" in page for name in main.commands)
+
+
+def test_the_commands_in_the_text_exist_with_their_options():
+    from pipeline.cli import main
+
+    calls = []
+    for page in [*DOCS.glob("*.md"), *ROOT.glob("*.md")]:
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8").replace("\\\n", " "), re.DOTALL):
+            calls += re.findall(r"^(?:\.venv/bin/)?blendinator (.*)", block, re.MULTILINE)
+    assert len(calls) > 25
+    for call in calls:
+        words, command = shlex.split(call, comments=True), main
+        while isinstance(command, click.Group) and not words[0].startswith("-"):
+            command = command.commands[words.pop(0)]
+        known = {"--help", *(option for one in command.params for option in one.opts)}
+        assert {word.split("=")[0] for word in words if word.startswith("--")} <= known, call
+
+
+def test_the_configurations_in_the_text_can_be_loaded():
+    from pipeline.config import Config
+    from pipeline.config_loader import config_from_dict
+
+    loaded = 0
+    for page in [*DOCS.glob("*.md"), *ROOT.glob("*.md")]:
+        for block in re.findall(r"^( *)```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+            raw = yaml.safe_load(textwrap.dedent(block[1]))
+            if set(raw) <= {field.name for field in dataclasses.fields(Config)}:
+                config_from_dict(raw, source=page.name)
+                loaded += 1
+    assert loaded >= 8
 
 
 @pytest.mark.parametrize(("link", "said"), [
