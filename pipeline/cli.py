@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from pipeline.commands._options import config_option
+from pipeline.commands._options import config_option, verbose_option
 from pipeline.commands.kubeflow import kubeflow
 from pipeline.commands.models import lineage, models, rollback
 from pipeline.commands.predict import predict
@@ -52,12 +52,13 @@ def main():
 @click.option("--spans", default="latest", show_default=True,
               help="Spans to use: latest, latest:3 or for example 1,3-5.")
 @click.option("--no-cache", is_flag=True, help="Run every step, even when nothing changed.")
-def run(config_path, spans, no_cache):
+@verbose_option
+def run(config_path, spans, no_cache, verbose):
     """Run the whole pipeline, simulating span 1 first if there is no data."""
     config = load_config(config_path)
     from pipeline.run import run as run_pipeline
 
-    sys.exit(run_pipeline(config, spans, enable_cache=not no_cache))
+    sys.exit(run_pipeline(config, spans, enable_cache=not no_cache, verbose=verbose))
 
 
 @main.command()

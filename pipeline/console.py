@@ -1,9 +1,13 @@
-"""A quiet terminal: our own progress is shown, everything that the libraries print goes to the log file."""
+"""A quiet terminal: our own progress is shown, everything that the libraries print goes to the log file.
+
+With `verbose` the terminal shows what the log file gets, as well.
+"""
 
 import contextlib
 import logging
 import os
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -18,7 +22,7 @@ _CACHED = re.compile(r"A cached execution \d+ is used\.")
 
 
 @contextlib.contextmanager
-def quiet_console(log_path: Path) -> Iterator[Console]:
+def quiet_console(log_path: Path, verbose: bool = False) -> Iterator[Console]:
     """Sends standard output and error to a log file, whatever writes to them, and yields a console on the terminal.
 
     The redirection is one of file descriptors, because TensorFlow's C++ code and Beam's worker processes know nothing
@@ -26,6 +30,7 @@ def quiet_console(log_path: Path) -> Iterator[Console]:
 
     Args:
       log_path: the log file; its folder is made. Appended to if it exists.
+      verbose: show what goes to the log file on the terminal, too.
     """
     log_path.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
@@ -33,12 +38,14 @@ def quiet_console(log_path: Path) -> Iterator[Console]:
     terminal = os.fdopen(os.dup(1), "w", buffering=1)
     saved = os.dup(1), os.dup(2)
     with open(log_path, "a", buffering=1, encoding="utf-8") as log_file:
-        os.dup2(log_file.fileno(), 1)
-        os.dup2(log_file.fileno(), 2)
+        copier = _copier(terminal, log_path) if verbose else None
+        target = copier.stdin if copier else log_file
+        os.dup2(target.fileno(), 1)
+        os.dup2(target.fileno(), 2)
         console = Console(file=terminal, highlight=False, width=None if terminal.isatty() else WIDTH)
         try:
-            with contextlib.redirect_stdout(log_file), contextlib.redirect_stderr(log_file), \
-                    _logging_to(log_file, console):
+            with contextlib.redirect_stdout(target), contextlib.redirect_stderr(target), \
+                    _logging_to(target, console, verbose):
                 yield console
         finally:
             sys.stdout.flush()
@@ -47,11 +54,21 @@ def quiet_console(log_path: Path) -> Iterator[Console]:
             os.dup2(saved[1], 2)
             for descriptor in saved:
                 os.close(descriptor)
+            if copier:
+                copier.stdin.close()
+                with contextlib.suppress(subprocess.TimeoutExpired):  # a child that goes on holds the pipe open
+                    copier.wait(5)
             terminal.close()
 
 
+def _copier(terminal, log_path):
+    """A process that copies its input to the terminal and the log file: it also reads what C++ and children write."""
+    return subprocess.Popen(["tee", "-a", str(log_path)], stdin=subprocess.PIPE, stdout=terminal.fileno(), text=True,
+                            bufsize=1, encoding="utf-8", start_new_session=True)  # Ctrl-C is ours
+
+
 @contextlib.contextmanager
-def _logging_to(log_file, console):
+def _logging_to(log_file, console, verbose):
     """Points the root logger to the file, and ours to the console as well; undone at the end."""
     import absl.logging
 
@@ -66,7 +83,8 @@ def _logging_to(log_file, console):
     absl.logging.set_verbosity(absl.logging.INFO)
     ours.setLevel(logging.INFO)
     logging.getLogger("apache_beam").setLevel(logging.WARNING)  # thousands of lines about types and stages
-    ours.addHandler(to_console)
+    if not verbose:  # else the terminal has them from the file's copy
+        ours.addHandler(to_console)
     absl_logger.addHandler(steps)
     try:
         yield

@@ -15,8 +15,12 @@ EXIT_OK, EXIT_FAILED, EXIT_REFUSED = 0, 1, 3
 HOOK_TIMEOUT = 600  # seconds; a mail program that hangs must not hold up the schedule
 
 
-def retrain(config: Config) -> int:
+def retrain(config: Config, verbose: bool = False) -> int:
     """Simulates a span if one is wanted, runs the pipeline on `retraining.spans`, prunes, and calls the hook.
+
+    Args:
+      config: the configuration, with an absolute `output_dir`.
+      verbose: show on the terminal what goes to the log, too.
 
     Returns:
       0 when a model was pushed or there was nothing to do, 3 when the model was refused, 1 when the run failed.
@@ -33,7 +37,7 @@ def retrain(config: Config) -> int:
 
     entry = {"status": run_log.FAILED}
     try:
-        entry = perform(config, "retrain", body)
+        entry = perform(config, "retrain", body, verbose)
     except Exception as error:  # a defect of ours: the traceback goes on, after the hook
         call_hook(config, {"status": run_log.FAILED, "reason": f"{type(error).__name__}: {error}"})
         raise

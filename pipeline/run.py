@@ -16,6 +16,7 @@ from pipeline import metadata, run_log
 from pipeline.config import Config
 from pipeline.console import quiet_console
 from pipeline.errors import BlendinatorError, DataError
+from pipeline.live import list_versions
 from pipeline.lock import BusyError, exclusive
 from pipeline.stack import use_in_memory_runner
 
@@ -29,23 +30,26 @@ _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.E
 WORKING_SPACE = 500e6  # bytes for artifacts, checkpoints, logs and two copies of the model, besides the data
 
 
-def run(config: Config, spans: str = "latest", enable_cache: bool = True) -> int:
+def run(config: Config, spans: str = "latest", enable_cache: bool = True, verbose: bool = False) -> int:
     """Runs the pipeline, with progress and a summary on the terminal and everything else in output/logs.
 
     Args:
       config: the configuration, with an absolute `output_dir`.
       spans: "latest", "latest:3", or numbers and ranges such as "1,3-5".
       enable_cache: reuse the results of unchanged steps; without it, a run that has nothing to do runs as well.
+      verbose: show on the terminal what goes to the log, too.
 
     Returns:
       The exit code: 0 when the run went through, whether or not the model was good enough to be pushed; 1 when
       something stopped it that the user can mend, which one message says.
     """
-    entry = perform(config, "run", lambda console, entry: run_pipeline(config, spans, console, entry, enable_cache))
+    entry = perform(config, "run", lambda console, entry: run_pipeline(config, spans, console, entry, enable_cache),
+                    verbose)
     return 0 if entry["status"] in (*run_log.COMPLETED, run_log.NOTHING) else 1
 
 
-def perform(config: Config, command: str, body: Callable[[Console, dict], "RunResult | None"]) -> dict:
+def perform(config: Config, command: str, body: Callable[[Console, dict], "RunResult | None"],
+            verbose: bool = False) -> dict:
     """Runs `body` with the output folder's lock, the terminal quiet, and a line in the log of the runs.
 
     Args:
@@ -53,6 +57,7 @@ def perform(config: Config, command: str, body: Callable[[Console, dict], "RunRe
       command: name of the command, for the lock and the log.
       body: called with the console and the run's log entry, to which it may add; returns the result, or None when there
         was nothing to do.
+      verbose: show on the terminal what goes to the log, too.
 
     Returns:
       The log entry; see `pipeline.run_log`.
@@ -62,10 +67,11 @@ def perform(config: Config, command: str, body: Callable[[Console, dict], "RunRe
     """
     started = time.time()
     path = Path(config.output_dir) / "logs" / f"run-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    before = set(list_versions(config.serving_dir))
     entry = {"command": command, "started": _utc(started), "pid": os.getpid(), "status": run_log.FAILED, "reason": "",
              "spans": [], "request": None, "run": None, "version": None, "report": None, "log": str(path)}
     try:
-        with exclusive(config.output_dir, command), quiet_console(path) as console:
+        with exclusive(config.output_dir, command), quiet_console(path, verbose) as console:
             try:
                 result = body(console, entry)
                 if result is not None:
@@ -85,7 +91,7 @@ def perform(config: Config, command: str, body: Callable[[Console, dict], "RunRe
                     raise
                 console.print("[bold red]Stopped[/]")
                 console.print(str(known), markup=False, soft_wrap=True)
-                console.print(f"Nothing was pushed. Log: {path}", markup=False, soft_wrap=True)
+                console.print(f"{_what_was_pushed(config, before, entry)} Log: {path}", markup=False, soft_wrap=True)
                 if interrupted:
                     raise known from error
             finally:
@@ -154,6 +160,15 @@ def nothing_to_do(config: Config, entry: dict, console: Console) -> bool:
                   f"pushed again. That run:\nmodel     {outcome}\nreport    {last['report']}\nlog       {last['log']}",
                   markup=False, soft_wrap=True)
     return True
+
+
+def _what_was_pushed(config, before, entry):
+    """A sentence for a run that stopped: the push comes before the report and the pruning, which may fail as well."""
+    pushed = sorted(set(list_versions(config.serving_dir)) - before)
+    if not pushed:
+        return "Nothing was pushed."
+    entry |= {"version": str(pushed[-1])}
+    return f"Version {pushed[-1].name} had been pushed before: {pushed[-1]}."
 
 
 def _note_result(entry, result):

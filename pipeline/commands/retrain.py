@@ -4,14 +4,15 @@ import sys
 
 import click
 
-from pipeline.commands._options import config_option
+from pipeline.commands._options import config_option, verbose_option
 from pipeline.commands._output import columns, megabytes
 from pipeline.config_loader import load_config
 
 
 @click.command()
 @config_option
-def retrain(config_path):
+@verbose_option
+def retrain(config_path, verbose):
     """Simulate a new span if configured, run, prune; for a schedule. See docs/retraining.md.
 
     Exit code 0: pushed, or nothing to do; 3: the model was refused; 1: the run failed or another one is going on. Every
@@ -20,7 +21,7 @@ def retrain(config_path):
     config = load_config(config_path)
     from pipeline.retrain import retrain as retrain_once
 
-    sys.exit(retrain_once(config))
+    sys.exit(retrain_once(config, verbose))
 
 
 @click.command()

@@ -52,10 +52,11 @@ def test_missing_configuration_file(tmp_path):
 
 def test_run_hands_over_its_options(tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(run, "run", lambda *args, enable_cache: calls.append((*args, enable_cache)) or 0)
+    monkeypatch.setattr(run, "run", lambda *args, **options: calls.append((*args, options)) or 0)
     assert invoke("run", "--config", write(tmp_path, ""), "--spans", "1,3", "--no-cache").exit_code == 0
-    [(config, spans, cache)] = calls
-    assert (config.output_dir, spans, cache) == (str(tmp_path / "output"), "1,3", False)
+    [(config, spans, options)] = calls
+    assert (config.output_dir, spans) == (str(tmp_path / "output"), "1,3")
+    assert options == {"enable_cache": False, "verbose": False}
 
 
 def test_missing_span_stops_the_run_with_one_message(tmp_path, capfd):

@@ -41,3 +41,17 @@ def test_streams_and_loggers_are_restored_after_an_error(tmp_path, capfd):
     print("back")
     assert capfd.readouterr().out == "back\n"
     assert (root.handlers[:], root.level, logging.getLogger("blendinator").handlers[:]) == before
+
+
+def test_verbose_shows_on_the_terminal_what_the_log_gets(tmp_path, capfd):
+    with quiet_console(tmp_path / "run.log", verbose=True) as console:
+        console.print("shown")
+        logging.getLogger("blendinator.training").info("step 1 of 2")
+        print("a library's print")
+        subprocess.run(["echo", "a child's line"], check=True)
+    print("back")
+    terminal, log = capfd.readouterr().out, (tmp_path / "run.log").read_text()
+    assert terminal.endswith("back\n") and "back" not in log
+    for text in ("step 1 of 2", "a library's print", "a child's line"):
+        assert terminal.count(text) == 1 and log.count(text) == 1
+    assert "shown" in terminal

@@ -114,3 +114,20 @@ def test_span_of_other_settings_is_pointed_out(config, caplog):
     run.warn_of_other_settings(config, (1, 2))
     assert "span 2 was simulated with other settings" in caplog.text
     assert "simulation.noise_scale, simulation.seed. It is used as it is." in caplog.text
+
+
+@pytest.mark.parametrize("pushes", [False, True])
+def test_what_was_pushed_is_told_when_the_run_stops_later(config, capfd, pushes):
+    def body(console, entry):
+        if pushes:
+            version = Path(config.serving_dir) / "17"
+            version.mkdir(parents=True)
+            (version / "saved_model.pb").touch()
+        raise DataError("the report cannot be written")
+
+    entry = run.perform(config, "run", body)
+    shown = capfd.readouterr().out
+    assert entry["status"] == "failed" and "the report cannot be written" in shown
+    assert ("Nothing was pushed." in shown) is not pushes
+    assert ("Version 17 had been pushed before" in shown) is pushes
+    assert entry["version"] == (str(Path(config.serving_dir) / "17") if pushes else None)
