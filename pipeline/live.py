@@ -4,6 +4,8 @@ import hashlib
 import json
 from pathlib import Path
 
+from pipeline.errors import ModelError
+
 # Facts of the training, written into each export; TensorFlow Serving ignores assets.extra.
 FACTS_FILE = "assets.extra/blendinator.json"
 STATISTICS_FILE = "assets.extra/statistics.pb"  # TFDV's statistics of the training split, the reference for drift
@@ -36,9 +38,27 @@ def list_versions(serving_dir: str | Path) -> list[Path]:
 
 
 def read_facts(folder: str | Path) -> dict:
-    """Facts of the training of the SavedModel in `folder`; {} where an earlier version of the code wrote none."""
+    """Facts of the training of the SavedModel in `folder`; {} where an earlier version of the code wrote none.
+
+    Raises:
+      ModelError: the file is damaged.
+    """
     path = Path(folder) / FACTS_FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(folder, f"{FACTS_FILE}: {error}")
+    if not isinstance(facts, dict):
+        raise damaged(folder, f"{FACTS_FILE} holds no mapping")
+    return facts
+
+
+def damaged(folder: str | Path, why: str) -> ModelError:
+    """The error for a version that cannot be used, with the remedy."""
+    return ModelError(f"{folder}: this version is damaged ({why}). If it is the live one, go back with `blendinator "
+                      "rollback`; then remove its folder.")
 
 
 def live_version(uri: str | Path) -> str | None:

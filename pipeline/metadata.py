@@ -1,18 +1,23 @@
 """The ML Metadata store without TensorFlow or TFX, whose import takes ten times as long as a query."""
 
+import contextlib
+import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import DataError
 
 PUSHED_MODEL = "PushedModel"
+BACKUP = ".backup"  # added to the store's name
+LOCK_SECONDS = 10  # how long another program may keep the store locked
 
 
 def open_store(path: str | Path, write: bool = False):
     """Opens an SQLite store that exists.
 
     Raises:
-      DataError: there is none.
+      DataError: there is none, or it is damaged or of a newer ML Metadata.
     """
     if not Path(path).exists():
         raise DataError(f"{path}: there is no metadata store, so nothing has run yet. Run the pipeline first.")
@@ -23,7 +28,53 @@ def open_store(path: str | Path, write: bool = False):
     connection.sqlite.filename_uri = str(path)
     modes = metadata_store_pb2.SqliteMetadataSourceConfig
     connection.sqlite.connection_mode = modes.READWRITE if write else modes.READONLY
-    return metadata_store.MetadataStore(connection)
+    try:
+        return metadata_store.MetadataStore(connection)
+    except RuntimeError as error:
+        raise _damaged(path, str(error)[:200])
+
+
+def back_up(path: str | Path) -> None:
+    """Checks a store, and copies it to the same name with `BACKUP` added: what a run starts from can be restored.
+
+    Raises:
+      DataError: the store is damaged, empty though it was not, or locked by another program.
+    """
+    path, copy = Path(path), Path(f"{path}{BACKUP}")
+    if not path.exists():
+        return
+    if not path.stat().st_size:
+        if copy.exists():
+            raise _damaged(path, "it is empty")
+        return
+    temporary = Path(f"{copy}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as store:
+            store.execute("BEGIN IMMEDIATE")  # waits for another writer, and is refused as it would be in the run
+            store.rollback()
+            found = store.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise _damaged(path, found.splitlines()[-1])
+            with contextlib.closing(sqlite3.connect(temporary)) as target:
+                store.backup(target)
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise DataError(f"{path}: another program has kept the metadata store locked for {LOCK_SECONDS} s. End it "
+                            "(`fuser` names it), then run again.")
+        raise DataError(f"{path}: the metadata store cannot be copied to {copy} ({error}). Check the permissions and the "
+                        "space on the disk, then run again.")
+    except sqlite3.DatabaseError as error:
+        raise _damaged(path, str(error))
+    os.replace(temporary, copy)
+
+
+def _damaged(path, what):
+    copy = Path(f"{path}{BACKUP}")
+    restore = f"Restore the copy that the last run started from (cp {copy} {path})" if copy.exists() else (
+        f"Move it away ({path}) if there is no copy of it")
+    return DataError(f"{path}: the metadata store cannot be read ({what}). {restore}, then run again. Spans and pushed "
+                     "versions are not touched; what is lost is the record of the runs since.")
 
 
 def close_interrupted(path: str | Path) -> list[str]:

@@ -114,6 +114,7 @@ def run_pipeline(config: Config, spans: str, console: Console, entry: dict, enab
     from data.spans import resolve_spans
     from pipeline.fingerprint import data_fingerprint, request_fingerprint
 
+    metadata.back_up(config.metadata_path)
     check_space(config, spans)
     simulate_if_missing(config, spans, console)
     chosen = resolve_spans(spans, config.data_root)
@@ -267,5 +268,16 @@ def explain(error: BaseException) -> BlendinatorError | KeyboardInterrupt | None
         if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
             return DataError(f"{error.filename}: this cannot be written ({error.strerror}). Check the folder's "
                              "permissions, or set output_dir to another folder.")
+        if re.search(r"Read-only file system|attempt to write a readonly database", str(error)):
+            return DataError(f"{str(error)[:200]}: output_dir cannot be written. Check its permissions and how the disk "
+                             "is mounted, or set output_dir to another folder.")
+        # TensorFlow's errors by their names: they are told apart without importing it.
+        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+            return DataError(f"The memory does not suffice ({str(error).splitlines()[0][:200] if str(error) else 'no text'})."
+                             " Reduce training.batch_size, evaluation.batch_size or the number of scenes, or end other "
+                             "programs, then run again.")
+        if type(error).__name__ == "DataLossError":
+            return DataError(f"A file of an earlier step is damaged ({str(error).splitlines()[0][:200]}). Run again with "
+                             "`blendinator run --no-cache`, which makes all of them anew, and have the disk checked.")
         error = error.__cause__ or error.__context__
     return None

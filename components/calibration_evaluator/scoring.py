@@ -25,7 +25,8 @@ class Sampler:
         try:
             self._model = tf.saved_model.load(path)
         except (OSError, ValueError, tf.errors.OpError) as error:
-            raise ModelError(f"{path}: this SavedModel cannot be loaded ({error}). Train the model again.")
+            raise ModelError(f"{path}: this SavedModel cannot be loaded ({error}). Train the model again; if it "
+                             "is the live one, go back with `blendinator rollback` first.")
         if "sample" not in self._model.signatures:
             raise ModelError(f"{path}: the signature 'sample' is missing; received {sorted(self._model.signatures)}. "
                              "Export the model with this version of the code.")

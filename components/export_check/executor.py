@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -73,6 +74,8 @@ def choose_records(folder: Path, count: int = NUM_RECORDS) -> list[bytes]:
 def check_export(model_dir: str, serialized: list[bytes], stamp_size: int, num_samples: int, seed: int) -> dict:
     """Runs `signatures.py` in a fresh process and returns its report; a process that fails is a failed check.
 
+    Raises DataError when the process was killed from outside, as it is when the memory runs out.
+
     Args:
       model_dir: folder of the SavedModel.
       serialized: serialized records.
@@ -92,6 +95,9 @@ def check_export(model_dir: str, serialized: list[bytes], stamp_size: int, num_s
                                      env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"})
         except subprocess.TimeoutExpired:
             return failed(f"the process did not end within {TIMEOUT} s")
+        if process.returncode in (-signal.SIGKILL, -signal.SIGTERM):  # from outside: it says nothing about the model
+            raise DataError(f"{model_dir}: the process of the export check was ended by signal {-process.returncode}, "
+                            "perhaps because the memory was used up. Free some memory, then run again.")
         if process.returncode or not report.exists():
             log.debug("export check: stderr of the process:\n%s", process.stderr)
             last = (process.stderr.strip().splitlines() or ["no message"])[-1]

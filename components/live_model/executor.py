@@ -10,7 +10,7 @@ from tfx.utils import path_utils
 
 from pipeline.errors import ModelError
 from pipeline.files import link_tree
-from pipeline.live import LIVE_FILE, NO_VERSION, find_live
+from pipeline.live import LIVE_FILE, NO_VERSION, damaged, find_live, read_facts
 
 log = logging.getLogger("blendinator.live")
 
@@ -22,11 +22,13 @@ class Executor(base_executor.BaseExecutor):
         """Finds the live model; see `LiveModel` for the output and parameters.
 
         Raises:
-          ModelError: the version that was asked for is not there.
+          ModelError: the version that was asked for is not there, or damaged.
         """
         model = artifact_utils.get_single_instance(output_dict["model"])
         found = choose_version(
             exec_properties["serving_dir"], exec_properties.get("key") or "", exec_properties.get("version") or "")
+        if found:
+            check_readable(found)
         write_live(found, Path(model.uri))
         model.set_int_custom_property("live", int(found is not None))
         model.set_string_custom_property("version", found.name if found else "")
@@ -44,6 +46,23 @@ def choose_version(serving_dir: str, key: str, version: str) -> Path | None:
         raise ModelError(f"{folder}: version {version} is missing or incomplete. Run again: the live version is then "
                          "looked up anew.")
     return folder
+
+
+def check_readable(version: Path) -> None:
+    """Raises ModelError when a SavedModel lacks files or its graph cannot be parsed: before a training, not after it."""
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    read_facts(version)
+    for name in ("variables/variables.index", "variables/variables.data-00000-of-00001"):
+        if not (version / name).is_file():
+            raise damaged(version, f"{name} is missing")
+    try:
+        graphs = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes()).meta_graphs
+    except DecodeError as error:
+        raise damaged(version, f"saved_model.pb: {error}")
+    if not graphs:
+        raise damaged(version, "saved_model.pb holds no graph")
 
 
 def write_live(version: Path | None, folder: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from tensorflow.core.protobuf import saved_model_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
@@ -16,8 +17,17 @@ def push(serving, version, key):
     folder = serving / version
     (folder / FACTS_FILE).parent.mkdir(parents=True)
     (folder / FACTS_FILE).write_text(json.dumps({"key": key}))
-    (folder / "saved_model.pb").write_text(f"model {key}")
+    (folder / "saved_model.pb").write_bytes(graph(key))
+    (folder / "variables").mkdir()
+    for name in ("variables.index", "variables.data-00000-of-00001"):
+        (folder / "variables" / name).touch()
     return folder
+
+
+def graph(key):
+    """A SavedModel's graph that holds nothing but a name."""
+    return saved_model_pb2.SavedModel(
+        meta_graphs=[{"meta_info_def": {"meta_graph_version": key}}]).SerializeToString()
 
 
 def find(serving, tmp_path, **parameters):
@@ -43,7 +53,7 @@ def test_the_newest_version_is_found_at_run_time(tmp_path):
     assert artifact.get_string_custom_property("version") == "10"
     export = tmp_path / "artifact" / "Format-Serving"
     assert str(export) == path_utils.serving_model_path(artifact.uri)
-    assert (export / "saved_model.pb").read_text() == "model b"
+    assert (export / "saved_model.pb").read_bytes() == graph("b")
     assert json.loads((export / FACTS_FILE).read_text()) == {"key": "b"}
 
 
@@ -68,7 +78,7 @@ def test_the_copy_outlives_the_version(tmp_path):
     folder = push(tmp_path / "serving", "9", "a")
     find(tmp_path / "serving", tmp_path)
     (folder / "saved_model.pb").unlink()
-    assert (tmp_path / "artifact" / "Format-Serving" / "saved_model.pb").read_text() == "model a"
+    assert (tmp_path / "artifact" / "Format-Serving" / "saved_model.pb").read_bytes() == graph("a")
 
 
 def test_a_version_that_is_gone(tmp_path):

@@ -3,11 +3,13 @@
 import dataclasses
 import errno
 import json
+import re
 import shutil
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 from rich.console import Console
 
 from data import spans
@@ -67,6 +69,18 @@ def test_full_disk_is_explained_when_a_library_says_it_in_its_own_words(text):
 def test_folder_that_cannot_be_written_is_named(code, reason):
     message = str(run.explain(OSError(code, reason, "/x/y")))
     assert message.startswith(f"/x/y: this cannot be written ({reason}). Check the folder's permissions")
+
+
+@pytest.mark.parametrize("error, message", [
+    (MemoryError(), "The memory does not suffice .no text.. Reduce training.batch_size"),
+    (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\nmore"),
+     "The memory does not suffice .OOM when allocating tensor.. Reduce"),
+    (tf.errors.DataLossError(None, None, "corrupted record at 12"), "damaged .corrupted record at 12.. Run .* --no-cache"),
+    (RuntimeError("attempt to write a readonly database"), "readonly database: output_dir cannot be written. Check"),
+])
+def test_faults_that_libraries_report_are_explained(error, message):
+    found = run.explain(error)
+    assert isinstance(found, DataError) and re.search(message, str(found))
 
 
 def test_interruption_is_explained():
