@@ -72,6 +72,7 @@ setup(
         "google-crc32c>=1.5,<2",  # checksums of TFRecords without TensorFlow
         "jinja2>=3.1,<4",
         "matplotlib>=3.8,<4",
+        "packaging>=22",
         "pyyaml>=6",
         "rich>=13",
         "scipy>=1.12,<2",

@@ -5,6 +5,7 @@ import sys
 import click
 
 from pipeline.commands._options import config_option, verbose_option
+from pipeline.commands.doctor import doctor
 from pipeline.commands.kubeflow import kubeflow
 from pipeline.commands.models import lineage, models, rollback
 from pipeline.commands.predict import predict
@@ -149,7 +150,7 @@ main.add_command(kubeflow)
 
 main.add_command(predict)
 main.add_command(segment)
-for command in (retrain, schedule, models, lineage, rollback, prune):
+for command in (doctor, retrain, schedule, models, lineage, rollback, prune):
     main.add_command(command)
 
 

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import json
 import os
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 from pipeline.errors import BlendinatorError
 
 LOCK_FILE = ".lock"
+_FLOCK = "hhqqi4x"  # C's struct flock on 64-bit Linux: type, whence, start, length, process
 
 
 class BusyError(BlendinatorError):
@@ -46,6 +48,24 @@ def exclusive(output_dir: str | Path, what: str) -> Iterator[None]:
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "what": what, "since": _now()}).encode(), 0)
         yield
         os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def holder(output_dir: str | Path) -> str | None:
+    """Who holds the lock of an output folder, in words, or None.
+
+    It only looks, and stands in nobody's way; but not for the holder itself, whose lock would end with it.
+    """
+    path = Path(output_dir) / LOCK_FILE
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, *_ = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, question))
+        return None if kind == fcntl.F_UNLCK else _holder(descriptor)
     finally:
         os.close(descriptor)
 

@@ -231,20 +231,24 @@ def warn_of_other_settings(config: Config, chosen: tuple[int, ...]) -> None:
 
 
 def check_space(config: Config, spans: str = "latest") -> None:
-    """Raises DataError when the disk has less room than a run may need: spans, their ingested copy, working space."""
-    from data.spans import BYTES_PER_PIXEL, list_spans, parse_selection
-
+    """Raises DataError when the disk has less room than a run may need."""
     folder = Path(config.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    needed, free = needed_space(config, spans), shutil.disk_usage(folder).free
+    if free < needed:
+        raise DataError(f"{folder}: the disk has {free / 1e9:.1f} GB left and a run may need {needed / 1e9:.1f} GB. "
+                        "Free some space, set output_dir to another disk, or simulate fewer scenes.")
+
+
+def needed_space(config: Config, spans: str = "latest") -> float:
+    """Bytes that a run may need: spans, their ingested copy, working space."""
+    from data.spans import BYTES_PER_PIXEL, list_spans, parse_selection
+
     simulation = config.simulation
     scenes = simulation.train_scenes + simulation.calibration_scenes + simulation.test_scenes
     size = scenes * simulation.stamp_size**2 * BYTES_PER_PIXEL
     simulated = bool(list_spans(config.data_root)) or not isinstance(parse_selection(spans), int)
-    needed = WORKING_SPACE + size * (1 if simulated else 2)
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise DataError(f"{folder}: the disk has {free / 1e9:.1f} GB left and a run may need {needed / 1e9:.1f} GB. "
-                        "Free some space, set output_dir to another disk, or simulate fewer scenes.")
+    return WORKING_SPACE + size * (1 if simulated else 2)
 
 
 def explain(error: BaseException) -> BlendinatorError | KeyboardInterrupt | None:

@@ -325,7 +325,8 @@ def test_nothing_was_pushed(tmp_path):
     assert "nothing was pushed yet" in call(Output(tmp_path / "output"), "models").output
 
 
-@pytest.mark.parametrize("words", [("models",), ("lineage", "2"), ("explain",), ("prune", "--dry-run")])
+@pytest.mark.parametrize("words", [
+    ("--help",), ("models",), ("lineage", "2"), ("explain",), ("prune", "--dry-run"), ("doctor",)])
 def test_commands_do_without_tensorflow(output, words):
     script = ("import sys\nfrom pipeline import cli\ntry:\n    cli.main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
               "sys.exit(bool({'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)))")

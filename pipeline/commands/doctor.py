@@ -1,0 +1,28 @@
+"""`blendinator doctor`."""
+
+import dataclasses
+import json
+import sys
+
+import click
+
+from pipeline.commands._options import config_option
+from pipeline.commands._output import columns
+from pipeline.config_loader import load_config
+
+
+@click.command()
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for other programs.")
+def doctor(config_path, as_json):
+    """Check the machine, the installed libraries and the output folder. Exit code 0: a run can start, 1: it cannot."""
+    config = load_config(config_path)
+    from pipeline.doctor import OK, PROBLEM, examine
+
+    checks = examine(config)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=1))
+    else:
+        click.echo(columns([(check.state, check.name, f"{check.text}. {check.remedy}".strip() if check.state != OK
+                             else check.text) for check in checks]))
+    sys.exit(any(check.state == PROBLEM for check in checks))

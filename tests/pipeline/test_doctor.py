@@ -1,0 +1,148 @@
+"""Each check tells a sound machine from a broken one, and says what to do."""
+
+import dataclasses
+import json
+import sqlite3
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline import cli, doctor, lock
+from pipeline.config import Config
+
+EXECUTIONS = "CREATE TABLE Execution (id INTEGER, last_known_state INTEGER)"
+
+
+@pytest.fixture
+def config(tmp_path):
+    return dataclasses.replace(Config(), output_dir=str(tmp_path / "output"))
+
+
+def version(serving, number):
+    (serving / number / "variables").mkdir(parents=True)
+    (serving / number / "saved_model.pb").touch()
+    (serving / number / "variables" / "variables.index").touch()
+    return serving / number
+
+
+@pytest.mark.parametrize("arguments, state", [
+    (((3, 10, 13), "Linux", "x86_64"), "ok"), (((3, 13, 0), "Linux", "x86_64"), "ok"),
+    (((3, 9, 1), "Linux", "x86_64"), "problem"), (((3, 14, 0), "Linux", "x86_64"), "problem"),
+    (((3, 10, 13), "Darwin", "arm64"), "problem")])
+def test_python(arguments, state):
+    assert doctor.python(*arguments).state == state
+
+
+@pytest.mark.parametrize("installed, state, text", [
+    ({"apache-beam": "2.67.0", "dill": "0.3"}, "ok", "apache-beam 2.67.0, dill 0.3"),
+    ({"apache-beam": "2.69.0", "dill": "0.3"}, "problem", "apache-beam 2.69.0 (allowed: <2.68,>=2.65)"),
+    ({"apache-beam": "2.67.0"}, "problem", "dill is not installed"),
+    ({"apache-beam": "2.67.0", "dill": "0.3", "kfp": "2.17"}, "problem", "kfp 2.17 (allowed: <2.6,>=2.5)")])
+def test_pins(installed, state, text):
+    def find(name):
+        if name not in installed:
+            raise metadata.PackageNotFoundError(name)
+        return installed[name]
+
+    requirements = ["apache-beam<2.68,>=2.65", "dill", "gone; python_version < '3'",
+                    "kfp<2.6,>=2.5; extra == 'kubeflow'",
+                    "pytest; extra == 'test'"]
+    check = doctor.pins(requirements, find)
+    assert (check.state, check.text) == (state, text) and bool(check.remedy) is (state != "ok")
+
+
+@pytest.mark.parametrize("flags, state, text", [
+    ("avx2 avx512_bf16", "ok", "bfloat16 by avx512_bf16"), ("avx2", "ok", "no bfloat16: training is in float32"),
+    ("sse", "warning", "no AVX2")])
+def test_processor(tmp_path, flags, state, text):
+    (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
+    check = doctor.processor(tmp_path / "cpuinfo")
+    assert check.state == state and text in check.text
+
+
+def test_gpu(tmp_path):
+    assert doctor.gpu(tmp_path / "none").text.startswith("none")
+    (tmp_path / "0000:00:05.0").mkdir()
+    assert doctor.gpu(tmp_path).text == "1 seen by the driver"
+
+
+@pytest.mark.parametrize("kilobytes, state", [(8_000_000, "ok"), (1_000_000, "warning"), (None, "warning")])
+def test_memory(tmp_path, kilobytes, state):
+    (tmp_path / "meminfo").write_text(f"MemAvailable: {kilobytes} kB\n" if kilobytes else "MemTotal: 1 kB\n")
+    assert doctor.memory(tmp_path / "meminfo").state == state
+
+
+def test_disk(config):
+    assert doctor.disk(config).state == "ok"
+    many = dataclasses.replace(config.simulation, train_scenes=10**9)
+    check = doctor.disk(dataclasses.replace(config, simulation=many))
+    assert check.state == "problem" and "Free some space" in check.remedy
+
+
+def test_writable(tmp_path):
+    assert doctor.writable("output folder", tmp_path / "a" / "b", "").state == "ok" and not list(tmp_path.iterdir())
+    assert doctor.writable("output folder", "/proc/x", "Set output_dir").state == "problem"
+
+
+def test_running(tmp_path):
+    assert doctor.running(tmp_path / "none").state == "ok"
+    script = ("import sys\nfrom pipeline.lock import exclusive\nwith exclusive(sys.argv[1], 'run'):\n"
+              "    print('held', flush=True)\n    sys.stdin.read()")
+    with subprocess.Popen([sys.executable, "-c", script, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        check = doctor.running(tmp_path)
+        assert check.state == "warning" and f"process {process.pid} (blendinator run, since" in check.text
+        process.stdin.close()
+        process.wait()
+    assert doctor.running(tmp_path).state == "ok"
+    with lock.exclusive(tmp_path, "run"):  # looking took nothing away
+        pass
+
+
+def test_spans(tmp_path):
+    assert doctor.spans(tmp_path).state == "ok"
+    (tmp_path / "span-0001").mkdir()
+    check = doctor.spans(tmp_path)
+    assert check.state == "warning" and "there is no manifest" in check.text
+
+
+def test_store(tmp_path):
+    path = tmp_path / "metadata.sqlite"
+    assert doctor.store(path).state == "ok"
+    with sqlite3.connect(path) as database:
+        database.execute(EXECUTIONS)
+        database.execute("INSERT INTO Execution VALUES (1, 3)")
+    assert doctor.store(path).text.startswith("1 executions")
+    with sqlite3.connect(path) as database:
+        database.execute("INSERT INTO Execution VALUES (2, 2)")
+    assert doctor.store(path).state == "warning" and "1 left open" in doctor.store(path).text
+    path.write_bytes(b"no database" * 100)
+    check = doctor.store(path)
+    assert check.state == "problem" and "file is not a database" in check.text and "backup" in check.remedy
+
+
+def test_serving(tmp_path):
+    assert doctor.serving(tmp_path / "none").state == "ok"
+    version(tmp_path, "7")
+    live = version(tmp_path, "8")
+    assert doctor.serving(tmp_path).text == "2 versions, live is 8"
+    (tmp_path / ".incoming-9").mkdir()
+    assert doctor.serving(tmp_path).state == "warning"
+    (live / "variables" / "variables.index").unlink()
+    assert doctor.serving(tmp_path).state == "problem"
+
+
+def test_command(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(f"output_dir: {tmp_path}/output\n")
+    (tmp_path / "output").mkdir()
+    result = CliRunner().invoke(cli.main, ["doctor", "--config", str(path)])
+    assert result.exit_code == 0 and "stack" in result.output and "keras" in result.output
+    (tmp_path / "output" / "metadata.sqlite").write_bytes(b"no database" * 100)
+    result = CliRunner().invoke(cli.main, ["doctor", "--config", str(path), "--json"])
+    states = {one["name"]: one["state"] for one in json.loads(result.output)}
+    assert result.exit_code == 1 and states["metadata"] == "problem" and states["python"] == "ok"
