@@ -2,13 +2,17 @@
 # STACK=compatible asks for one of the two stacks of libraries; unset, the machine decides (docs/stacks.md).
 CONFIG ?= configs/default.yaml
 
-.PHONY: run test test-current setup lock docs clean
+.PHONY: run test nightly test-current setup lock docs clean
 
 run: setup
 	@.venv/bin/blendinator run --config $(CONFIG)
 
 test: setup
 	@.venv/bin/python -m pytest --import-mode=importlib $(TESTS)
+
+# Faults and fuzzing at full length: 10,000 cases for each reader, 60 signals into retrainings. An hour or more.
+nightly: setup
+	@.venv/bin/python -m pytest --import-mode=importlib --nightly tests/fuzz tests/faults
 
 # The same on the newest TFX, on a machine whose glibc is too old for it: in a Debian 13 folder, as root.
 test-current:

@@ -221,7 +221,9 @@ def _claim(folder, wanted):
                 changed = ", ".join(_differences(found, wanted))
                 raise DataError(f"{folder}: this span was simulated with other settings ({changed}). {go_on}")
             return
-        if folder.is_dir() and any(folder.iterdir()):
+        # Killed, or on a full disk, between making the folders and writing the settings: nothing was begun.
+        begun = folder.is_dir() and any(path.name != PARTS and path.suffix != ".tmp" for path in folder.iterdir())
+        if begun or any((folder / PARTS).glob("*")):
             raise DataError(f"{folder}: the folder is not empty and holds no span of this simulator. {go_on}")
         (folder / PARTS).mkdir(parents=True, exist_ok=True)
         _write_json(path, wanted)

@@ -95,6 +95,14 @@ def test_a_foreign_folder_is_refused(tmp_path):
         simulate.simulate_span(CONFIG, tmp_path, 1)
 
 
+def test_a_span_that_was_killed_before_its_settings_were_written_is_begun_anew(tmp_path):
+    parts = tmp_path / "span-0001" / simulate.PARTS
+    parts.mkdir(parents=True)
+    (tmp_path / "span-0001" / "settings.json.77.tmp").write_text("{")
+    assert simulate.simulate_span(CONFIG, tmp_path, 1, workers=1)["complete"]
+    assert not list(tmp_path.rglob("*.tmp")) and not parts.exists()
+
+
 def test_unreadable_settings_are_refused(tmp_path):
     (tmp_path / "span-0001").mkdir()
     (tmp_path / "span-0001" / "settings.json").write_text("{")
