@@ -57,7 +57,7 @@ def segment(model: str, field: Path, *options) -> tuple[float, float, str]:
             "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(p.returncode)")
     start = time.perf_counter()
     process = subprocess.run(
-        [sys.executable, "-c", code, BLENDINATOR, "segment", field, "--model", model, "--output",
+        [sys.executable, "-c", code, BLENDINATOR, "segment", field, "--model", model, "--trust-model", "--output",
          field.with_suffix(".maps"),
          "--overwrite", *map(str, options)], capture_output=True, text=True)
     if process.returncode:

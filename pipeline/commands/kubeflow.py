@@ -6,6 +6,7 @@ import click
 
 from pipeline.commands._options import config_option
 from pipeline.config_loader import load_config
+from pipeline.stack import load_tensorflow_quietly
 
 steps_option = click.option("--training-steps", type=click.IntRange(1), help="In place of training.steps.")
 parameter_option = click.option(
@@ -32,7 +33,7 @@ def compile_command(config_path, image, pipeline_root, output, spans, single_pod
     import warnings
 
     config = load_config(config_path)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    load_tensorflow_quietly()
     from absl import logging
 
     logging.set_verbosity(logging.ERROR)

@@ -1,10 +1,10 @@
 """`blendinator predict`."""
 
-from pathlib import Path
-
 import click
 
+from pipeline.commands._options import choose_model, model_option, trust_option
 from pipeline.config_loader import load_config
+from pipeline.stack import load_tensorflow_quietly
 
 
 @click.command()
@@ -13,12 +13,12 @@ from pipeline.config_loader import load_config
 @click.option("--samples", "num_samples", type=click.IntRange(1), default=16, show_default=True,
               help="Draws per record.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of the draws.")
-@click.option("--model", type=click.Path(path_type=Path),
-              help="A pushed version, or the folder of all; by default the newest of the configuration's output_dir.")
+@model_option
+@trust_option
 @click.option("--config", "config_path", type=click.Path(dir_okay=False),
               help="YAML file: the model's place, and beam.pipeline_args.")
 @click.option("--no-samples", is_flag=True, help="Leave the sample maps out: probabilities and classes only.")
-def predict(records, output, num_samples, seed, model, config_path, no_samples):
+def predict(records, output, num_samples, seed, model, trust_model, config_path, no_samples):
     """Predict TFRecords of stamps with a pushed model, on any Beam runner.
 
     RECORDS are paths or globs of TFRecord files of tf.Examples with `scene_id` and `image`, such as a span's. Each gets
@@ -27,15 +27,14 @@ def predict(records, output, num_samples, seed, model, config_path, no_samples):
     \b
       blendinator predict 'output/data/span-0001/test-*' --output predictions
     """
-    import os
-
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     config = load_config(config_path)
+    folder = choose_model(config, model, trust_model)
+    load_tensorflow_quietly()
 
     import model as _  # noqa: F401  settles the Keras version before TensorFlow is imported
     from components.bulk_inference.predict import predict as run
     from model.client import find_model
 
-    account = run(records, output, find_model(model or config.serving_dir), num_samples, seed, not no_samples,
+    account = run(records, output, find_model(folder), num_samples, seed, not no_samples,
                   config.beam.pipeline_args)
     click.echo(f"{account['read']} records read, {account['written']} predictions written to {output}")

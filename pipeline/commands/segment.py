@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
+from pipeline.commands._options import choose_model, model_option, trust_option
 from pipeline.config_loader import load_config
+from pipeline.stack import load_tensorflow_quietly
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -15,8 +17,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--samples", "num_samples", type=click.IntRange(1), default=16, show_default=True,
               help="Draws: 16 for maps, 64 or more for 95 % intervals.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the draws.")
-@click.option("--model", type=click.Path(path_type=Path),
-              help="A pushed version, or the folder of all; by default the newest of the configuration's output_dir.")
+@model_option
+@trust_option
 @click.option("--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults.")
 @click.option("--hdu", help="Number or name of the HDU; by default the first image.")
 @click.option("--unit",
@@ -44,7 +46,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--tile", type=click.IntRange(64, 8192), default=1024, show_default=True,
               help="Pixels a side of a tile: more take more memory.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
-def segment(field, output, num_samples, seed, model, config_path, catalogue, threshold, min_pixels, truth, preview,
+def segment(field, output, num_samples, seed, model, trust_model, config_path, catalogue, threshold, min_pixels,
+            truth, preview,
             no_background, background_box, write_samples, tile, overwrite, **reading):
     """Segment a FITS image of any size with a pushed model.
 
@@ -56,13 +59,11 @@ def segment(field, output, num_samples, seed, model, config_path, catalogue, thr
       blendinator segment field.fits --output maps.fits --unit adu --gain 3.1 --samples 64
       blendinator segment mosaic.fits --output maps.fits --weight rms.fits --write-samples
     """
-    import os
     import warnings
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")
-    if model is None:
-        model = load_config(config_path).serving_dir
+    model = choose_model(load_config(config_path), model, trust_model)
+    load_tensorflow_quietly()
 
     from model.client import Segmenter, check_draws
     from model.field import catalogue as catalogues, run, truth as truths, writing

@@ -72,9 +72,10 @@ def test_other_workers_same_bytes(model, span, tmp_path):
 
 def test_command(model, span, tmp_path):
     result = CliRunner().invoke(main, ["predict", str(span / "test-*"), "--output", str(tmp_path / "out"), "--model",
-                                       str(model.parent), "--samples", "2", "--no-samples"])
+                                       str(model.parent), "--trust-model", "--samples", "2", "--no-samples"])
     assert result.exit_code == 0, result.output
     assert "4 records read, 4 predictions written" in result.output
+    assert f"warning: {model.parent} runs with your rights" in result.output
     assert all("samples" not in item for item in predictions(tmp_path / "out"))
 
 

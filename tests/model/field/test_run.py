@@ -9,17 +9,20 @@ from click.testing import CliRunner
 from model.field import run as runs
 from model.field.preview import Previewer, stretch
 from pipeline.cli import main
+from pipeline.config import Config
 
 PNG = b"\x89PNG"
 
 
 @pytest.fixture
-def command(pushed, tmp_path):
+def command(pushed, tmp_path, monkeypatch):
     """Runs the command in the test's folder; the result, with exit code and output."""
+    monkeypatch.setattr(Config, "serving_dir", property(lambda config: pushed))
+
     def call(*arguments, output="maps.fits", samples=3):
         return CliRunner().invoke(main, [
-            "segment", "--model", str(pushed), "--output", str(tmp_path / output), "--samples", str(samples),
-            "--background-box", "32", *map(str, arguments)])
+            "segment", "--output", str(tmp_path / output), "--samples", str(samples), "--background-box", "32",
+            *map(str, arguments)])
 
     return call
 
@@ -65,7 +68,7 @@ def test_pixels_without_data_and_samples_left_out(command, tmp_path, image):
     (["--truth", "t.csv"], "--truth: it is compared with a catalogue. Give --catalog as well"),
     (["--catalog", "FOLDER/c.ecsv", "--truth", "t.csv"], "t.csv: this table cannot be read"),
     (["--preview", "FOLDER/nowhere/p.png"], "the folder .*nowhere does not exist"),
-    (["--model", "FOLDER"], "there is no SavedModel here"),
+    (["--model", "FOLDER"], "which is not in the serving folder .* give --trust-model if you know where it comes from"),
     (["--weight", "FOLDER/no.fits"], "no.fits: there is no such file"),
 ])
 def test_a_mistake_is_one_message_and_leaves_nothing(command, field_file, tmp_path, options, message):

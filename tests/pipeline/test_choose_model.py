@@ -1,0 +1,34 @@
+"""A SavedModel from elsewhere is loaded only by an explicit choice."""
+
+import dataclasses
+
+import pytest
+
+from pipeline.commands._options import choose_model
+from pipeline.config import Config
+from pipeline.errors import ConfigError
+
+
+@pytest.fixture
+def config(tmp_path):
+    config = dataclasses.replace(Config(), output_dir=str(tmp_path / "output"))
+    (config.serving_dir / "7").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    return config
+
+
+def test_what_the_pipeline_pushed_needs_no_trust(config, capsys):
+    assert choose_model(config, None, False) == config.serving_dir
+    for inside in (config.serving_dir, config.serving_dir / "7"):
+        assert choose_model(config, inside, False) == inside
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("path",
+                         ["elsewhere", "output/serving/blendinator/link", "output/serving/blendinator/../../.."])
+def test_a_model_from_elsewhere_needs_it(config, tmp_path, capsys, path):
+    (config.serving_dir / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="not in the serving folder .*give --trust-model if you know where it comes"):
+        choose_model(config, tmp_path / path, False)
+    assert choose_model(config, tmp_path / path, True) == tmp_path / path
+    assert "runs with your rights" in capsys.readouterr().err
