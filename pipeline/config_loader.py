@@ -17,6 +17,22 @@ from pipeline.beam_args import check_beam_args
 from pipeline.config import Config, RelativeConfig, SecretConfig
 from pipeline.errors import ConfigError
 
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only, and every key once: of two equal ones YAML's loader keeps the last and says nothing."""
+
+    def construct_mapping(self, node, deep=False):
+        if isinstance(node, yaml.MappingNode):
+            seen = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                        raise yaml.constructor.ConstructorError(
+                            None, None, f"the key {key.value!r} stands here a second time", key.start_mark)
+                    seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 _MAY_BE_EMPTY = (str, RelativeConfig, SecretConfig)
 
 
@@ -33,7 +49,7 @@ def load_config(path: str | Path | None = None, base: str | Path | None = None) 
     raw = {}
     if path is not None:
         try:
-            raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            raw = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
             raw = {} if raw is None else raw
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: the configuration cannot be read ({error}). Give an existing YAML file.")

@@ -57,3 +57,17 @@ def test_a_file_that_is_no_yaml(tmp_path):
     path.write_text("a: [1\n")
     with pytest.raises(ConfigError, match="a.yaml: this is not valid YAML"):
         load_config(path)
+
+
+@pytest.mark.parametrize("text", ["name: a\nname: b", "training: {seed: 1, seed: 2}", '"name": a\nname: b'])
+def test_a_key_that_stands_twice_is_refused(tmp_path, text):
+    (tmp_path / "twice.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="not valid YAML: the key '(name|seed)' stands here a second time"):
+        load_config(tmp_path / "twice.yaml")
+
+
+def test_only_plain_values_are_made(tmp_path):
+    (tmp_path / "object.yaml").write_text(f"name: !!python/object/apply:os.mkdir [{tmp_path}/made]")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_config(tmp_path / "object.yaml")
+    assert not (tmp_path / "made").exists()
