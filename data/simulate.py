@@ -28,6 +28,7 @@ from data.records import NUM_CLASSES, POPULATIONS, encode
 from data.scene import Simulator, split_sizes, split_start
 from pipeline.config import SimulationConfig
 from pipeline.errors import DataError
+from pipeline.lock import hold
 from pipeline.stack import use_in_memory_runner
 
 SETTINGS = "settings.json"
@@ -82,9 +83,20 @@ def simulate_span(
     Raises:
       DataError: the folder holds a span of other settings or cannot be written (disk full, permissions), or the
         catalogue cannot be used.
+      BusyError: another process simulates this span.
     """
     folder = spans.span_dir(data_root, span)
     wanted = span_settings(config, span)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold(folder.with_name(f".{folder.name}.lock"), "simulate",
+                                     "simulates this span. Wait until it has ended."))
+        except OSError as error:
+            raise _write_error(folder, error)
+        return _simulate(config, folder, span, wanted, workers, progress, pipeline_args)
+
+
+def _simulate(config, folder, span, wanted, workers, progress, pipeline_args):
     _claim(folder, wanted)
     if (folder / spans.MANIFEST).is_file():
         manifest = spans.read_manifest(folder)

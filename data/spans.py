@@ -141,10 +141,12 @@ def read_manifest(folder: str | Path) -> dict:
     splits = manifest.get("splits", {})
     if not isinstance(splits, dict) or not all(
             isinstance(entry, dict) and type(entry.get("records")) is int for entry in splits.values()):
-        raise DataError(f"{path}: splits: received {str(splits)[:200]}; allowed: a mapping of splits, each with `records`."
-                        f" {again}")
+        raise DataError(
+            f"{path}: splits: received {str(splits)[:200]}; allowed: a mapping of splits, each with `records`."
+            f" {again}")
     if not isinstance(manifest.get("simulation", {}), dict):
-        raise DataError(f"{path}: simulation: received {str(manifest['simulation'])[:200]}; allowed: a mapping. {again}")
+        raise DataError(
+            f"{path}: simulation: received {str(manifest['simulation'])[:200]}; allowed: a mapping. {again}")
     return manifest
 
 

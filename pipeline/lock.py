@@ -1,4 +1,4 @@
-"""One run at a time for an output folder.
+"""One run at a time for an output folder, one simulation at a time for a span.
 
 The lock is the kernel's record lock on a file: it ends with the process that holds it, however that process ends, so
 that no stale lock can stand in the way. Processes forked by the holder do not inherit it. The file says who holds it.
@@ -23,8 +23,7 @@ class BusyError(BlendinatorError):
     """Another run uses the output folder."""
 
 
-@contextlib.contextmanager
-def exclusive(output_dir: str | Path, what: str) -> Iterator[None]:
+def exclusive(output_dir: str | Path, what: str) -> contextlib.AbstractContextManager[None]:
     """Holds the lock of an output folder.
 
     Args:
@@ -34,7 +33,14 @@ def exclusive(output_dir: str | Path, what: str) -> Iterator[None]:
     Raises:
       BusyError: another process holds it; the message says which.
     """
-    path = Path(output_dir) / LOCK_FILE
+    return hold(Path(output_dir) / LOCK_FILE, what,
+                "uses this output folder. Wait until it has ended, or set output_dir "
+                "to another folder.")
+
+
+@contextlib.contextmanager
+def hold(path: Path, what: str, busy: str) -> Iterator[None]:
+    """Holds the lock on a file, which stays; `busy` ends the message of the BusyError where another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not through a file object of which a second one might be opened: closing any of them would end the lock.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -42,8 +48,7 @@ def exclusive(output_dir: str | Path, what: str) -> Iterator[None]:
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            raise BusyError(f"{path}: {_holder(descriptor)} uses this output folder. Wait until it has ended, or set "
-                            "output_dir to another folder.")
+            raise BusyError(f"{path}: {_holder(descriptor)} {busy}")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "what": what, "since": _now()}).encode(), 0)
         yield

@@ -3,6 +3,8 @@
 import dataclasses
 import errno
 import gzip
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from data.records import check, decode
 from data.scene import Simulator
 from pipeline.config import SimulationConfig
 from pipeline.errors import DataError
+from pipeline.lock import BusyError
 
 CONFIG = SimulationConfig(train_scenes=7, calibration_scenes=3, test_scenes=4, scenes_per_shard=4, stamp_size=32)
 
@@ -176,3 +179,17 @@ def test_an_unreadable_catalogue_leaves_nothing_behind(tmp_path):
     with pytest.raises(DataError, match="absent.fits: the catalogue cannot be read"):
         simulate.simulate_span(config, tmp_path / "data", 1, workers=1)
     assert not (tmp_path / "data").exists()
+
+
+def test_two_simulations_of_one_span_never_run_at_once(tmp_path):
+    hold = ("import sys\nfrom pathlib import Path\nfrom pipeline.lock import hold\n"
+            "with hold(Path(sys.argv[1]), 'simulate', ''):\n    print('held', flush=True)\n    sys.stdin.read()")
+    with subprocess.Popen([sys.executable, "-c", hold, tmp_path / ".span-0001.lock"], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(BusyError, match=rf"process {process.pid} \(blendinator simulate, .* simulates this span"):
+            simulate.simulate_span(CONFIG, tmp_path, 1, workers=1)
+        assert not (tmp_path / "span-0001").exists()
+        process.stdin.close()
+        process.wait()
+    assert simulate.simulate_span(CONFIG, tmp_path, 1, workers=1)["complete"]

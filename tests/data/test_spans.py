@@ -202,7 +202,8 @@ def test_a_manifest_names_files_of_its_own_folder_and_known_splits(folder, name,
     manifest = json.loads((folder / spans.MANIFEST).read_text())
     manifest["files"] = {name: {**manifest["files"][FIRST], **change}}
     (folder / spans.MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(DataError, match="manifest.json: files: received .*; allowed: plain names ending in .tfrecord.gz"):
+    with pytest.raises(DataError,
+                       match="manifest.json: files: received .*; allowed: plain names ending in .tfrecord.gz"):
         spans.read_manifest(folder)
 
 
