@@ -101,6 +101,7 @@ def test_a_broken_link_fails_the_build(tmp_path, link, said):
 
 SOURCES = ("components", "data", "model", "pipeline", "schemas")
 ENOUGH = 12  # characters of a message that must be its own
+LONG = 60  # characters after which a text may be the end of a message whose beginning is filled in elsewhere
 
 
 def templates():
@@ -118,7 +119,9 @@ def templates():
 def is_made_from(message, texts):
     if any(text not in message for text in texts if text):  # spares the slower comparison
         return False
-    return re.fullmatch("".join(".*" if text is None else re.escape(text) for text in texts), message, re.DOTALL)
+    beginning = ".*" if sum(len(text or "") for text in texts) >= LONG else ""
+    pattern = beginning + "".join(".*" if text is None else re.escape(text) for text in texts)
+    return re.fullmatch(pattern, message, re.DOTALL)
 
 
 def test_the_messages_of_the_faq_are_those_of_the_code():
