@@ -12,6 +12,7 @@ import numpy as np
 from model.field import background as sky, units
 from pipeline.errors import DataError
 
+COUNTS, MOST = ("NAXIS", "ZNAXIS", "TFIELDS", "WCSAXES"), 999  # of the FITS standard
 RMS_LIMIT = 1e29  # SExtractor's convention: noise at or above this marks bad pixels
 WEIGHT_TYPES = ("rms", "variance", "weight")
 NOISE_TOLERANCE = 0.1  # relative difference of the measured noise to the model's that is warned of
@@ -39,7 +40,9 @@ class Plane:
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                self._file = fits.open(self._source(), memmap=False, lazy_load_hdus=False)
+                source = self._source()
+                _check_counts(source)
+                self._file = fits.open(source, memmap=False, lazy_load_hdus=False)
         except Exception as error:  # astropy raises many kinds for a damaged file
             raise DataError(f"{path}: this is not a FITS file that can be read ({_first_line(error)})")
         if any("truncated" in str(warning.message) for warning in caught):
@@ -47,8 +50,11 @@ class Plane:
         index = self._choose(hdu)
         self.hdu = self._file[index]
         self.header = self.hdu.header
-        self.shape = tuple(int(side) for side in self.hdu.shape)
         self.name = f"{path}[{index}]"
+        try:
+            self.shape = tuple(int(side) for side in self.hdu.shape)
+        except (TypeError, ValueError):
+            raise DataError(f"{self.name}: the header gives the sizes {self.hdu.shape}; allowed: two numbers")
         self.integer = self.header.get("BITPIX", -32) > 0 and self.header.get("BSCALE", 1) == 1
 
     def rows(self, start: int, stop: int) -> np.ndarray:
@@ -78,7 +84,7 @@ class Plane:
         return self._unpacked.name
 
     def _choose(self, wanted):
-        images = [(i, hdu) for i, hdu in enumerate(self._file) if getattr(hdu, "is_image", False)]
+        images = [(i, hdu) for i, hdu in enumerate(self._file) if _is_image(hdu)]
         listing = "; ".join(f"{i} {hdu.name or '-'}: {'x'.join(map(str, hdu.shape)) or 'empty'}" for i, hdu in images)
         if wanted is None:
             chosen = next((i for i, hdu in images if len(hdu.shape) == 2), None)
@@ -93,8 +99,8 @@ class Plane:
             hdu = self._file[chosen]
         except (IndexError, KeyError):
             raise DataError(f"{self.path}: there is no HDU {wanted}; it holds {listing}")
-        if not getattr(hdu, "is_image", False) or len(hdu.shape) != 2:
-            shape = list(hdu.shape) if getattr(hdu, "is_image", False) else "a table"
+        if not _is_image(hdu) or len(hdu.shape) != 2:
+            shape = list(hdu.shape) if _is_image(hdu) else "a table"
             raise DataError(
                 f"{self.path}: HDU {wanted} is no image of two dimensions (received {shape}); it holds {listing}")
         return chosen
@@ -276,6 +282,35 @@ def _warnings(field, survey, scaled):
         found.append(f"a pixel is {scale:.4g} arcsec, and {survey['pixel_scale']:g} in the training: galaxies look"
                      " larger or smaller than those the model knows")
     return found
+
+
+def _is_image(hdu):
+    return getattr(hdu, "is_image", False) and hasattr(hdu, "shape")  # a damaged one has no shape
+
+
+def _check_counts(path):
+    """Raises ValueError when a header names more axes or columns than FITS has, to which libraries would count, or
+    data of negative size, after which the same header would come again and again."""
+    from astropy.io import fits
+
+    with open(path, "rb") as file:
+        while True:
+            try:
+                header = fits.Header.fromfile(file)
+                counts = {name: header[name] for name in COUNTS if name in header}
+            except Exception:  # the end of the file, or damage of which astropy tells more
+                return
+            wrong = [f"{name} is {value}" for name, value in counts.items()
+                     if isinstance(value, (int, float)) and value > MOST]
+            if wrong:
+                raise ValueError(f"{wrong[0]}; allowed: at most {MOST}")
+            try:
+                size = header.data_size_padded
+            except Exception:  # as above
+                return
+            if size < 0:
+                raise ValueError(f"the size of the data is negative: {size} bytes")
+            file.seek(size, 1)
 
 
 def _first_line(error):

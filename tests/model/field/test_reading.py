@@ -178,3 +178,18 @@ def test_map_of_another_shape(tmp_path, field_file, name):
 def test_match_noise_needs_a_model_that_names_its_survey(field_file):
     with pytest.raises(DataError, match="needs a model that names its survey"):
         open_field(field_file, None, STAMP, match_noise=True)
+
+
+@pytest.mark.parametrize("card, message", [
+    ("NAXIS   =           7299565125", "NAXIS is 7299565125; allowed: at most 999"),
+    ("TFIELDS =                 1000", "TFIELDS is 1000; allowed: at most 999"),
+    ("NAXIS2  =                -7160", "the size of the data is negative"),
+])
+def test_headers_that_would_never_end(tmp_path, image, card, message):
+    """Astropy counts up to such a number, for hours, and reads on before data of negative size."""
+    content = bytearray(write(tmp_path / "f.fits", image, BUNIT="electron").read_bytes())
+    place = content.index(b"BUNIT   =" if card.startswith("TFIELDS") else card[:9].encode())
+    content[place:place + 80] = card.encode().ljust(80)
+    (tmp_path / "f.fits").write_bytes(content)
+    with pytest.raises(DataError, match=f"not a FITS file that can be read .{message}"):
+        Plane(tmp_path / "f.fits")
