@@ -68,12 +68,20 @@ def mounting():
     pytest.skip("needs the right to mount a file system (root, or user namespaces)")
 
 
-def configured(folder: Path, **sections) -> tuple[str, Config]:
-    """A configuration file with its output in `folder`, and what it says; sections replace those of SETTINGS."""
-    folder.mkdir(parents=True, exist_ok=True)
+def configured(folder: Path, output: Path | None = None) -> tuple[str, Config]:
+    """A configuration file in `folder`, by default with its output there, and what it says."""
     path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump({**SETTINGS, **sections, "output_dir": str(folder / "output")}))
+    path.write_text(yaml.safe_dump({**SETTINGS, "output_dir": str((output or folder) / "output")}))
     return str(path), load_config(path)
+
+
+@pytest.fixture(scope="session")
+def small_disk(mounting, tmp_path_factory):
+    """Command lines in processes that see a disk of 100 MB: the server, the disk's path there, and its path here."""
+    disk = tmp_path_factory.mktemp("disk")
+    server = Forks([*mounting, "sh", "-c", f'mount -t tmpfs -o size=100M none "{disk}" && exec "$@"', "sh"])
+    yield server, disk, Path(f"/proc/{server.process.pid}/root{disk}")
+    server.close()
 
 
 @pytest.fixture(scope="session")

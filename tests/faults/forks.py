@@ -5,12 +5,12 @@ Reads requests from standard input, one JSON object a line, and answers each wit
 - `step` and `fault`: name of a component (or "simulation"), and what happens when it has done its work and has not
   recorded it: a key of FAULTS; with `before`, when it is about to start;
 - `after` and `signal`: seconds after which the child gets this signal;
-- `clock`: seconds that are added to Python's clock;
-- `memory`: bytes of address space that the child may take beyond what it has.
+- `clock`: seconds that are added to Python's clock.
 The answer has `status` as of a shell, `output` (both streams), `seconds`, `killed` (by a signal that it did not handle),
 and `left`, the number of its processes that outlived it.
 """
 
+import ctypes
 import json
 import os
 import resource
@@ -33,6 +33,8 @@ from pipeline import cli
 from tfx.orchestration.portable import launcher
 
 FILLER = "filler"
+SPARE = 100_000_000
+CLONE_NEWNS = 0x20000  # a mount namespace of its own, for unshare(2)
 LEFT_SECONDS = 20  # for processes of a killed one to notice that they are alone
 
 
@@ -46,7 +48,7 @@ def terminate(folder):
 
 def fill_disk(folder):
     """Leaves no byte on the disk of `folder`."""
-    with open(Path(folder) / FILLER, "wb", buffering=0) as file:
+    with open(Path(folder) / FILLER, "ab", buffering=0) as file:
         size = 1 << 20
         while size:
             try:
@@ -56,14 +58,23 @@ def fill_disk(folder):
 
 
 def serve_read_only(folder):
-    """Makes the folder of the pushed versions read-only, also for root."""
+    """Makes the folder of the pushed versions read-only, also for root, in the eyes of this process."""
     serving = str(Path(folder) / "serving")
     os.makedirs(serving, exist_ok=True)
-    subprocess.run(["mount", "--bind", serving, serving], check=True)
-    subprocess.run(["mount", "-o", "remount,ro,bind", serving], check=True)
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS):
+        raise OSError(ctypes.get_errno(), "unshare")
+    for arguments in (["--make-rprivate", "/"], ["--bind", serving, serving], ["-o", "remount,ro,bind", serving]):
+        subprocess.run(["mount", *arguments], check=True)
 
 
-FAULTS = {"kill": kill, "terminate": terminate, "fill_disk": fill_disk, "serve_read_only": serve_read_only}
+def limit_memory(folder):
+    """Leaves this process SPARE more bytes of address space than it has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + SPARE,) * 2)
+
+
+FAULTS = {"kill": kill, "terminate": terminate, "fill_disk": fill_disk, "serve_read_only": serve_read_only,
+          "limit_memory": limit_memory}
 
 
 def plant(request):
@@ -72,10 +83,6 @@ def plant(request):
     if "clock" in request:
         now = time.time
         time.time = lambda: now() + request["clock"]
-    if "memory" in request:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        limit = pages * resource.getpagesize() + request["memory"]
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     if "step" not in request:
         return
     fault = FAULTS[request["fault"]]
@@ -92,8 +99,14 @@ def plant(request):
 
     launcher.Launcher._run_executor = faulty
     if request["step"] == "simulation":
-        data.simulate.simulate_span = lambda *args, progress, **more: simulate_span(
-            *args, progress=lambda done, total: (done or request.get("before")) and fault(folder), **more)
+        def faulty_simulation(*args, progress, **more):
+            if request.get("before"):
+                fault(folder)
+            else:
+                progress = lambda done, total: done and fault(folder)
+            return simulate_span(*args, progress=progress, **more)
+
+        data.simulate.simulate_span = faulty_simulation
 
 
 def call(request, output):
@@ -146,6 +159,7 @@ def left(group):
 
 
 def main():
+    pipeline.run.WORKING_SPACE = 0  # the small disk of a test suffices
     for line in sys.stdin:
         request = json.loads(line)
         started = time.monotonic()
