@@ -149,8 +149,11 @@ def _column(path, table, name, meaning):
         values = np.ma.filled(np.ma.asarray(table[name], dtype=float), np.nan)
     except (TypeError, ValueError):
         raise DataError(f"{path}: column {name!r} does not hold numbers. Correct the file.")
-    if meaning in ("sersicfit", "bulgefit", "hlr", "flux") and values.ndim == 2:
+    if meaning in ("sersicfit", "bulgefit", "hlr", "flux") and values.ndim > 1:
         return values  # fits that failed hold anything: checked for the rows in use
+    if values.ndim != 1:
+        raise DataError(f"{path}: column {name!r} has shape {list(values.shape)}; allowed: one number a row. "
+                        "Correct the file.")
     _require(path, name, values, np.isfinite(values), "a finite number")
     return values
 
