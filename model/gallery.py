@@ -109,8 +109,8 @@ def page(scenes: list[dict], scale: int = 3) -> bytes:
         axes.text(column * (panel[1] + gap) + panel[1] / 2, -8, name, ha="center", va="bottom", fontsize=11,
                   color="#222")
     for row, scene in enumerate(scenes):
-        axes.text(-8, row * (panel[0] + gap) + panel[0] / 2, scene["title"], ha="right", va="center", rotation=90,
-                  fontsize=8.5, color="#444")
+        axes.text(-8, row * (panel[0] + gap) + panel[0] / 2, scene["title"], parse_math=False, ha="right", va="center",
+                  rotation=90, fontsize=8.5, color="#444")
     figure.legend(
         handles=[Patch(facecolor=color, edgecolor="#888", label=name)
                  for color, name in zip(CLASS_COLORS, CLASS_NAMES)],

@@ -13,6 +13,7 @@ from pipeline.commands.retrain import prune, retrain, schedule
 from pipeline.commands.segment import segment
 from pipeline.config_loader import load_config
 from pipeline.errors import BlendinatorError
+from pipeline.escape import printable
 from pipeline.interruption import exit_code, terminable
 
 
@@ -128,7 +129,7 @@ def explain(config_path, run_name, as_json):
     from pipeline import explain as explanations
 
     explanation = explanations.explain(config, run_name)
-    click.echo(json.dumps(explanation, indent=1) if as_json else explanations.render(explanation))
+    click.echo(json.dumps(explanation, indent=1) if as_json else printable(explanations.render(explanation)))
     sys.exit(explanations.EXIT_PUSHED if explanation["pushed"] else explanations.EXIT_NOT_PUSHED)
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pipeline.escape import printable
+
 WIDTH = 160  # columns, where the output is no terminal
 
 _COMPONENT = re.compile(r"Component (\S+) is (running|finished)\.")
@@ -106,7 +108,7 @@ class _ConsoleHandler(logging.Handler):
 
     def emit(self, record):
         when = time.strftime("%H:%M:%S", time.localtime(record.created))
-        self.console.print(f"  {when}  {record.getMessage()}", markup=False, soft_wrap=True)
+        self.console.print(f"  {when}  {printable(record.getMessage())}", markup=False, soft_wrap=True)
 
 
 class _StepHandler(logging.Handler):

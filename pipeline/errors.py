@@ -7,9 +7,14 @@ the message without a traceback and exits with code 1. Anything else that is rai
 traceback.
 """
 
+from pipeline.escape import printable
+
 
 class BlendinatorError(Exception):
-    """Base of every error with a remedy that a user can apply."""
+    """Base of every error with a remedy that a user can apply. Its text is safe to show: it may quote a record."""
+
+    def __str__(self):
+        return printable(super().__str__())
 
 
 class ConfigError(BlendinatorError):

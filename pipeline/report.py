@@ -10,6 +10,7 @@ from data import spans as span_files
 from pipeline import explain as explanations, report_figures as figures
 from pipeline.config import Config
 from pipeline.errors import DataError
+from pipeline.escape import code, markdown
 from pipeline.live import FACTS_FILE
 
 PAGE, SUMMARY, TEMPLATE = "report.html", "report.md", "report_template.html"
@@ -100,12 +101,13 @@ def render_markdown(content: dict) -> str:
     """The summary for terminals and code review."""
     explanation = content["explanation"]
     lines = [f"# {content['name']}: {'pushed' if explanation['pushed'] else 'not pushed'}", "",
-             f"Run `{explanation['run']}`, started {explanation['started']}.", "",
-             f"{'Pushed to `' + str(explanation['version']) + '`' if explanation['pushed'] else 'Not pushed'},"
-             f" because {explanation['reason']}.", "",
+             f"Run {code(explanation['run'])}, started {explanation['started']}.", "",
+             f"{'Pushed to ' + code(str(explanation['version'])) if explanation['pushed'] else 'Not pushed'},"
+             f" because {markdown(explanation['reason'])}.", "",
              "| | metric | where | value | 95 % interval | asked for | live |", "|---|---|---|---|---|---|---|"]
     for rule in explanation["rules"]:
-        lines.append(f"| {'kept' if rule['passed'] else '**failed**'} | {rule['metric']} | {explanations.where(rule)} |"
+        lines.append(f"| {'kept' if rule['passed'] else '**failed**'} | {markdown(rule['metric'])} |"
+                     f" {markdown(explanations.where(rule))} |"
                      f" {explanations.number(rule['candidate'])} | {explanations.interval_text(rule)} |"
                      f" {explanations.asked_for(rule)} | {explanations.number(rule['live'])} |")
     for name, population in content["populations"].items():
@@ -118,7 +120,8 @@ def render_markdown(content: dict) -> str:
             lines.append(f"| {row['label']} {row['better']} | " + " | ".join(cells) + " |")
     spans = [f"span {one['span']} (seed {one['seed']}, {one['records']} scenes)" for one in content["spans"]]
     lines += ["", "Trained on " + (", ".join(spans) or "spans that are no longer there")
-              + f"; {content['facts'].get('steps', '?')} steps; code `{content['facts'].get('code', '?')}`.", ""]
+              + f"; {content['facts'].get('steps', '?')} steps; code"
+              f" {code(str(content['facts'].get('code', '?')))}.", ""]
     return "\n".join(lines)
 
 

@@ -65,7 +65,7 @@ def call_hook(config: Config, entry: dict) -> None:
     """Runs the configured command for a failed or refused run; what goes wrong with it is logged and no more.
 
     The command gets the log entry as JSON on its standard input, and `BLENDINATOR_STATUS`, `BLENDINATOR_REASON` and
-    `BLENDINATOR_LOG` in its environment.
+    `BLENDINATOR_LOG` in its environment. The command itself is not logged: a token may stand there.
     """
     commands = {run_log.FAILED: config.retraining.on_failure, run_log.REFUSED: config.retraining.on_refusal}
     command = commands.get(entry["status"])
@@ -77,9 +77,8 @@ def call_hook(config: Config, entry: dict) -> None:
         process = subprocess.run(command, shell=True, input=json.dumps(entry), text=True, env=environment,
                                  timeout=HOOK_TIMEOUT, capture_output=True)
     except subprocess.TimeoutExpired:
-        log.warning("the command for a run that was %s did not end within %d s: %s", entry["status"],
-                    HOOK_TIMEOUT, command)
+        log.warning("the command for a run that was %s did not end within %d s", entry["status"], HOOK_TIMEOUT)
         return
     if process.returncode:
-        log.warning("the command for a run that was %s ended with code %d: %s\n%s", entry["status"], process.returncode,
-                    command, process.stderr.strip())
+        log.warning("the command for a run that was %s ended with code %d: %s", entry["status"], process.returncode,
+                    process.stderr.strip())

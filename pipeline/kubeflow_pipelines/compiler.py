@@ -45,8 +45,12 @@ def train_args(steps: int = 0) -> str:
 
 
 def on_cluster(config: Config) -> Config:
-    """The configuration as the tasks see it: everything that stays lies on the volume."""
-    return dataclasses.replace(config, output_dir=config.kubeflow.mount_path)
+    """The configuration as the tasks see it: everything that stays lies on the volume.
+
+    The hooks stay behind: they are for `blendinator retrain`, and a webhook's token must not stand in a pipeline file.
+    """
+    retraining = dataclasses.replace(config.retraining, on_failure="", on_refusal="")
+    return dataclasses.replace(config, output_dir=config.kubeflow.mount_path, retraining=retraining)
 
 
 def compile_pipeline(config: Config, image: str, pipeline_root: str, spans: str = "latest") -> list[dict]:

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
@@ -11,7 +12,7 @@ import model  # noqa: F401 - settles Keras before TensorFlow is imported
 from components.calibration_evaluator import executor, scoring
 from model import gallery
 from model.metrics import scenes
-from pipeline import explain, report
+from pipeline import cli, explain, report
 from pipeline.config import Config, EvaluationConfig, RelativeConfig, SliceConfig, ThresholdConfig
 from pipeline.config_loader import config_to_dict
 from pipeline.errors import ConfigError, DataError
@@ -89,7 +90,7 @@ def write_run(config, name="2026-01-01T00:00:00", thresholds=(EASY,), live=False
     (evaluation / "metrics.json").write_text(json.dumps(content))
     blank = np.zeros((16, 16), int)
     picture = gallery.page([{"image": blank, "sky_sigma": 1.0, "mask": blank, "samples": blank[None],
-                             "probabilities": np.eye(3)[blank], "title": "1:0"}])
+                             "probabilities": np.eye(3)[blank], "title": "$x_{"}])
     for page, _ in report.PAGES:
         (evaluation / f"scenes-{page}.png").write_bytes(picture)
     checks = [{"name": "same seed", "passed": export_passed, "detail": "8 of 8 equal"}]
@@ -203,6 +204,20 @@ def test_the_report_is_one_file_and_a_summary(config, live):
     assert text.startswith("# blendinator: not pushed")
     assert "| **failed** | iou_galaxy | boosted |" in text
     assert "## natural population, 20 scenes" in text
+
+
+def test_text_from_outside_does_not_act(config):
+    evil = '<script>alert(1)</script>|`x`[a](b)\x1b[2J'
+    write_run(config, export_passed=False, pushed=False)
+    [path] = config.pipeline_root.glob("*/check/report.json")
+    path.write_text(json.dumps({"checks": [{"name": evil, "passed": False, "detail": evil}]}))
+    page, summary = (path.read_text() for path in report.write_report(config))
+    assert "<script>alert" not in page and "&lt;script&gt;alert(1)" in page
+    assert "<script" not in summary and "\x1b" not in summary
+    assert r"&lt;script&gt;alert(1)&lt;/script&gt;\|\`x\`\[a\](b)" in summary
+    (config.pipeline_root.parent / "config.yaml").write_text(f"output_dir: {config.output_dir}")
+    result = CliRunner().invoke(cli.main, ["explain", "--config", f"{config.output_dir}/config.yaml"])
+    assert "\x1b" not in result.output and r"\x1b[2J" in result.output
 
 
 def test_a_report_without_the_trainers_facts_and_pictures(config, tmp_path):

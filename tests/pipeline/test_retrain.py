@@ -94,14 +94,15 @@ def test_a_defect_calls_the_hook_too(config, tmp_path, monkeypatch):
 def test_a_hook_that_fails_is_logged(config, caplog):
     config = dataclasses.replace(config, retraining=RetrainingConfig(on_failure="echo no mail >&2; exit 4"))
     retrain.call_hook(config, {"status": "failed"})
-    assert "the command for a run that was failed ended with code 4" in caplog.text and "no mail" in caplog.text
+    assert "the command for a run that was failed ended with code 4: no mail" in caplog.text
+    assert "exit 4" not in caplog.text
 
 
 def test_a_hook_that_hangs_is_logged(config, caplog, monkeypatch):
     monkeypatch.setattr(retrain, "HOOK_TIMEOUT", 0.1)
-    config = dataclasses.replace(config, retraining=RetrainingConfig(on_refusal="sleep 20"))
+    config = dataclasses.replace(config, retraining=RetrainingConfig(on_refusal="sleep 20 # TOKEN"))
     retrain.call_hook(config, {"status": "refused"})
-    assert "did not end within 0 s: sleep 20" in caplog.text
+    assert "did not end within 0 s" in caplog.text and "TOKEN" not in caplog.text
 
 
 def test_two_never_run_at_once(config, tmp_path, capfd):
