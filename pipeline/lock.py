@@ -34,13 +34,12 @@ def exclusive(output_dir: str | Path, what: str) -> contextlib.AbstractContextMa
       BusyError: another process holds it; the message says which.
     """
     return hold(Path(output_dir) / LOCK_FILE, what,
-                "uses this output folder. Wait until it has ended, or set output_dir "
-                "to another folder.")
+                "uses this output folder. Wait until it has ended, or set output_dir to another folder.")
 
 
 @contextlib.contextmanager
 def hold(path: Path, what: str, busy: str) -> Iterator[None]:
-    """Holds the lock on a file, which stays; `busy` ends the message of the BusyError where another process holds it."""
+    """Holds the lock on a file, which stays; `busy` ends the BusyError's message where another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not through a file object of which a second one might be opened: closing any of them would end the lock.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)

@@ -33,8 +33,8 @@ def choose_model(config: Config, model: Path | None, trusted: bool) -> Path:
     if serving not in (model.resolve(), *model.resolve().parents):
         if not trusted:
             raise ConfigError(
-                f"--model: received {model}, which is not in the serving folder {serving}. A SavedModel is a program that "
-                "runs with your rights: give --trust-model if you know where it comes from, or the --config that it was "
-                "pushed with.")
+                f"--model: received {model}, which is not in the serving folder {serving}. A SavedModel is a program"
+                " that runs with your rights: give --trust-model if you know where it comes from, or the --config that"
+                " it was pushed with.")
         click.echo(f"warning: {model} runs with your rights; it was not pushed to {serving}", err=True)
     return model
