@@ -4,6 +4,8 @@
 older than 2.38. Only this module asks which one is there; docs/stacks.md compares them.
 """
 
+import os
+import sys
 from importlib import metadata
 
 CURRENT, COMPATIBLE = "current", "compatible"
@@ -29,6 +31,29 @@ def use_in_memory_runner() -> None:
         from apache_beam.runners import runner
 
         runner._RUNNER_MAP["directrunner"] = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
+
+
+def load_tensorflow_quietly() -> None:
+    """Imports TensorFlow without its C++ messages on standard error; errors of a later call are still shown.
+
+    TensorFlow 2.16 leaves them out when TF_CPP_MIN_LOG_LEVEL says so. 2.21 writes them before it has read any setting,
+    the last of them when the first tensor is made: standard error is closed for that long.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if stack_name() == CURRENT:
+        sys.stderr.flush()
+        saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        try:
+            import model  # noqa: F401  settles the Keras version before TensorFlow is imported
+            # isort: split
+            import tensorflow as tf
+
+            tf.constant(0.0) + 0.0
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            os.close(nowhere)
 
 
 def describe() -> str:

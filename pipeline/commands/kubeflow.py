@@ -29,7 +29,6 @@ def kubeflow():
 @click.option("--single-pod", is_flag=True, help="One pod for the whole pipeline, on the mounted volume.")
 def compile_command(config_path, image, pipeline_root, output, spans, single_pod):
     """Write the pipeline as a file for Kubeflow; needs no cluster."""
-    import os
     import warnings
 
     config = load_config(config_path)

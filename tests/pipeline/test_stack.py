@@ -28,6 +28,13 @@ def test_module_imports_no_library():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+def test_tensorflow_is_loaded_without_a_word_and_standard_error_is_left_open():
+    code = ("import sys; from pipeline.stack import load_tensorflow_quietly; load_tensorflow_quietly();"
+            "import model, tensorflow; print('still here', file=sys.stderr)")
+    process = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "still here\n")
+
+
 def test_beam_runs_in_memory():
     import apache_beam as beam
     from apache_beam.runners.portability.fn_api_runner import fn_runner
