@@ -10,6 +10,7 @@ Kept are
 
 import dataclasses
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -48,7 +49,9 @@ def plan(config: Config) -> list[Doomed]:
         doomed += [("report", path) for path in sorted(reports.glob("*")) if path.name not in runs]
     doomed += [("span", path) for path in _doomed_spans(config, kept)]
     logs = sorted((Path(config.output_dir) / "logs").glob("run-*.log"), key=_age)
-    doomed += [("log", path) for path in logs[:-config.retraining.keep_logs]]
+    # Not the log of this very run, which looks old after the clock was set back.
+    doomed += [("log", path) for path in logs[:-config.retraining.keep_logs]
+               if not path.stem.endswith(f"-{os.getpid()}")]
     checkpoints = sorted((Path(config.output_dir) / "checkpoints").glob("*"), key=_age)
     doomed += [("checkpoint", path) for path in checkpoints[:-1]]
     return [Doomed(kind, path, size(path) if path.is_dir() else path.stat().st_size) for kind, path in doomed]

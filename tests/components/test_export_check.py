@@ -220,6 +220,17 @@ def test_process_that_dies_is_a_failed_check(tmp_path, monkeypatch):
     assert entry == {"name": "process", "passed": False, "detail": "the process ended with code 1: no message"}
 
 
+@pytest.mark.parametrize("number", [9, 15])
+def test_process_that_is_killed_says_nothing_about_the_model(tmp_path, monkeypatch, number):
+    """A refusal would be remembered; an error lets the next run check again."""
+    script = tmp_path / "python"
+    script.write_text(f"#!/bin/sh\nkill -{number} $$\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(executor.sys, "executable", str(script))
+    with pytest.raises(DataError, match=f"ended by signal {number}, perhaps because the memory was used up.*run again"):
+        executor.check_export(str(tmp_path), [b""], SIZE, NUM_SAMPLES, 1)
+
+
 def test_blended_records_are_chosen_first(span_maker, tmp_path):
     scenes = [span_maker.scene(i, blended_share=0.1 * (i % 2)) for i in range(6)]
     path = span_maker.write(test=[records.encode(scene) for scene in scenes]).rename(tmp_path / "test")
