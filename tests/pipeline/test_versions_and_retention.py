@@ -266,12 +266,13 @@ def test_logs_checkpoints_and_leftovers(tmp_path):
     (folder / "logs").mkdir()
     for number in range(4):
         (folder / "logs" / f"run-{number}.log").touch()
+        os.utime(folder / "logs" / f"run-{number}.log", (number, number))
         (folder / "checkpoints" / str(number)).mkdir(parents=True)
     (folder / "logs" / "runs.jsonl").touch()
     (output.config.serving_dir / (versions.INCOMING + "7")).mkdir()
     (output.config.pipeline_root / "Trainer" / ".system" / "executor_execution" / "3").mkdir(parents=True)
     assert doomed_names(output, "log") == ["run-0.log", "run-1.log"]
-    (folder / "logs" / "run-0.log").rename(folder / "logs" / f"run-0-{os.getpid()}.log")  # ours, and the clock went back
+    (folder / "logs" / "run-0.log").rename(folder / "logs" / f"run-0-{os.getpid()}.log")  # ours; the clock went back
     assert doomed_names(output, "log") == ["run-1.log"]
     assert len(doomed_names(output, "checkpoint")) == 3
     assert doomed_names(output, "leftover") == [".incoming-7", "3"]
