@@ -1,4 +1,4 @@
-"""A pushed version whose files are damaged: the run says so before it trains, the commands go on, and rollback helps."""
+"""A pushed version that is damaged: the run says so before it trains, the commands go on, and rollback helps."""
 
 import json
 import shutil

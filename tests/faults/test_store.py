@@ -69,7 +69,7 @@ def test_damaged(store, fault):
 @pytest.mark.parametrize("fault", [cut, overwrite_start, overwrite_pages])
 def test_damaged_when_a_command_opens_it(store, fault):
     fault(store)
-    with pytest.raises(DataError, match="the metadata store cannot be read.*Restore the copy.*Spans and pushed versions"):
+    with pytest.raises(DataError, match="the metadata store cannot be read.*Restore the copy.*Spans and pushed"):
         metadata.open_store(store)
 
 
