@@ -46,8 +46,8 @@ class Forks:
         return json.loads(self.process.stdout.readline())
 
     def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+        self.process.kill()  # its orderly end takes ten seconds
+        self.process.communicate()
 
 
 @pytest.fixture(scope="session")

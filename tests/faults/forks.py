@@ -22,17 +22,19 @@ import time
 import types
 from pathlib import Path
 
-import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
+import model
+
 # isort: split
 
+from tfx.orchestration.portable import launcher
+
 import data.simulate
-import model.trainer
+import model.trainer  # noqa: F401  imported before the forks
 import pipeline.dag
 import pipeline.report
 import pipeline.run
 import pipeline.versions
 from pipeline import cli
-from tfx.orchestration.portable import launcher
 
 FILLER = "filler"
 SPARE = 100_000_000

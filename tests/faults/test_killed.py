@@ -8,8 +8,6 @@ import json
 import signal
 import sys
 
-import pytest
-
 from data import spans
 from pipeline import metadata, run_log
 from pipeline.live import list_versions, read_facts

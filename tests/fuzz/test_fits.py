@@ -6,11 +6,12 @@ import io
 import numpy as np
 import pytest
 from astropy.io import fits
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from model.field.reading import open_field
 from pipeline.errors import ConfigError, DataError
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # what libraries say of damaged input is no news here
 
 SURVEY = {"name": "euclid_wide", "zero_point": 25.92, "exposure_time": 2260.0, "pixel_scale": 0.1, "sky_sigma": 26.3}
 SIDE = 32

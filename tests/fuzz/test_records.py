@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tensorflow.core.example import example_pb2
 
 from data import records
 from pipeline.errors import DataError
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # what libraries say of damaged input is no news here
 
 SIZE = 4
 SCENE = {
