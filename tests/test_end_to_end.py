@@ -104,7 +104,8 @@ def test_model_that_fails_a_rule_is_not_pushed_and_the_run_says_why(project, fir
 
 def test_tfx_command_line_runs_the_same_pipeline(project, first):
     folder = project.output.parent
-    environment = {**os.environ, "BLENDINATOR_CONFIG": str(project.config), "LOCAL_HOME": str(folder / "home")}
+    environment = {**os.environ, "BLENDINATOR_CONFIG": str(project.config), "LOCAL_HOME": str(folder / "home"),
+                   "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}  # activated: TFX calls `pip`
 
     def tfx(*arguments):
         command = [BIN / "tfx", *arguments, "--engine=local"]
