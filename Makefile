@@ -2,7 +2,7 @@
 # STACK=compatible asks for one of the two stacks of libraries; unset, the machine decides (docs/stacks.md).
 CONFIG ?= configs/default.yaml
 
-.PHONY: run test nightly test-current setup lock docs clean
+.PHONY: run test nightly test-current setup lock lint docs clean
 
 run: setup
 	@.venv/bin/blendinator run --config $(CONFIG)
@@ -25,6 +25,11 @@ setup:
 # Pins the newest versions within the ranges of setup.py.
 lock:
 	@sh scripts/setup.sh lock
+
+# Style and types; ruff.toml and mypy.ini say which.
+lint: setup
+	@.venv/bin/python -m ruff check .
+	@.venv/bin/python -m mypy
 
 # Builds the documentation into site/; a broken link is an error.
 docs: setup

