@@ -98,7 +98,8 @@ def read_catalog(path: str) -> Catalog:
     table = _read_table(path)
     names = {name.lower(): name for name in table.colnames}
     if "sersicfit" in names or "bulgefit" in names:
-        kind, needed, build = "cosmos", COSMOS, _from_cosmos
+        needed: tuple[str, ...] = COSMOS
+        kind, build = "cosmos", _from_cosmos
     elif "fluxnorm_bulge" in names or "fluxnorm_disk" in names or "i_ab" in names:
         kind, needed, build = "catsim", CATSIM, _from_catsim
     else:

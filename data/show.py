@@ -143,7 +143,7 @@ def galaxy_table(galaxies: Galaxies, stamps: np.ndarray, threshold: float, surve
         "angle [deg]",
         "pixels",
     )
-    rows = [header]
+    rows: list[tuple] = [header]
     for i in range(len(galaxies)):
         part = int(np.argmax(galaxies.share[i]))
         rows.append(

@@ -46,7 +46,7 @@ def receptive_radius(config: ModelConfig) -> int:
             reach = max(reach, pixel - skip[0], skip[1] - pixel)
             low, high = up(low, high, 2)
         latent = up(pixel, pixel, factor)
-        for ends in (down(low, high, scales - 1), down(*latent, scales - 1)):
+        for ends in (down(low, high, scales - 1), down(latent[0], latent[1], scales - 1)):
             reach = max(reach, pixel - ends[0], ends[1] - pixel)
     return -(-reach // factor) * factor
 

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,10 +39,9 @@ def start(model: ProbaUNet, base_model: str | Path | None, config: Config, sky_s
     """
     base = Path(base_model) if base_model else None
     if base is None or not (base / "saved_model.pb").is_file():
-        reason = "there is no live model" if config.retraining.warm_start.enabled else "it is switched off"
-        return _cold(reason, {})
+        return _cold("there is no live model" if config.retraining.warm_start.enabled else "it is switched off", {})
     facts = read_facts(base)
-    found = {"version": live_version(base.parent), "key": facts.get("key")}
+    found: dict[str, Any] = {"version": live_version(base.parent), "key": facts.get("key")}
     if "sky_sigma" in facts:
         found["sigma_change"] = sky_sigma / facts["sky_sigma"] - 1.0
     reason = why_cold(facts, config, sky_sigma)

@@ -234,7 +234,7 @@ def _is_plain(text):
 
 
 def _shown(value):
-    """A value for a message: YAML's references can make a billion items of a short file, and its hexadecimal integers can
+    """A value for a message: YAML's references make a billion items of a short file, and its hexadecimal integers can
     have more digits than Python prints."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = 200

@@ -94,7 +94,7 @@ def pins(requirements: Iterable[str] | None = None, installed: Callable[[str], s
     wrong, shown = [], []
     for requirement in map(Requirement, requirements):
         plain = not requirement.marker or requirement.marker.evaluate({"extra": ""})
-        if not plain and not requirement.marker.evaluate({"extra": EXTRA}):
+        if requirement.marker and not plain and not requirement.marker.evaluate({"extra": EXTRA}):
             continue
         try:
             version = installed(requirement.name)

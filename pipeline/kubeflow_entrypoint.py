@@ -238,7 +238,9 @@ def delete_markers(uri: str, filesystems=None) -> None:
       filesystems: what lists and deletes, by default Beam's `FileSystems`.
     """
     if filesystems is None:
-        from apache_beam.io.filesystems import FileSystems as filesystems
+        from apache_beam.io.filesystems import FileSystems
+
+        filesystems = FileSystems
     found = filesystems.match([uri.rstrip("/") + "/**"])[0].metadata_list
     markers = [entry.path for entry in found if entry.path.endswith("/") and not entry.size_in_bytes]
     if markers:

@@ -144,9 +144,10 @@ def rollback(config: Config, version: str | None = None) -> Path:
                 f"{config.serving_dir}: version {live.name} is the only model there; nothing to go back to.")
         source = earlier[-1]
     else:
-        source = next((path for path in everything if path.name == version), None)
-        if source is None:
+        chosen = next((path for path in everything if path.name == version), None)
+        if chosen is None:
             raise ConfigError(f"version: received {version!r}; allowed: {', '.join(path.name for path in everything)}")
+        source = chosen
         if model_digest(source) == model_digest(live):
             raise ConfigError(
                 f"version: received {version!r}, which is the live model already; allowed: another one of "

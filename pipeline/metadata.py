@@ -5,6 +5,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import DataError
 
@@ -62,8 +63,9 @@ def back_up(path: str | Path) -> None:
         if "locked" in str(error):
             raise DataError(f"{path}: another program has kept the metadata store locked for {LOCK_SECONDS} s. End it "
                             "(`fuser` names it), then run again.")
-        raise DataError(f"{path}: the metadata store cannot be copied to {copy} ({error}). Check the permissions and the "
-                        "space on the disk, then run again.")
+        raise DataError(
+            f"{path}: the metadata store cannot be copied to {copy} ({error}). Check the permissions and the "
+            "space on the disk, then run again.")
     except sqlite3.DatabaseError as error:
         raise _damaged(path, str(error))
     os.replace(temporary, copy)
@@ -105,7 +107,7 @@ def close_interrupted(path: str | Path) -> list[str]:
     return [kinds[one.type_id].rsplit(".", 1)[-1] for one in left]
 
 
-def pushed_versions(store) -> dict[str, object]:
+def pushed_versions(store) -> dict[str, Any]:
     """{version: its PushedModel artifact} of all versions that were ever pushed; the newest record of each."""
     if PUSHED_MODEL not in {kind.name for kind in store.get_artifact_types()}:
         return {}
@@ -128,7 +130,7 @@ def runs_of(store, execution) -> set[str]:
     return {one.name for one in contexts if kinds[one.type_id] == "pipeline_run"}
 
 
-def producers(store, artifact) -> Iterator[tuple[object, dict[str, object]]]:
+def producers(store, artifact) -> Iterator[tuple[Any, dict[str, Any]]]:
     """The executions that an artifact comes from, and theirs in turn: (execution, {type of input: artifact}).
 
     The nearest one comes first, each once.

@@ -40,7 +40,7 @@ def reliability(curves: dict) -> str:
             curve = curves[f"reliability_near_sources_{name}"]
             axes.plot([0, 1], [0, 1], color="#bbb", linewidth=1, zorder=1)
             points = [curve[key] for key in ("probability", "frequency", "low", "high")]
-            _points(axes, *points, CLASS_COLORS[name], "o", "-")
+            _points(axes, *points, CLASS_COLORS[name], "o", "-")  # type: ignore[call-arg]
             axes.set(title=CLASS_LABELS[name], xlabel="predicted probability", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
             axes.set_aspect("equal")
             share = axes.inset_axes([0.62, 0.08, 0.36, 0.2])
@@ -91,8 +91,8 @@ def coverage(metrics: dict) -> str:
                     continue
                 percent = [[100 * one[key] for one in found] for key in ("value", "low", "high")]
                 style = SERIES[series]
-                _points(axes, [level + shift for level in levels], *percent, style["color"], style["marker"],
-                        style["linestyle"], style["label"])
+                _points(axes, [level + shift for level in levels], *percent,  # type: ignore[call-arg]
+                        style["color"], style["marker"], style["linestyle"], style["label"])
             axes.set(title=title, xlabel="nominal (%)", xlim=(40, 100), ylim=(0, 103), xticks=levels)
         panels[0].set_ylabel("truths inside (%)")
         _legend(figure, panels[-1])

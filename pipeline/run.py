@@ -251,12 +251,12 @@ def needed_space(config: Config, spans: str = "latest") -> float:
     return WORKING_SPACE + size * (1 if simulated else 2)
 
 
-def explain(error: BaseException) -> BlendinatorError | KeyboardInterrupt | None:
+def explain(error: BaseException | None) -> BlendinatorError | KeyboardInterrupt | None:
     """The error as one that a user can mend, or None when it is a defect of ours.
 
     Looks through the errors that this one was raised from: libraries wrap what an executor or a Beam step raises.
     """
-    seen = set()
+    seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         if isinstance(error, KeyboardInterrupt):
@@ -273,15 +273,17 @@ def explain(error: BaseException) -> BlendinatorError | KeyboardInterrupt | None
             return DataError(f"{error.filename}: this cannot be written ({error.strerror}). Check the folder's "
                              "permissions, or set output_dir to another folder.")
         if re.search(r"Read-only file system|attempt to write a readonly database", str(error)):
-            return DataError(f"{str(error)[:200]}: output_dir cannot be written. Check its permissions and how the disk "
-                             "is mounted, or set output_dir to another folder.")
+            return DataError(f"{str(error)[:200]}: output_dir cannot be written. Check its permissions and how the "
+                             "disk is mounted, or set output_dir to another folder.")
         # TensorFlow's errors by their names: they are told apart without importing it.
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-            return DataError(f"The memory does not suffice ({str(error).splitlines()[0][:200] if str(error) else 'no text'})."
+            text = str(error).splitlines()[0][:200] if str(error) else "no text"
+            return DataError(f"The memory does not suffice ({text})."
                              " Reduce training.batch_size, evaluation.batch_size or the number of scenes, or end other "
                              "programs, then run again.")
         if type(error).__name__ == "DataLossError":
-            return DataError(f"A file of an earlier step is damaged ({str(error).splitlines()[0][:200]}). Run again with "
-                             "`blendinator run --no-cache`, which makes all of them anew, and have the disk checked.")
+            return DataError(f"A file of an earlier step is damaged ({str(error).splitlines()[0][:200]}). Run again "
+                             "with `blendinator run --no-cache`, which makes all of them anew, and have the disk "
+                             "checked.")
         error = error.__cause__ or error.__context__
     return None

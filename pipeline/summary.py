@@ -45,7 +45,7 @@ def collect(config: Config, spans: tuple[int, ...], report_path: Path) -> RunRes
     explanation = explanations.explain(config)
     pushed, reason = explanation["pushed"], explanation["reason"]
     version = Path(explanation["version"]) if pushed else None
-    if pushed and not version.exists():
+    if version is not None and not version.exists():
         pushed = False
         reason = (f"version {version.name}, which an earlier run pushed for this model, was removed since; run with "
                   "--no-cache to train and push anew")
@@ -58,9 +58,9 @@ def print_summary(console: Console, config: Config, result: RunResult, log_path:
     """Prints the table that ends a run."""
     console.print()
     table = Table(title="Test split", title_justify="left", title_style="bold")
-    for name, justify in (("metric", "left"), ("population", "left"), ("value", "right"), ("95 % interval", "right"),
-                          ("asked for", "right"), ("", "left")):
-        table.add_column(name, justify=justify)
+    for name, numbers in (("metric", False), ("population", False), ("value", True), ("95 % interval", True),
+                          ("asked for", True), ("", False)):
+        table.add_column(name, justify="right" if numbers else "left")
     for rule in result.rules:
         table.add_row(rule["metric"], explanations.where(rule), explanations.number(rule["candidate"]),
                       explanations.interval_text(rule), explanations.asked_for(rule),

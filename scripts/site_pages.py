@@ -1,4 +1,4 @@
-"""Pages of the site that are made from files outside docs/, so that each fact stands in one place (a hook of mkdocs)."""
+"""Pages of the site that are made from files outside docs/, so that each fact stands in one place (mkdocs' hook)."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Settles the Keras version (see `model/__init__.py`) and Beam's runner before any test; the nightly amount of tests."""
+"""Settles the Keras version (see `model/__init__.py`) and Beam's runner before any test; the nightly tests."""
 
 import hypothesis
 import pytest

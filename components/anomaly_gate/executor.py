@@ -106,8 +106,8 @@ def find_records(features: dict, names: set[str], folder: Path, data_root: str =
                 fault = find_violation(features[name], feature_values(example, name))
                 if fault:
                     scene = feature_values(example, "scene_id")
-                    scene = f" (scene {scene[0].decode(errors='replace')})" if scene is not None and len(scene) else ""
-                    found[name] = f"{original_path(path, data_root)}: record {index}{scene}: {name} {fault}"
+                    said = f" (scene {scene[0].decode(errors='replace')})" if scene is not None and len(scene) else ""
+                    found[name] = f"{original_path(path, data_root)}: record {index}{said}: {name} {fault}"
             if names == set(found):
                 return found
     return found

@@ -9,6 +9,7 @@ import math
 import posixpath
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -39,7 +40,7 @@ class PredictFile(beam.DoFn):
     def __init__(self, model: str, output: str, num_samples: int, seed: int, keep_samples: bool):
         self._path, self._output, self._keep = model, output, keep_samples
         self._num_samples, self._seed = num_samples, seed
-        self._sampler = None
+        self._sampler: Any = None
 
     def process(self, path: str) -> Iterator[dict]:
         try:

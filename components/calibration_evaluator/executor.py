@@ -2,6 +2,7 @@
 
 import json
 import os
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -132,7 +133,7 @@ def make_report(rows: dict[str, dict[str, np.ndarray]], config: Config) -> dict:
     """
     settings, candidate, live = config.evaluation, rows[scoring.CANDIDATE], rows.get(scoring.LIVE)
     populations = evaluation.evaluate_rows(candidate, settings)
-    report = {
+    report: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "num_samples": settings.num_samples,
         "seed": settings.seed,
@@ -142,7 +143,7 @@ def make_report(rows: dict[str, dict[str, np.ndarray]], config: Config) -> dict:
         "relative": [rules.check_relative(rule, candidate, live, settings) for rule in settings.relative if live],
         "populations": populations,
     }
-    report["blessed"] = all(verdict["passed"] for verdict in report["thresholds"] + report["relative"])
+    report["blessed"] = all(verdict["passed"] for key in ("thresholds", "relative") for verdict in report[key])
     if live:
         report["live"] = evaluation.evaluate_rows(live, settings)
     if scoring.CLASSICAL in rows:

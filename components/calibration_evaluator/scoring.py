@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -102,7 +103,7 @@ class ScoreFile(beam.DoFn):
 
     def __init__(self, models: dict[str, str], config: EvaluationConfig, stamp_size: int):
         self._paths, self._config, self._stamp_size = models, config, stamp_size
-        self._methods = None
+        self._methods: Any = None
 
     def process(self, path: str) -> Iterator[dict]:
         try:

@@ -49,7 +49,7 @@ def choose_version(serving_dir: str, key: str, version: str) -> Path | None:
 
 
 def check_readable(version: Path) -> None:
-    """Raises ModelError when a SavedModel lacks files or its graph cannot be parsed: before a training, not after it."""
+    """Raises ModelError when a SavedModel lacks files or its graph cannot be parsed: before a training, not after."""
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
 

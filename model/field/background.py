@@ -82,8 +82,8 @@ def clipped_mode(pixels: np.ndarray) -> tuple[float, float]:
         mean = (first[high] - first[low]) / count
         sigma = np.sqrt(max((second[high] - second[low]) / count - mean**2, 0.0))
         median = 0.5 * (values[(low + high - 1) // 2] + values[(low + high) // 2])
-        new = np.searchsorted(values, (median - CLIP * sigma, median + CLIP * sigma), side="left")
-        new = max(new[0], low), min(max(new[1], new[0] + 1), high)
+        start, stop = np.searchsorted(values, (median - CLIP * sigma, median + CLIP * sigma), side="left")
+        new = max(start, low), min(max(stop, start + 1), high)
         if new == (low, high):
             break
         low, high = new

@@ -7,6 +7,7 @@ footprint, too.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -49,9 +50,10 @@ class Cataloguer:
         self.shape, self.num_samples, self.settings, self.sigma_rows = shape, num_samples, settings, sigma_rows
         self._labellers = {kind: components.StripLabeller(settings.reach) for kind in KINDS}
         self._measured = {kind: [] for kind in KINDS}
-        self._kept, self._kept_from, self._counted = None, 0, 0
+        self._kept: dict[str, np.ndarray] | None = None
+        self._kept_from, self._counted = 0, 0
         self._truth = truth_xy
-        self._owners = None if truth_xy is None else np.full(len(truth_xy), -1, np.int64)
+        self._owners: Any = None if truth_xy is None else np.full(len(truth_xy), -1, np.int64)
 
     def write(self, top: int, maps: dict[str, np.ndarray]) -> None:
         """Takes the next full rows of the maps, from row `top` on."""
@@ -80,7 +82,7 @@ class Cataloguer:
         probabilities = np.nan_to_num(maps["probabilities"])
         masks = {"object": probabilities[..., 1] + probabilities[..., 2], "blend": probabilities[..., 2]}
         counted = slice(self._counted - self._kept_from, count_to - self._kept_from)
-        objects = None
+        objects: Any = None
         for kind, mask in masks.items():
             footprint, region, first, count = self._labellers[kind].label(
                 mask >= self.settings.threshold, self._kept_from)

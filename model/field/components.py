@@ -50,7 +50,8 @@ class StripLabeller:
 
     def __init__(self, reach: int):
         self.reach, self.sets = reach, UnionFind()
-        self._labels, self._first_row = None, 0
+        self._labels: np.ndarray | None = None
+        self._first_row = 0
 
     def label(self, mask: np.ndarray, first_row: int) -> tuple[np.ndarray, np.ndarray, int, int]:
         """Labels a strip that overlaps the last one.

@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class Plane:
         self.path = Path(path)
         if not self.path.is_file():
             raise DataError(f"{path}: there is no such file")
-        self._unpacked = None
+        self._unpacked: Any = None
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
@@ -49,10 +50,11 @@ class Plane:
             raise DataError(f"{path}: the file ends before its data do. Copy or make it again.")
         index = self._choose(hdu)
         self.hdu = self._file[index]
-        self.header = self.hdu.header
+        self.header, self.unreadable = _readable(self.hdu.header)
         self.name = f"{path}[{index}]"
         try:
-            self.shape = tuple(int(side) for side in self.hdu.shape)
+            rows, columns = self.hdu.shape
+            self.shape = int(rows), int(columns)
         except (TypeError, ValueError):
             raise DataError(f"{self.name}: the header gives the sizes {self.hdu.shape}; allowed: two numbers")
         self.integer = self.header.get("BITPIX", -32) > 0 and self.header.get("BSCALE", 1) == 1
@@ -212,7 +214,7 @@ def open_field(path: str | Path, survey: dict | None, stamp_size: int, *, hdu: s
     if min(image.shape) < stamp_size:
         raise DataError(f"{image.name}: the image has {image.shape[1]} x {image.shape[0]} pixels; allowed: at least"
                         f" {stamp_size} a side, the stamps that the model was trained on. Pad it with NaN.")
-    others = {}
+    others: dict[str, Any] = {}
     for name, other in (("weight", weight), ("mask", mask)):
         others[name] = Plane(other) if other is not None else None
         if other is not None and others[name].shape != image.shape:
@@ -230,7 +232,7 @@ def open_field(path: str | Path, survey: dict | None, stamp_size: int, *, hdu: s
             raise
         # Scaled by its own noise, an image needs no unit; its fluxes stay in whatever unit it has.
         converted = units.Conversion(1.0, "unknown unit, left as it is", counted=False)
-    training = survey["sky_sigma"] if survey else None
+    training: Any = survey["sky_sigma"] if survey else None
     field = Field(image, converted, None, False, None, 1.0, training, others["weight"], weight_type, others["mask"], [])
     measured = sky.measure(lambda start, stop: field.rows(start, stop) / converted.factor, image.shape, box)
     if measured is None:
@@ -270,6 +272,8 @@ def celestial_wcs(header):
 
 def _warnings(field, survey, scaled):
     found = []
+    if field.image.unreadable:
+        found.append(f"the header's values of {', '.join(field.image.unreadable)} cannot be read and are left out")
     if survey and not scaled:
         ratio = field.sky_sigma / survey["sky_sigma"]
         if abs(ratio - 1) > NOISE_TOLERANCE:
@@ -282,6 +286,21 @@ def _warnings(field, survey, scaled):
         found.append(f"a pixel is {scale:.4g} arcsec, and {survey['pixel_scale']:g} in the training: galaxies look"
                      " larger or smaller than those the model knows")
     return found
+
+
+def _readable(header):
+    """A copy without the cards whose values cannot be read, such as NaN, and the keywords of those."""
+    from astropy.io import fits
+
+    cards, left_out = [], []
+    for card in header.cards:
+        try:
+            str(card.value)
+        except fits.VerifyError:
+            left_out.append(card.keyword)
+        else:
+            cards.append(card)
+    return fits.Header(cards), left_out
 
 
 def _is_image(hdu):

@@ -92,7 +92,7 @@ def _run(segmenter, field, outputs, num_samples, seed, settings, truth_path, pro
     if cataloguer is not None:
         columns, owners = cataloguer.finish()
         rows = {kind: int((columns["kind"] == kind).sum()) for kind in catalogue.KINDS}
-        if true is not None:
+        if true is not None and owners is not None:
             scale = pixel_scale(field.image.header) or (segmenter.survey or {}).get("pixel_scale", 1.0)
             comparison = truth.compare(columns, owners, *true, field.shape, scale)
         _write_catalogue(segmenter, field, outputs.catalogue, columns, wcs, cards, history, settings, comparison)

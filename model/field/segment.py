@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def segment(segmenter: Segmenter, field: Field, sinks: Iterable, num_samples: in
     rows_of_tiles = segmenter.tiles(height, width)
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         following = reader.submit(_read, segmenter, field, rows_of_tiles[0])
-        writing = None
+        writing: Any = None
         for i, row in enumerate(rows_of_tiles):
             strip, image = following.result()
             if i + 1 < len(rows_of_tiles):

@@ -66,7 +66,7 @@ def compare(columns: dict[str, np.ndarray], owners: np.ndarray, xy: np.ndarray, 
     objects = columns["kind"] == "object"
     held = np.bincount(owners[owners >= 0], minlength=int(objects.sum()))
     flagged = columns["p_blend"][objects] >= BLEND
-    edges = []
+    edges = np.zeros(0)
     if len(magnitude):
         edges = np.arange(np.floor(magnitude.min()), np.ceil(magnitude.max()) + 0.5, MAGNITUDE_STEP)
     return {

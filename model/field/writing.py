@@ -11,6 +11,7 @@ import re
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,7 @@ class MapWriter:
             raise DataError(f"{self.path}: the file will have {position / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free"
                             " there. Free some space, write elsewhere, or leave the samples out.")
         self.bytes = position
-        self._file = None
+        self._file: Any = None
 
     def __enter__(self):
         try:

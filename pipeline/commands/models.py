@@ -81,4 +81,6 @@ def rollback(config_path, version):
     from pipeline.lineage import rollback as roll_back
 
     target = roll_back(config, version)
-    click.echo(f"live is now version {target.name}: {target}")
+    click.echo(
+        f"live is now version {target.name}: {target}\nThe next run compares its model with this version. With the "
+        "same data, configuration and code there is nothing to do; with others it may push a new model again.")

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
 
@@ -167,7 +168,7 @@ def request_resources(components, entries: tuple[ResourceConfig, ...]) -> None:
         component.with_platform_config(resource_spec(platform.find_resources(entries, component.id)))
 
 
-def resource_spec(entry: ResourceConfig) -> ResourceSpec:
+def resource_spec(entry: ResourceConfig) -> Any:
     """An entry as Kubeflow's ResourceSpec."""
     spec = ResourceSpec(
         cpu_request=entry.cpu, cpu_limit=entry.cpu_limit, memory_request=entry.memory, memory_limit=entry.memory_limit)

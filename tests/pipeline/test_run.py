@@ -75,7 +75,8 @@ def test_folder_that_cannot_be_written_is_named(code, reason):
     (MemoryError(), "The memory does not suffice .no text.. Reduce training.batch_size"),
     (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\nmore"),
      "The memory does not suffice .OOM when allocating tensor.. Reduce"),
-    (tf.errors.DataLossError(None, None, "corrupted record at 12"), "damaged .corrupted record at 12.. Run .* --no-cache"),
+    (tf.errors.DataLossError(None, None, "corrupted record at 12"),
+     "damaged .corrupted record at 12.. Run .* --no-cache"),
     (RuntimeError("attempt to write a readonly database"), "readonly database: output_dir cannot be written. Check"),
 ])
 def test_faults_that_libraries_report_are_explained(error, message):
