@@ -108,8 +108,8 @@ def _arrow(start, leaves, end, enters, label):
 
 
 def _legend(y):
-    yield _text(LEFT, y + 8, "Besides: the schema goes to ExampleValidator, Transform and Trainer, the live model to the"
-                " Trainer. ML Metadata records every step.", 13, QUIET, anchor="start")
+    yield _text(LEFT, y + 8, "Besides: the schema goes to ExampleValidator, Transform and Trainer, the live model to"
+                " the Trainer. ML Metadata records every step.", 13, QUIET, anchor="start")
     for i, (color, label) in enumerate(((OURS, "ours"), (TFX, "TFX's"), (STORED, "on the disk"))):
         x = LEFT + 110 * i
         yield f'<rect x="{x}" y="{y + 21}" width="18" height="13" fill="{color}" stroke="{LINE}"/>'

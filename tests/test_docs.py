@@ -187,7 +187,8 @@ def test_the_example_of_a_survey(monkeypatch):
 def test_the_figure_shows_the_components_of_the_pipeline():
     assert architecture_figure.FIGURE.read_text(encoding="utf-8") == architecture_figure.draw()
     tree = ast.parse((ROOT / "pipeline/dag.py").read_text(encoding="utf-8"))
-    made = {name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module.startswith("components.")
+    made = {name for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("components.")
             for name in (alias.name for alias in node.names)}
     made |= {node.attr for node in ast.walk(tree)
              if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "tfx_components"}
