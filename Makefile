@@ -14,10 +14,12 @@ test: setup
 nightly: setup
 	@.venv/bin/python -m pytest --import-mode=importlib --nightly tests/fuzz tests/faults
 
-# The same on the newest TFX, on a machine whose glibc is too old for it: in a Debian 13 folder, as root.
+# The same on the newest TFX, on a machine whose glibc is too old for it: in a Debian 13 folder, as root. Then one
+# project on both stacks.
 test-current:
 	@sh scripts/setup.sh uv
 	@sh scripts/trixie.sh exec make test STACK=current TESTS="$(TESTS)"
+	@sh scripts/setup.sh && .venv/bin/python -m pytest --import-mode=importlib tests/test_stacks.py
 
 setup:
 	@sh scripts/setup.sh

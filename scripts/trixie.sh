@@ -1,6 +1,7 @@
 #!/bin/sh
 # A folder with Debian 13, in which the current stack runs on a machine whose glibc is too old for it.
 #   sh scripts/trixie.sh build                           make the folder; nothing if it is there
+#   sh scripts/trixie.sh ready                           whether this checkout's environment is in the folder
 #   sh scripts/trixie.sh exec [--share FOLDER] COMMAND   run a command in it, in this checkout, with its own .venv
 # The folder is ${XDG_CACHE_HOME:-~/.cache}/blendinator/trixie. The mounts are the command's own: they end with it,
 # however it ends. Needs root and debootstrap.
@@ -9,6 +10,8 @@ cd "$(dirname "$0")/.."
 
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/blendinator
 ROOT=$CACHE/trixie
+# One environment for each checkout, since it holds absolute paths; inside, it lies over the checkout's own .venv.
+VENV="$ROOT/venvs/$(echo "$PWD" | cksum | cut -d' ' -f1)"
 MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 # Beside the minimal system: a compiler with headers for pyfarmhash, git and procps for the tests.
 PACKAGES=ca-certificates,g++,git,make,procps,python3-dev,python3-venv
@@ -50,10 +53,8 @@ enter() {
         mkdir -p "$ROOT$folder"
         mount --rbind "$folder" "$ROOT$folder"
     done
-    # One environment for each checkout, since it holds absolute paths; the checkout's own .venv is out of sight.
-    venv="$ROOT/venvs/$(echo "$PWD" | cksum | cut -d' ' -f1)"
-    mkdir -p "$venv" .venv
-    mount --bind "$venv" "$ROOT$PWD/.venv"
+    mkdir -p "$VENV" .venv
+    mount --bind "$VENV" "$ROOT$PWD/.venv"
     unset PYENV_ROOT PYENV_VERSION PYTHONPATH VIRTUAL_ENV XDG_CACHE_HOME XDG_STATE_HOME TMPDIR SHARE
     status=0
     # shellcheck disable=SC2016
@@ -64,6 +65,7 @@ enter() {
 
 case "${1:-}" in
     build) build ;;
+    ready) [ "$(id -u)" = 0 ] && [ -f "$VENV/.stamp" ] ;;
     exec)
         shift
         SHARE=
@@ -73,5 +75,5 @@ case "${1:-}" in
         [ "$(id -u)" = 0 ] || fail "the Debian 13 folder can only be entered by root; run this with sudo"
         SHARE=$SHARE exec unshare --mount --pid --fork --kill-child sh scripts/trixie.sh _enter "$@" ;;
     _enter) shift; enter "$@" ;;
-    *) fail "unknown argument '${1:-}'; use build or exec" ;;
+    *) fail "unknown argument '${1:-}'; use build, ready or exec" ;;
 esac
