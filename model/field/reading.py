@@ -14,6 +14,7 @@ from model.field import background as sky, units
 from pipeline.errors import DataError
 
 COUNTS, MOST = ("NAXIS", "ZNAXIS", "TFIELDS", "WCSAXES"), 999  # of the FITS standard
+LARGEST_SIDE = 1_000_000  # pixels; a damaged header of a compressed image can ask for any number
 RMS_LIMIT = 1e29  # SExtractor's convention: noise at or above this marks bad pixels
 WEIGHT_TYPES = ("rms", "variance", "weight")
 NOISE_TOLERANCE = 0.1  # relative difference of the measured noise to the model's that is warned of
@@ -57,6 +58,9 @@ class Plane:
             self.shape = int(rows), int(columns)
         except (TypeError, ValueError):
             raise DataError(f"{self.name}: the header gives the sizes {self.hdu.shape}; allowed: two numbers")
+        if max(self.shape) > LARGEST_SIDE:
+            raise DataError(f"{self.name}: the header gives the sizes {list(self.shape)}; allowed: up to {LARGEST_SIDE} a"
+                            " side. The header is damaged, or the field has to be cut into parts.")
         self.integer = self.header.get("BITPIX", -32) > 0 and self.header.get("BSCALE", 1) == 1
 
     def rows(self, start: int, stop: int) -> np.ndarray:

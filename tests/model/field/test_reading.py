@@ -193,3 +193,26 @@ def test_headers_that_would_never_end(tmp_path, image, card, message):
     (tmp_path / "f.fits").write_bytes(content)
     with pytest.raises(DataError, match=f"not a FITS file that can be read .{message}"):
         Plane(tmp_path / "f.fits")
+
+
+def test_header_with_values_that_are_none(tmp_path, image):
+    """NaN is no value in FITS, and surveys write it all the same."""
+    path = write(tmp_path / "f.fits", image, BUNIT="electron", EXPTIME=7.0, CRVAL1=7.0)
+    path.write_bytes(path.read_bytes().replace(b"7.0", b"nan"))
+    field = opened(path)
+    assert field.warnings[0] == "the header's values of EXPTIME, CRVAL1 cannot be read and are left out"
+    assert "CRVAL1" not in field.image.header and field.image.header["BUNIT"] == "electron"
+    path.write_bytes(path.read_bytes().replace(b"'electron'", b"nan       "))
+    with pytest.raises(DataError, match="nothing says what unit the pixels have"):
+        opened(path)
+
+
+def test_compressed_image_of_absurd_size(tmp_path, image):
+    path = tmp_path / "f.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(image.astype(np.int32))]).writeto(path)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"ZNAXIS1 =")
+    content[place:place + 80] = b"ZNAXIS1 =        1099511627776".ljust(80)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="the header gives the sizes .*; allowed: up to 1000000 a side"):
+        Plane(path)
