@@ -1,16 +1,16 @@
-# The image of every task on Kubeflow: this package with the packages of requirements-compatible.lock, and nothing else.
+# The image of every task on Kubeflow: this package with the packages of requirements-current.lock, and nothing else.
 #   docker build -t registry.example.org/blendinator:1 .
-# For the same bytes each time, give the base image by its digest: --build-arg BASE=python:3.10-slim-bookworm@sha256:...
-ARG BASE=python:3.10-slim-bookworm
+# For the same bytes each time, give the base image by its digest: --build-arg BASE=python:3.13-slim-trixie@sha256:...
+ARG BASE=python:3.13-slim-trixie
 
 FROM ${BASE} AS build
 # pyfarmhash has no wheel. The compiler stays in this stage, so its version does not matter.
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --no-install-recommends --yes g++
 WORKDIR /src
-COPY requirements-compatible.lock ./
+COPY requirements-current.lock ./
 RUN python -m venv /opt/venv \
-    && /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --require-hashes --requirement requirements-compatible.lock
+    && /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --require-hashes --requirement requirements-current.lock
 COPY setup.py README.md ./
 COPY pipeline pipeline
 COPY components components

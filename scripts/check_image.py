@@ -1,10 +1,11 @@
 """Carries out the Dockerfile's steps without a container engine: the same commands, in an empty folder and environment.
 
-    .venv/bin/python scripts/check_image.py [FOLDER]
+    sh scripts/trixie.sh exec python3 scripts/check_image.py [FOLDER]
 
-Needs Python 3.10, a C++ compiler, the package index and 4 GB of disk, and takes some minutes. What stands for the image
-is FOLDER (a temporary one by default): /opt/venv and /src lie below it. Left out: the base image and the packages of
-the distribution. At the end the image's command is called as a user without rights, where this is run by root.
+Needs Python 3.13 and glibc 2.39 (Debian 13 has both), a C++ compiler, the package index and 4 GB of disk, and takes
+some minutes. What stands for the image is FOLDER (a temporary one by default): /opt/venv and /src lie below it. Left
+out: the base image and the packages of the distribution. At the end the image's command is called as a user without
+rights, where this is run by root.
 """
 
 import json

@@ -36,14 +36,15 @@ def test_the_image_runs_our_command_without_rights(stages):
 def test_packages_come_from_the_lock_file_with_hashes(stages):
     installs = [rest for name, rest in stages[0] if name == "RUN" and "pip install" in rest]
     assert len(installs) == 2 and all("--no-deps" in rest for rest in installs)
-    assert "--require-hashes --requirement requirements-compatible.lock" in installs[0]
-    assert all("--hash=sha256:" in block for block in re.split(r"\n(?=\S)", (PROJECT / "requirements-compatible.lock").read_text())
+    assert "--require-hashes --requirement requirements-current.lock" in installs[0]
+    blocks = re.split(r"\n(?=\S)", (PROJECT / "requirements-current.lock").read_text())
+    assert all("--hash=sha256:" in block for block in blocks
                if re.match(r"[\w.-]+(\[.*\])?==", block))
 
 
 def test_base_image_is_the_interpreter_of_the_project():
     text = (PROJECT / "Dockerfile").read_text()
-    assert "ARG BASE=python:3.10-slim-bookworm\n" in text
+    assert "ARG BASE=python:3.13-slim-trixie\n" in text
 
 
 def test_every_package_is_copied_and_nothing_else(stages):
@@ -51,7 +52,7 @@ def test_every_package_is_copied_and_nothing_else(stages):
 
     copied = {item for name, rest in stages[0] if name == "COPY" for item in rest.split()[:-1]}
     packages = set(find_packages(str(PROJECT), include=["pipeline", "components", "model", "schemas", "data"]))
-    assert copied == packages | {"requirements-compatible.lock", "setup.py", "README.md"}
+    assert copied == packages | {"requirements-current.lock", "setup.py", "README.md"}
     patterns = (PROJECT / ".dockerignore").read_text().split("\n")
     assert {pattern[1:] for pattern in patterns if pattern.startswith("!")} == copied
     assert check_image.ignored(Path("output/data/x"), patterns)
