@@ -59,8 +59,8 @@ class Plane:
         except (TypeError, ValueError):
             raise DataError(f"{self.name}: the header gives the sizes {self.hdu.shape}; allowed: two numbers")
         if max(self.shape) > LARGEST_SIDE:
-            raise DataError(f"{self.name}: the header gives the sizes {list(self.shape)}; allowed: up to {LARGEST_SIDE} a"
-                            " side. The header is damaged, or the field has to be cut into parts.")
+            raise DataError(f"{self.name}: the header gives the sizes {list(self.shape)}; allowed: up to {LARGEST_SIDE}"
+                            " a side. The header is damaged, or the field has to be cut into parts.")
         self.integer = self.header.get("BITPIX", -32) > 0 and self.header.get("BSCALE", 1) == 1
 
     def rows(self, start: int, stop: int) -> np.ndarray:
