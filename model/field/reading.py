@@ -56,12 +56,13 @@ class Plane:
         try:
             rows, columns = self.hdu.shape
             self.shape = int(rows), int(columns)
+            self.integer = self.header.get("BITPIX", -32) > 0 and self.header.get("BSCALE", 1) == 1
         except (TypeError, ValueError):
-            raise DataError(f"{self.name}: the header gives the sizes {self.hdu.shape}; allowed: two numbers")
+            raise DataError(f"{self.name}: the header gives the sizes {self.hdu.shape} and BITPIX "
+                            f"{self.header.get('BITPIX')}; allowed: numbers")
         if max(self.shape) > LARGEST_SIDE:
             raise DataError(f"{self.name}: the header gives the sizes {list(self.shape)}; allowed: up to {LARGEST_SIDE}"
                             " a side. The header is damaged, or the field has to be cut into parts.")
-        self.integer = self.header.get("BITPIX", -32) > 0 and self.header.get("BSCALE", 1) == 1
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Rows as float32 [stop - start, W] in the file's unit; infinite and blank pixels are NaN."""
