@@ -16,7 +16,6 @@ from pipeline.errors import DataError
 COUNTS, MOST = ("NAXIS", "ZNAXIS", "TFIELDS", "WCSAXES"), 999  # of the FITS standard
 LARGEST_SIDE = 1_000_000  # pixels; a damaged header of a compressed image can ask for any number
 RMS_LIMIT = 1e29  # SExtractor's convention: noise at or above this marks bad pixels
-WEIGHT_TYPES = ("rms", "variance", "weight")
 NOISE_TOLERANCE = 0.1  # relative difference of the measured noise to the model's that is warned of
 SCALE_TOLERANCE = 0.05  # the same of the pixel scale
 
