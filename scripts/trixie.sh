@@ -12,7 +12,6 @@ CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/blendinator
 ROOT=$CACHE/trixie
 # One environment for each checkout, since it holds absolute paths; inside, it lies over the checkout's own .venv.
 VENV="$ROOT/venvs/$(echo "$PWD" | cksum | cut -d' ' -f1)"
-MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 # Beside the minimal system: a compiler with headers for pyfarmhash, git and procps for the tests.
 PACKAGES=ca-certificates,g++,git,make,procps,python3-dev,python3-venv
 
@@ -31,7 +30,7 @@ build() {
     [ "$(cat "$ROOT/etc/blendinator" 2>/dev/null)" != "$PACKAGES" ] || return 0
     echo "trixie: making $ROOT (a minute or some, 0.7 GB)"
     rm -rf "$ROOT" "$ROOT.new"
-    debootstrap --variant=minbase --include="$PACKAGES" trixie "$ROOT.new" "$MIRROR" >"$CACHE/trixie.log" 2>&1 || {
+    debootstrap --variant=minbase --include="$PACKAGES" trixie "$ROOT.new" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >"$CACHE/trixie.log" 2>&1 || {
         tail -n 5 "$CACHE/trixie.log" >&2
         fail "debootstrap failed (see $CACHE/trixie.log). Check the network; DEBIAN_MIRROR names another mirror."
     }
