@@ -159,7 +159,10 @@ def left(group):
             return 0
         time.sleep(0.1)
     found = subprocess.run(["ps", "-o", "pid=", "-g", str(group)], capture_output=True, text=True).stdout.split()
-    os.killpg(group, signal.SIGKILL)
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:  # they have ended just now
+        return 0
     return max(1, len(found))
 
 

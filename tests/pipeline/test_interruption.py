@@ -48,6 +48,8 @@ def test_no_handler_outside_of_the_main_thread():
 
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_exit_code_log_and_lock(tmp_path, number, code):
+    # A shell's background jobs, such as a CI's, are started with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     config = Config(output_dir=str(tmp_path))
 
     @click.group(cls=_Group)
@@ -58,7 +60,10 @@ def test_exit_code_log_and_lock(tmp_path, number, code):
     def work():
         perform(config, "work", lambda console, entry: os.kill(os.getpid(), number))
 
-    result = CliRunner().invoke(main, ["work"])
+    try:
+        result = CliRunner().invoke(main, ["work"])
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert result.exit_code == code and "Interrupted." in result.output
     [entry] = run_log.read(tmp_path)
     assert entry["status"] == "interrupted" and "Run again to go on" in entry["reason"]
