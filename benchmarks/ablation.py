@@ -96,12 +96,12 @@ def score(net: ProbaUNet, test: Scenes, normalise) -> dict[str, np.ndarray]:
                          reduce_retracing=True)
     blocks = []
     for start in range(0, test.count, BATCH):
-        chosen = slice(start, start + BATCH)
-        probabilities, classes = sample(test.image[chosen])
+        image, mask = test.batch(start, BATCH)
+        probabilities, classes = sample(image)
         ids = np.array([f"{i:05d}" for i in range(start, start + len(classes))])
         block = statistics.scene_statistics(
-            test.mask[chosen].numpy(), classes.numpy(), tf.reduce_mean(probabilities, axis=1).numpy(), ids)
-        blocks.append(block | {"population": np.where(test.natural[chosen], "natural", "boosted")})
+            mask.numpy(), classes.numpy(), tf.reduce_mean(probabilities, axis=1).numpy(), ids)
+        blocks.append(block | {"population": np.where(test.natural[start : start + BATCH], "natural", "boosted")})
     return statistics.concatenate(blocks)
 
 

@@ -57,8 +57,7 @@ def concerns(history: list[dict], monitors: dict) -> list[str]:
 def _monitor(compute, scenes: Scenes, seed: int) -> dict:
     rows = []
     for start in range(0, scenes.count, _BATCH):
-        batch = slice(start, start + _BATCH)
-        parts = compute(scenes.image[batch], scenes.mask[batch], tf.constant([seed, start], tf.int32))
+        parts = compute(*scenes.batch(start, _BATCH), tf.constant([seed, start], tf.int32))
         rows.append([part.numpy() for part in parts])
     prior_nll, pixel_nll, reconstruction, kl, means, disagreement, sources = (
         np.concatenate(part) for part in zip(*rows))

@@ -36,11 +36,11 @@ def recalibrate(model: ProbaUNet, scenes: Scenes, normalise: Normalise, seed: in
         scenes = scenes.take(np.linspace(0, scenes.count - 1, _SCENES).astype(int))
     batches, tried = [], []
     for start in range(0, scenes.count, _BATCH):
-        image = scenes.image[start : start + _BATCH]
+        image, mask = scenes.batch(start, _BATCH)
         features, prior = model.features(normalise(image))
         noise = tf.random.stateless_normal(
             tf.concat([tf.shape(prior.loc)[:1], [_DRAWS], tf.shape(prior.loc)[1:]], 0), [seed, start])
-        batches.append((features, prior.loc, prior.scale, noise, scenes.mask[start : start + _BATCH]))
+        batches.append((features, prior.loc, prior.scale, noise, mask))
 
     @tf.function(reduce_retracing=True, autograph=False)
     def batch_nll(features, loc, scale, noise, mask):

@@ -241,14 +241,16 @@ def check_space(config: Config, spans: str = "latest") -> None:
 
 
 def needed_space(config: Config, spans: str = "latest") -> float:
-    """Bytes that a run may need: spans, their ingested copy, working space."""
-    from data.spans import BYTES_PER_PIXEL, list_spans, parse_selection
+    """Bytes that a run may need: spans, their ingested copy, what the training maps into memory, working space."""
+    from data.spans import BYTES_PER_PIXEL, MAPPED_BYTES_PER_PIXEL, list_spans, parse_selection
 
     simulation = config.simulation
-    scenes = simulation.train_scenes + simulation.calibration_scenes + simulation.test_scenes
-    size = scenes * simulation.stamp_size**2 * BYTES_PER_PIXEL
+    mapped = simulation.train_scenes + simulation.calibration_scenes
+    stored = mapped + simulation.test_scenes
     simulated = bool(list_spans(config.data_root)) or not isinstance(parse_selection(spans), int)
-    return WORKING_SPACE + size * (1 if simulated else 2)
+    copies = 1 if simulated else 2
+    return WORKING_SPACE + simulation.stamp_size**2 * (
+        stored * copies * BYTES_PER_PIXEL + mapped * MAPPED_BYTES_PER_PIXEL)
 
 
 def explain(error: BaseException | None) -> BlendinatorError | KeyboardInterrupt | None:

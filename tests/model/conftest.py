@@ -43,8 +43,8 @@ def scenes() -> Scenes:
             count[i] += galaxy > SKY_SIGMA
     image = noise_free + rng.normal(0, SKY_SIGMA, noise_free.shape)
     return Scenes(
-        image=tf.constant(image, tf.float32), noise_free=tf.constant(noise_free),
-        mask=tf.constant(np.minimum(count, 2)), sky_sigma=tf.fill([30], SKY_SIGMA), natural=np.arange(30) % 2 == 0)
+        image=image.astype("f4"), noise_free=noise_free, mask=np.minimum(count, 2).astype("u1"),
+        sky_sigma=np.full(30, SKY_SIGMA, "f4"), natural=np.arange(30) % 2 == 0)
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +58,7 @@ def transform_graph(tmp_path_factory, scenes) -> str:
     folder = tmp_path_factory.mktemp("transform")
     spec = {"image": tf.io.FixedLenFeature([SIDE, SIDE], tf.float32)}
     metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
-    rows = [{"image": image} for image in scenes.image.numpy()]
+    rows = [{"image": image} for image in scenes.image]
     with tft_beam.Context(temp_dir=str(folder / "tmp")):
         transform_fn = (rows, metadata) | tft_beam.AnalyzeDataset(preprocessing_fn)
         transform_fn | tft_beam.WriteTransformFn(str(folder / "graph"))

@@ -50,7 +50,7 @@ def test_the_samples_of_an_image_do_not_depend_on_its_batch(signatures, scenes):
 
 
 def test_serving_default(signatures, scenes):
-    out = signatures["serving_default"](image=scenes.image[:2])
+    out = signatures["serving_default"](image=tf.constant(scenes.image[:2]))
     assert {name: (value.shape, value.dtype) for name, value in out.items()} == {
         "class_map": ([2, 16, 16], tf.uint8), "probabilities": ([2, 16, 16, 3], tf.float32),
         "entropy": ([2, 16, 16], tf.float32), "mutual_information": ([2, 16, 16], tf.float32)}
@@ -63,9 +63,9 @@ def test_serving_default(signatures, scenes):
 
 def test_from_examples_equals_serving_default(signatures, scenes):
     records = [tf.train.Example(features=tf.train.Features(feature={
-        "image": tf.train.Feature(float_list=tf.train.FloatList(value=image.numpy().ravel()))})).SerializeToString()
+        "image": tf.train.Feature(float_list=tf.train.FloatList(value=image.ravel()))})).SerializeToString()
         for image in scenes.image[:2]]
-    expected = signatures["serving_default"](image=scenes.image[:2])
+    expected = signatures["serving_default"](image=tf.constant(scenes.image[:2]))
     got = signatures["from_examples"](examples=tf.constant(records))
     for name, value in expected.items():
         np.testing.assert_allclose(value, got[name], atol=1e-6)
@@ -110,7 +110,7 @@ def with_noise(signatures, image, noise, margins=(0, 0, 0, 0), offset=(0.0, 0.0)
 def test_sample_with_noise_is_what_the_network_draws_from_that_noise(signatures, scenes, noise, tiny_config,
                                                                               transform_output):
     """The same as `probaunet.draw`, step by step."""
-    image = scenes.image[:2]
+    image = tf.constant(scenes.image[:2])
     out = with_noise(signatures, image, noise)
     model = ProbaUNet(tiny_config.model, seed=1)
     features, prior = model.features(transform_output.transform_raw_features({"image": image})[NORMALISED][..., None])
@@ -126,7 +126,7 @@ def test_sample_with_noise_is_what_the_network_draws_from_that_noise(signatures,
 
 def test_margins_are_context_only(signatures, scenes, noise):
     """The whole image and its lower right part, cut out by margins: the same draws, of another lattice's offset."""
-    image = scenes.image[:2]
+    image = tf.constant(scenes.image[:2])
     whole, part = with_noise(signatures, image, noise), with_noise(signatures, image, noise, (6, 0, 4, 2), (6.0, 4.0))
     for name in ("samples", "probabilities", "entropy", "mutual_information", "class_map"):
         cut = whole[name][..., 6:16, 4:14] if name != "probabilities" else whole[name][:, 6:16, 4:14]
@@ -136,7 +136,7 @@ def test_margins_are_context_only(signatures, scenes, noise):
 @pytest.mark.parametrize("margins", [(1, 0, 0, 0), (0, 0, -2, 0)])
 def test_margins_off_the_lattice_are_refused(signatures, scenes, noise, margins):
     with pytest.raises(tf.errors.InvalidArgumentError, match="`margins` must be multiples of 2, from 0"):
-        with_noise(signatures, scenes.image[:2], noise, margins)
+        with_noise(signatures, tf.constant(scenes.image[:2]), noise, margins)
 
 
 def test_lattice_weights_are_those_of_the_smooth_field():

@@ -1,11 +1,14 @@
 """Training batches: reproducible from any step, each scene once an epoch, noise fresh and of the right size."""
 
 import dataclasses
+import gzip
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from data import records
+from data.spans import MAPPED_BYTES_PER_PIXEL, frame_record
 from model import input_data
 from pipeline.config import TrainingConfig
 from pipeline.errors import DataError
@@ -33,8 +36,8 @@ def test_another_seed_gives_other_batches(scenes):
 
 def test_every_epoch_visits_each_scene_once_in_a_new_order(scenes):
     """Marks each scene by its sky sigma, with no source and no mask to tell them apart."""
-    marks = tf.range(1.0, 31.0)
-    marked = scenes._replace(image=tf.ones_like(scenes.image) * marks[:, None, None])
+    marks = np.arange(1, 31, dtype=np.float32)
+    marked = scenes._replace(image=np.ones_like(scenes.image) * marks[:, None, None])
     config = dataclasses.replace(CONFIG, batch_size=10, steps=6, fresh_noise=False)
     order = np.concatenate([image[:, 0, 0, 0] for image, _ in batches(marked, config)])
     assert sorted(order[:30]) == sorted(order[30:]) == list(range(1, 31))
@@ -66,6 +69,47 @@ def test_turns_keep_image_and_mask_together():
     assert len(np.unique(turned.numpy().reshape(200, 16), axis=0)) == 8
 
 
+@pytest.fixture
+def stored(tmp_path, scenes):
+    """A folder with the scenes in two gzipped TFRecord files."""
+    scalars = dict.fromkeys(records.SCALAR_FEATURES, 0) | {"scene_id": "a", "sky_sigma": 26.0}
+    for number in range(2):
+        with gzip.open(tmp_path / f"train-{number}.gz", "wb") as file:
+            for i in range(15 * number, 15 * (number + 1)):
+                scene = {"image": scenes.image[i], "noise_free": scenes.noise_free[i], "mask": scenes.mask[i],
+                         "population": "natural" if scenes.natural[i] else "boosted"}
+                file.write(frame_record(records.encode(scalars | scene)))
+    return tmp_path
+
+
+def test_scenes_come_back_in_the_order_of_the_files(stored, scenes):
+    loaded = input_data.load_scenes([str(stored / "train-*")], 16, stored)
+    assert loaded.count == 30
+    for name, values in scenes._asdict().items():
+        np.testing.assert_array_equal(getattr(loaded, name), values)
+        assert getattr(loaded, name).dtype == values.dtype
+
+
+def test_pixels_are_mapped_from_files_without_a_name(stored):
+    def on_disk():
+        with open("/proc/self/maps") as maps:
+            return sum(str(stored) in line for line in maps)
+
+    loaded = input_data.load_scenes([str(stored / "train-*")], 16, stored)
+    assert on_disk() == 3
+    assert loaded.image.nbytes + loaded.noise_free.nbytes + loaded.mask.nbytes == MAPPED_BYTES_PER_PIXEL * 30 * 16 * 16
+    assert sorted(path.name for path in stored.iterdir()) == ["train-0.gz", "train-1.gz"]
+    del loaded
+    assert on_disk() == 0
+
+
+def test_a_training_on_mapped_scenes_sees_the_batches_of_scenes_in_memory(stored, scenes):
+    loaded = input_data.load_scenes([str(stored / "train-*")], 16, stored)
+    for mine, theirs in zip(batches(loaded, CONFIG), batches(scenes, CONFIG)):
+        np.testing.assert_array_equal(mine[0], theirs[0])
+        np.testing.assert_array_equal(mine[1], theirs[1])
+
+
 def test_no_files(tmp_path):
     with pytest.raises(DataError, match="no scenes in .*simulate the span"):
         input_data.load_scenes([str(tmp_path / "*.gz")], 16)
@@ -73,7 +117,7 @@ def test_no_files(tmp_path):
 
 def test_the_transform_graph_normalises_as_written(transform_graph, scenes):
     normalised = input_data.load_normalise(transform_graph)(scenes.image).numpy()[..., 0]
-    ratio = np.sinh(normalised) / scenes.image.numpy()
+    ratio = np.sinh(normalised) / scenes.image
     assert ratio.std() < 1e-4 * ratio.mean()
-    faint, median = np.quantile(scenes.image.numpy()[:, ::4, ::4], [0.158655, 0.5])
+    faint, median = np.quantile(scenes.image[:, ::4, ::4], [0.158655, 0.5])
     assert 1 / ratio.mean() == pytest.approx(median - faint, rel=0.05)

@@ -143,9 +143,9 @@ from pipeline.config import ModelConfig, TrainingConfig
 
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]) if sys.argv[1] == "two" else tf.distribute.get_strategy()
 settings = TrainingConfig(steps=4, batch_size=4, deterministic_share=1.0, multi_sample_share=0.0)
-noise = lambda key: tf.random.stateless_normal([6, 16, 16], key)
-mask = tf.random.stateless_uniform([6, 16, 16], [3, 3], maxval=3, dtype=tf.int32)
-scenes = Scenes(noise([1, 1]), noise([2, 2]), mask, tf.ones([6]), np.zeros(6, bool))
+rng = np.random.default_rng(1)
+noise = lambda: rng.normal(size=[6, 16, 16]).astype(np.float32)
+scenes = Scenes(noise(), noise(), rng.integers(0, 3, [6, 16, 16], np.uint8), np.ones(6, np.float32), np.zeros(6, bool))
 with strategy.scope():
     network = ProbaUNet(ModelConfig(channels=(4, 8), convs_per_block=1, latent_dim=2), seed=1)
     steps = make_steps(network, Optimizers(network, settings), settings)

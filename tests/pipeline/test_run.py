@@ -102,7 +102,8 @@ def test_too_little_space_stops_before_anything_is_written(config, monkeypatch):
 def test_space_for_the_simulation_counts_only_when_it_is_to_be_simulated(config, monkeypatch):
     config = dataclasses.replace(config, simulation=dataclasses.replace(config.simulation, train_scenes=10**6))
     size = 1_000_100 * 32 * 32 * spans.BYTES_PER_PIXEL
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, run.WORKING_SPACE + 1.5 * size))
+    mapped = 1_000_050 * 32 * 32 * spans.MAPPED_BYTES_PER_PIXEL
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, run.WORKING_SPACE + mapped + 1.5 * size))
     with pytest.raises(DataError, match="Free some space"):
         run.check_space(config)
     make_span(config, 1)
