@@ -1,4 +1,5 @@
-"""Hashes that make TFX's cache see what it does not look at: the code behind a dotted path, and the data of a span.
+"""Hashes that make TFX's cache see what it does not look at: the code behind a dotted path, the libraries, and the data
+of a span.
 
 TFX's cache compares a component's inputs and parameters. For `run_fn="model.trainer.run_fn"` that is the text only, so
 that edited code would reuse old results. These hashes go in as parameters.
@@ -9,6 +10,7 @@ import json
 from pathlib import Path
 
 from data import spans
+from pipeline import stack
 from pipeline.config import Config
 from pipeline.config_loader import config_to_dict
 
@@ -17,7 +19,8 @@ PACKAGES = ("components", "data", "model", "pipeline", "schemas", "schemas/scene
 
 
 def code_fingerprint(*paths: str, root: Path = PROJECT) -> str:
-    """SHA-256 over the names and contents of the Python files of packages or of single files, in a fixed order.
+    """SHA-256 over the names and contents of the Python files of packages or of single files, in a fixed order, and over
+    the versions of the libraries that run them (`pipeline.stack.describe`).
 
     Args:
       *paths: folders or files below `root`, such as "model" or "pipeline/config.py".
@@ -32,7 +35,7 @@ def code_fingerprint(*paths: str, root: Path = PROJECT) -> str:
         if not path.exists():
             raise FileNotFoundError(path)
         files += path.rglob("*.py") if path.is_dir() else [path]
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(stack.describe().encode())
     for path in sorted(files):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(root)}\0{len(content)}\0".encode() + content)
@@ -40,7 +43,7 @@ def code_fingerprint(*paths: str, root: Path = PROJECT) -> str:
 
 
 def request_fingerprint(config: Config, data: str) -> str:
-    """SHA-256 over all that the outcome of a run depends on: configuration, code, and data (`data_fingerprint`)."""
+    """SHA-256 over all that the outcome of a run depends on: configuration, code, libraries, and data."""
     read = config_to_dict(config)
     retraining = read["retraining"]
     parts = {key: read[key] for key in ("name", "output_dir", "model", "training", "evaluation")}

@@ -44,6 +44,13 @@ def test_files_that_are_not_code_do_not_count(project):
     assert code_fingerprint("package", root=project) == before
 
 
+def test_other_libraries_change_the_hash(project, monkeypatch):
+    before, request = code_fingerprint("package", root=project), request_fingerprint(Config(), "abc")
+    monkeypatch.setattr(fingerprint.stack, "describe", lambda: "current (tfx 1.21.0, tensorflow 2.21.0)")
+    assert code_fingerprint("package", root=project) != before
+    assert request_fingerprint(Config(), "abc") != request
+
+
 def test_path_that_does_not_exist_is_an_error(project):
     with pytest.raises(FileNotFoundError):
         code_fingerprint("packages", root=project)
