@@ -7,7 +7,7 @@ was written is counted, and compared at the end.
 import json
 import math
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from pipeline.errors import BlendinatorError, ConfigError, DataError, ModelError
 from pipeline.stack import use_in_memory_runner
 
 ACCOUNT = "account.json"
+BATCH = 16  # images; more are no faster on two cores
 FEATURES = ("scene_id", "class_map", "probabilities", "samples", "shape")
 
 
@@ -55,18 +56,33 @@ class PredictFile(beam.DoFn):
         target = posixpath.join(self._output, name)
         part = target + ".part"  # a bundle that is tried again starts over
         read, ids = 0, set()
+        stamps = (parse(serialized, f"{path}: record {i}") for i, serialized in enumerate(read_records(path)))
         with FileSystems.create(part) as file:  # gzip by the name's end is off: the name ends in .part
-            for serialized in read_records(path):
-                scene_id, image = parse(serialized, f"{path}: record {read}")
-                samples, probabilities = self._sampler.draw(image[None], self._num_samples, self._seed)
-                file.write(frame_record(encode(scene_id, samples[0], probabilities[0], self._keep)))
-                read += 1
-                ids.add(scene_id)
+            for scene_ids, images in batches(stamps, BATCH):
+                drawn = zip(scene_ids, *self._sampler.draw(images, self._num_samples, self._seed))
+                for scene_id, samples, probabilities in drawn:
+                    file.write(frame_record(encode(scene_id, samples, probabilities, self._keep)))
+                read += len(scene_ids)
+                ids.update(scene_ids)
         if FileSystems.exists(target):
             FileSystems.delete([target])
         FileSystems.rename([part], [target])
         written = sum(1 for _ in read_records(target))
         return {"file": path, "predictions": name, "read": read, "written": written, "ids": len(ids)}
+
+
+def batches(stamps: Iterable[tuple[str, np.ndarray]], size: int) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Ids and images [B, S, S] of at most `size` stamps that follow one another and are of one size, in their order."""
+    ids: list[str] = []
+    images: list[np.ndarray] = []
+    for scene_id, image in stamps:
+        if images and (len(images) == size or image.shape != images[0].shape):
+            yield ids, np.stack(images)
+            ids, images = [], []
+        ids.append(scene_id)
+        images.append(image)
+    if images:
+        yield ids, np.stack(images)
 
 
 def parse(serialized: bytes, where: str) -> tuple[str, np.ndarray]:

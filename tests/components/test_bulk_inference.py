@@ -79,6 +79,13 @@ def test_command(model, span, tmp_path):
     assert all("samples" not in item for item in predictions(tmp_path / "out"))
 
 
+def test_batches_hold_stamps_of_one_size_in_their_order():
+    stamps = [(str(i), np.full((side, side), i)) for i, side in enumerate([2, 2, 2, 4, 4, 2])]
+    found = [(ids, images.shape) for ids, images in bulk.batches(stamps, 2)]
+    assert found == [(["0", "1"], (2, 2, 2)), (["2"], (1, 2, 2)), (["3", "4"], (2, 4, 4)), (["5"], (1, 2, 2))]
+    assert list(bulk.batches([], 2)) == []
+
+
 def example(**features):
     kinds = {"scene_id": lambda v: tf.train.Feature(bytes_list=tf.train.BytesList(value=[v])),
              "image": lambda v: tf.train.Feature(float_list=tf.train.FloatList(value=v))}
