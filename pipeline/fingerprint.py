@@ -19,8 +19,9 @@ PACKAGES = ("components", "data", "model", "pipeline", "schemas", "schemas/scene
 
 
 def code_fingerprint(*paths: str, root: Path = PROJECT) -> str:
-    """SHA-256 over the names and contents of the Python files of packages or of single files, in a fixed order, and over
-    the versions of the libraries that run them (`pipeline.stack.describe`).
+    """SHA-256 over the names and contents of the Python files of packages or of single files, in a fixed order.
+
+    The versions of the libraries that run them (`pipeline.stack.describe`) are part of it.
 
     Args:
       *paths: folders or files below `root`, such as "model" or "pipeline/config.py".

@@ -27,6 +27,8 @@ SETTINGS = {
                    "classical": {"enabled": False}, "relative": [],
                    "thresholds": [{"metric": "iou_galaxy", "population": "boosted", "min": 0.0}]},
 }
+STEPS = ("simulation", "LiveModel", "SceneSchema", "SpanExampleGen", "StatisticsGen", "ExampleValidator", "AnomalyGate",
+         "DriftGate", "Transform", "Trainer", "CalibrationEvaluator", "ExportCheck", "Pusher")
 # Mounts of tests vanish with the process. Root needs no user namespace; others may not be allowed one.
 NAMESPACES = (["unshare", "--mount"], ["unshare", "--mount", "--map-root-user"])
 
@@ -68,10 +70,11 @@ def mounting():
     pytest.skip("needs the right to mount a file system (root, or user namespaces)")
 
 
-def configured(folder: Path, output: Path | None = None) -> tuple[str, Config]:
-    """A configuration file in `folder`, by default with its output there, and what it says."""
+def configured(folder: Path, output: Path | None = None, settings: dict | None = None) -> tuple[str, Config]:
+    """A configuration file in `folder`, by default with its output there, and what it says; `settings` are sections in
+    place of those of SETTINGS."""
     path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump({**SETTINGS, "output_dir": str((output or folder) / "output")}))
+    path.write_text(yaml.safe_dump({**SETTINGS, **(settings or {}), "output_dir": str((output or folder) / "output")}))
     return str(path), load_config(path)
 
 
@@ -87,6 +90,12 @@ def small_disk(mounting, tmp_path_factory):
 @pytest.fixture(scope="session")
 def configure():
     return configured
+
+
+@pytest.fixture(scope="session")
+def steps():
+    """The simulation and the components, in the order of a run."""
+    return STEPS
 
 
 @pytest.fixture(scope="session")

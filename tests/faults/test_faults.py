@@ -13,8 +13,6 @@ import pytest
 from pipeline import metadata, run_log
 from pipeline.live import list_versions
 
-STEPS = ("simulation", "LiveModel", "SceneSchema", "SpanExampleGen", "StatisticsGen", "ExampleValidator", "AnomalyGate",
-         "DriftGate", "Transform", "Trainer", "CalibrationEvaluator", "ExportCheck", "Pusher")
 FULL = "there is no space left on the disk|The disk is full"
 DAY = 86400
 
@@ -26,12 +24,12 @@ def stopped(answer, message):
     assert "Traceback" not in answer["output"], answer["output"]
 
 
-def test_full_and_read_only_disk(small_disk, configure, tmp_path, request):
+def test_full_and_read_only_disk(small_disk, configure, steps, tmp_path, request):
     """The disk fills up as a step is about to write; the folder of the pushed versions is read-only."""
     server, disk, seen = small_disk
     path, config = configure(tmp_path, output=disk)
     nightly = request.config.getoption("--nightly")
-    for step in STEPS if nightly else ("simulation", "StatisticsGen"):
+    for step in steps if nightly else ("simulation", "StatisticsGen"):
         answer = server.ask("retrain", "--config", path, step=step, fault="fill_disk", before=True, folder=str(disk))
         print(step, answer["status"], answer["output"][-300:], file=sys.stderr, flush=True)
         stopped(answer, FULL)

@@ -1,7 +1,7 @@
 """SIGKILL and SIGTERM at random moments of a whole retraining, from the simulation to the pruning.
 
 After each one the folder is looked at as it lies there; the next run goes on from it, and every fifth is left alone.
-`tests/test_interrupted.py` kills at the worst moment of each component; here nobody chooses the moment.
+`tests/faults/test_interrupted.py` kills at the worst moment of each component; here nobody chooses the moment.
 """
 
 import json
