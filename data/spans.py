@@ -27,6 +27,22 @@ MANIFEST = "manifest.json"
 BYTES_PER_PIXEL = 4  # generous, of a compressed record
 MAPPED_BYTES_PER_PIXEL = 9  # image, noise_free and mask, as a training maps them into memory
 
+# What a manifest may tell besides: reports show it, and a user's own images may come without.
+_FACTS = {"simulation": "a mapping", "versions": "a mapping", "class_shares": "a mapping to three shares",
+          "seed": "a number", "sky_sigma": "a number", "psf_fwhm": "a number", "pixel_scale": "a number",
+          "zero_point": "a number", "exposure_time": "a number"}
+
+
+def _is_number(value):
+    return type(value) in (int, float)
+
+
+_KINDS = {"a mapping": lambda value: isinstance(value, dict),
+          "a number": _is_number,
+          "a mapping to three shares": lambda value: isinstance(value, dict) and all(
+              isinstance(shares, list) and len(shares) == 3 and all(map(_is_number, shares))
+              for shares in value.values())}
+
 _SPAN_FOLDER = re.compile(r"span-(\d{4,})$")
 _FILE = re.compile(r"[^./\\\0][^/\\\0]*\.tfrecord\.gz")
 
@@ -146,9 +162,10 @@ def read_manifest(folder: str | Path) -> dict:
         raise DataError(
             f"{path}: splits: received {str(splits)[:200]}; allowed: a mapping of splits, each with `records`."
             f" {again}")
-    if not isinstance(manifest.get("simulation", {}), dict):
-        raise DataError(
-            f"{path}: simulation: received {str(manifest['simulation'])[:200]}; allowed: a mapping. {again}")
+    for name, allowed in _FACTS.items():
+        if name in manifest and not _KINDS[allowed](manifest[name]):
+            raise DataError(f"{path}: {name}: received {str(manifest[name])[:200]}; allowed: {allowed}. Correct the "
+                            f"manifest, or leave {name} out. {again}")
     return manifest
 
 

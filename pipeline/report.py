@@ -118,7 +118,7 @@ def render_markdown(content: dict) -> str:
             cells = [f"{cell['value']} ({cell['interval']})" if cell["interval"] else cell["value"]
                      for cell in row["cells"]]
             lines.append(f"| {row['label']} {row['better']} | " + " | ".join(cells) + " |")
-    spans = [f"span {one['span']} (seed {one['seed']}, {one['records']} scenes)" for one in content["spans"]]
+    spans = [f"span {one['span']} ({one['records']} scenes)" for one in content["spans"]]
     lines += ["", "Trained on " + (", ".join(spans) or "spans that are no longer there")
               + f"; {content['facts'].get('steps', '?')} steps; code"
               f" {code(str(content['facts'].get('code', '?')))}.", ""]
@@ -196,11 +196,28 @@ def _spans(config, artifacts):
         folder = span_files.span_dir(config.data_root, span)
         # The ingested files carry the names of their spans' folders.
         if any(artifacts["Examples"].glob(f"Split-*/{Path(folder).name}-*")):
-            found.append(span_files.read_manifest(folder))
+            found.append(span_files.read_manifest(folder) | {"span": span})
     for manifest in found:
         manifest["records"] = sum(split["records"] for split in manifest["splits"].values())
         manifest["settings"] = _flat(manifest.get("simulation", {}))
+        manifest["about"] = _about(manifest)
     return found
+
+
+def _about(manifest):
+    """What a span's manifest tells, as pairs of a term and a text."""
+    scenes = [f"{entry['records']} {split}" + (f" ({entry['boosted']} boosted, {entry['natural']} natural)"
+                                              if {"boosted", "natural"} <= set(entry) else "")
+              for split, entry in manifest["splits"].items()]
+    pixels = [f"{name}: {background:.2%} background, {one:.2%} one galaxy, {blended:.3%} blended"
+              for name, (background, one, blended) in manifest.get("class_shares", {}).items()]
+    facts = {"sky_sigma": "sky noise {:.2f} electrons per pixel", "pixel_scale": "pixels of {}″",
+             "psf_fwhm": "PSF FWHM {}″", "zero_point": "zero point {}"}
+    survey = [text.format(manifest[name]) for name, text in facts.items() if name in manifest]
+    versions = [f"{package} {version}" for package, version in manifest.get("versions", {}).items()]
+    about = {"seed": str(manifest.get("seed", "")), "scenes": ", ".join(scenes), "pixels": "; ".join(pixels),
+             "survey": ", ".join(survey), "made with": ", ".join(versions)}
+    return [(term, text) for term, text in about.items() if text]
 
 
 def _statistics(folder):

@@ -83,5 +83,5 @@ def describe_span(manifest: dict) -> str:
     """Scenes per split, and the share of galaxy and blended pixels per population."""
     counts = ", ".join(f"{entry['records']} {split}" for split, entry in manifest["splits"].items())
     shares = "; ".join(f"{name}: {share[1]:.2%} galaxy, {share[2]:.2%} blended"
-                       for name, share in sorted(manifest["class_shares"].items()))
-    return f"{counts} scenes; pixels {shares}"
+                       for name, share in sorted(manifest.get("class_shares", {}).items()))
+    return f"{counts} scenes" + (f"; pixels {shares}" if shares else "")

@@ -10,6 +10,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 import model  # noqa: F401 - settles Keras before TensorFlow is imported
 from components.calibration_evaluator import executor, scoring
+from data import spans
 from model import gallery
 from model.metrics import scenes
 from pipeline import cli, explain, report
@@ -74,8 +75,12 @@ def config(tmp_path):
     return dataclasses.replace(Config(), output_dir=str(tmp_path))
 
 
-def write_run(config, name="2026-01-01T00:00:00", thresholds=(EASY,), live=False, export_passed=True, pushed=True):
-    """A finished run: evaluation, export check, training facts, pictures and a pushed version."""
+def write_run(config, name="2026-01-01T00:00:00", thresholds=(EASY,), live=False, export_passed=True, pushed=True,
+              manifest=None):
+    """A finished run: evaluation, export check, training facts, pictures and a pushed version.
+
+    With a `manifest`, it used span 1, which has it besides what every manifest needs.
+    """
     settings = dataclasses.replace(
         EvaluationConfig(), num_samples=4, thresholds=thresholds, min_scenes=5, bootstrap_replicates=20,
         relative=(RelativeConfig("iou_blended", margin=0.5),),
@@ -101,10 +106,20 @@ def write_run(config, name="2026-01-01T00:00:00", thresholds=(EASY,), live=False
              "calibration": {"temperature": 1.1, "prior_scale": 0.9, "nll_before": 3.0, "nll_after": 2.9, "scenes": 7},
              "config": config_to_dict(config)}
     (trained / "Format-Serving/assets.extra/blendinator.json").write_text(json.dumps(facts))
+    used = {}
+    if manifest is not None:
+        used = {"Examples": (folder / "examples", {})}
+        (folder / "examples/Split-train").mkdir(parents=True)
+        (folder / "examples/Split-train/span-0001-train-0.gz").touch()
+        span = spans.span_dir(config.data_root, 1)
+        span.mkdir(parents=True)
+        needed = {"complete": True, "format_version": spans.FORMAT_VERSION, "files": {},
+                  "splits": {"train": {"records": 12}}}
+        (span / spans.MANIFEST).write_text(json.dumps(needed | manifest))
     push = {"pushed": 1, "pushed_destination": str(version)} if pushed else {"pushed": 0}
     Store(config).run(name, [("Trainer", COMPLETE), ("CalibrationEvaluator", COMPLETE), ("Pusher", COMPLETE)], {
         "ModelEvaluation": (evaluation, {}), "InfraBlessing": (check, {"blessed": int(export_passed)}),
-        "Model": (trained, {}), "PushedModel": (folder / "pushed", push)})
+        "Model": (trained, {}), "PushedModel": (folder / "pushed", push), **used})
     return version
 
 
@@ -204,6 +219,25 @@ def test_the_report_is_one_file_and_a_summary(config, live):
     assert text.startswith("# blendinator: not pushed")
     assert "| **failed** | iou_galaxy | boosted |" in text
     assert "## natural population, 20 scenes" in text
+
+
+def test_a_span_is_described_by_what_its_manifest_tells(config):
+    write_run(config, manifest={
+        "seed": 7, "class_shares": {"natural": [0.9, 0.09, 0.01]}, "sky_sigma": 26.0, "zero_point": 25.5,
+        "splits": {"train": {"records": 12, "boosted": 8, "natural": 4}}, "simulation": {"stamp_size": 64}})
+    page, summary = (path.read_text() for path in report.write_report(config))
+    for text in ("<dt>seed</dt><dd>7</dd>", "<dd>12 train (8 boosted, 4 natural)</dd>", "1.000% blended</dd>",
+                 "<dd>sky noise 26.00 electrons per pixel, zero point 25.5</dd>", "<code>stamp_size</code>"):
+        assert text in page, text
+    assert "Trained on span 1 (12 scenes)" in summary
+
+
+def test_a_manifest_with_what_it_needs_and_nothing_else(config):
+    """As of a user's own images."""
+    write_run(config, manifest={})
+    page, _ = report.write_report(config)
+    section = page.read_text().split("<h3>Span 1</h3>")[1].split("<h3>")[0]
+    assert re.sub(r"\s", "", section) == "<dl><dt>scenes</dt><dd>12train</dd></dl>"
 
 
 def test_text_from_outside_does_not_act(config):

@@ -69,3 +69,7 @@ def test_version_that_was_removed_is_not_called_pushed(config, tmp_path, monkeyp
 def test_span_is_described_by_counts_and_shares():
     manifest = {"splits": {"train": {"records": 3}}, "class_shares": {"boosted": [0.7, 0.2, 0.1]}}
     assert summary.describe_span(manifest) == "3 train scenes; pixels boosted: 20.00% galaxy, 10.00% blended"
+
+
+def test_span_whose_manifest_tells_no_shares():
+    assert summary.describe_span({"splits": {"train": {"records": 3}}}) == "3 train scenes"
