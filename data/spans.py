@@ -27,22 +27,6 @@ MANIFEST = "manifest.json"
 BYTES_PER_PIXEL = 4  # generous, of a compressed record
 MAPPED_BYTES_PER_PIXEL = 9  # image, noise_free and mask, as a training maps them into memory
 
-# What a manifest may tell besides: reports show it, and a user's own images may come without.
-_FACTS = {"simulation": "a mapping", "versions": "a mapping", "class_shares": "a mapping to three shares",
-          "seed": "a number", "sky_sigma": "a number", "psf_fwhm": "a number", "pixel_scale": "a number",
-          "zero_point": "a number", "exposure_time": "a number"}
-
-
-def _is_number(value):
-    return type(value) in (int, float)
-
-
-_KINDS = {"a mapping": lambda value: isinstance(value, dict),
-          "a number": _is_number,
-          "a mapping to three shares": lambda value: isinstance(value, dict) and all(
-              isinstance(shares, list) and len(shares) == 3 and all(map(_is_number, shares))
-              for shares in value.values())}
-
 _SPAN_FOLDER = re.compile(r"span-(\d{4,})$")
 _FILE = re.compile(r"[^./\\\0][^/\\\0]*\.tfrecord\.gz")
 
@@ -162,10 +146,7 @@ def read_manifest(folder: str | Path) -> dict:
         raise DataError(
             f"{path}: splits: received {str(splits)[:200]}; allowed: a mapping of splits, each with `records`."
             f" {again}")
-    for name, allowed in _FACTS.items():
-        if name in manifest and not _KINDS[allowed](manifest[name]):
-            raise DataError(f"{path}: {name}: received {str(manifest[name])[:200]}; allowed: {allowed}. Correct the "
-                            f"manifest, or leave {name} out. {again}")
+    _check_facts(path, manifest)
     return manifest
 
 
@@ -183,6 +164,23 @@ def _check_files(path, files):
                 + ", ".join(SPLITS[:-1]) + f" or {SPLITS[-1]}")
     raise DataError(f"{path}: files: received {str(files)[:200]}; allowed: {what}. Correct the manifest, or remove the "
                     "span's folder and simulate it again.")
+
+
+def _check_facts(path, manifest):
+    """What a manifest may tell besides: reports show it, and a user's own images may come without."""
+    is_mapping = lambda value: isinstance(value, dict)
+    is_number = lambda value: type(value) in (int, float)
+    is_shares = lambda value: isinstance(value, list) and len(value) == 3 and all(map(is_number, value))
+    numbers = ("seed", "sky_sigma", "psf_fwhm", "pixel_scale", "zero_point", "exposure_time")
+    for names, allowed, holds in (
+            (("simulation", "versions"), "a mapping", is_mapping),
+            (("class_shares",), "a mapping to three shares",
+             lambda value: is_mapping(value) and all(map(is_shares, value.values()))),
+            (numbers, "a number", is_number)):
+        for name in names:
+            if name in manifest and not holds(manifest[name]):
+                raise DataError(f"{path}: {name}: received {str(manifest[name])[:200]}; allowed: {allowed}. Correct "
+                                f"the manifest, or leave {name} out.")
 
 
 def verify_span(folder: str | Path) -> dict:
