@@ -124,6 +124,11 @@ def is_made_from(message, texts):
     return re.fullmatch(pattern, message, re.DOTALL)
 
 
+def test_the_navigation_names_each_page_once():
+    pages = re.findall(r": ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(pages) > 15 and sorted(pages) == sorted(set(pages))
+
+
 def test_the_messages_of_the_faq_are_those_of_the_code():
     quoted = re.findall(r"```text\n(.*?)\n```", (DOCS / "faq.md").read_text(encoding="utf-8"), re.DOTALL)
     assert len(quoted) >= 10
