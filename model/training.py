@@ -1,5 +1,6 @@
 """The training loop: three kinds of steps, evaluation on held-out scenes, checkpoints and early stopping."""
 
+import json
 import logging
 import math
 import time
@@ -16,6 +17,7 @@ from model.monitors import make_monitor
 from model.muon import Muon
 from model.probaunet import ProbaUNet
 from pipeline.config import TrainingConfig
+from pipeline.errors import ConfigError
 
 log = logging.getLogger("blendinator.training")
 _PROGRESS_SECONDS = 10.0
@@ -61,6 +63,23 @@ class Phases:
         if step < self.latent_from:
             return "deterministic"
         return "elbo" if step < self.multi_sample_from else "multi_sample"
+
+
+class Progress(tf.train.experimental.PythonState):
+    """What a checkpoint keeps besides the variables.
+
+    Attributes:
+      history: one row an evaluation. seconds: that the training took so far, all its starts together.
+    """
+
+    def __init__(self):
+        self.history, self.seconds = [], 0.0
+
+    def serialize(self) -> str:
+        return json.dumps([list(self.history), self.seconds])
+
+    def deserialize(self, string_value) -> None:
+        self.history, self.seconds = json.loads(string_value)
 
 
 class Optimizers:
@@ -184,10 +203,10 @@ def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normali
       monitor: from `make_monitor`, which a caller that uses it afterwards need not compile twice.
 
     Returns:
-      Facts of the training: steps, seconds, history (one row an evaluation), monitors of the best weights.
+      Facts of the training, of all its starts if it was killed: steps, seconds, and the history, one row an evaluation.
 
     Raises:
-      FloatingPointError: the loss is no longer finite.
+      ConfigError: the loss is no longer finite: the learning rates are too high.
     """
     optimizers = Optimizers(model, config)
     steps = make_steps(model, optimizers, config)
@@ -195,9 +214,10 @@ def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normali
     best = tf.Variable(np.inf, dtype=tf.float32, trainable=False)
     best_step = tf.Variable(0, dtype=tf.int64, trainable=False)
     done = tf.Variable(0, dtype=tf.int64, trainable=False)
+    progress = Progress()
     checkpoint = tf.train.Checkpoint(model=model, network_optimizer=optimizers.network,
                                      latent_optimizer=optimizers.latent,
-                                     best=best, best_step=best_step, done=done)
+                                     best=best, best_step=best_step, done=done, progress=progress)
     manager = tf.train.CheckpointManager(checkpoint, work_dir, max_to_keep=1)
     best_weights = Path(work_dir) / "best.weights.h5"
     best_weights.parent.mkdir(parents=True, exist_ok=True)
@@ -206,9 +226,9 @@ def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normali
         checkpoint.restore(manager.latest_checkpoint).expect_partial()
         log.info("resuming the training at step %d", int(done))
     writer = tf.summary.create_file_writer(log_dir)
-    start = spoken = time.monotonic()
+    spoken = time.monotonic()
+    start = spoken - progress.seconds
     first_step = spoken_step = int(done)
-    history = []
     for step, (image, mask) in enumerate(training_batches(scenes, normalise, config, first_step), start=first_step):
         terms = steps[phases.at(step)](image, mask, tf.constant(step, tf.int64))
         last = step + 1 == config.steps
@@ -218,9 +238,10 @@ def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normali
         elif last or now - spoken > _PROGRESS_SECONDS:
             values = {name: float(value) for name, value in terms.items()}
             if not np.isfinite(values["loss"]):
-                raise FloatingPointError(
-                    f"the loss is {values['loss']} at step {step}; lower training.learning_rate and "
-                    "training.kernel_learning_rate")
+                raise ConfigError(
+                    f"the loss is {values['loss']} at step {step}: the training diverged. Lower training.learning_rate "
+                    f"(received {config.learning_rate:g}) and training.kernel_learning_rate (received "
+                    f"{config.kernel_learning_rate:g}).")
             pace = (now - spoken) / (step + 1 - spoken_step)
             log.info(_progress_line(step + 1, config, phases.at(step), values, pace))
             spoken, spoken_step = now, step + 1
@@ -229,7 +250,7 @@ def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normali
                     tf.summary.scalar(f"train/{name}", value)
         if last or (step + 1) % config.evaluate_every == 0:
             row = {"step": step + 1, "phase": phases.at(step), **evaluate(held_out)}
-            history.append(row)
+            progress.history.append(row)
             _write_monitors(writer, row)
             log.info(
                 "step %d: held-out prior NLL %.1f nats an image, KL %.2f, active units %d, diversity %.3f", step + 1,
@@ -245,11 +266,12 @@ def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normali
                     log.info("no better for %d evaluations: stopping at step %d", stale, step + 1)
                     break
             done.assign(step + 1)
+            progress.seconds = time.monotonic() - start
             manager.save()
     if best_weights.exists():
         model.load_weights(best_weights)
     return {"steps": step + 1 if config.steps > first_step else first_step, "best_step": int(best_step),
-            "seconds": round(time.monotonic() - start, 1), "history": history}
+            "seconds": round(time.monotonic() - start, 1), "history": progress.history}
 
 
 def _progress_line(step, config, phase, values, seconds_per_step) -> str:

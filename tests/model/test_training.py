@@ -11,6 +11,7 @@ import tensorflow as tf
 from model import training
 from model.probaunet import ProbaUNet
 from model.recalibration import recalibrate
+from pipeline.errors import ConfigError
 
 
 def new_model(config):
@@ -33,7 +34,7 @@ def test_the_held_out_nll_falls(tmp_path, tiny_config, scenes, normalise):
 
 
 def test_a_killed_training_ends_with_the_same_weights(tmp_path, tiny_config, scenes, normalise, monkeypatch):
-    whole, _ = train(tmp_path, tiny_config, scenes, normalise, name="whole")
+    whole, expected_facts = train(tmp_path, tiny_config, scenes, normalise, name="whole")
 
     batches = training.training_batches
 
@@ -47,7 +48,10 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path, tiny_config, sce
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, tiny_config, scenes, normalise, name="resumed")
     monkeypatch.undo()
-    resumed, _ = train(tmp_path, tiny_config, scenes, normalise, name="resumed")
+    resumed, facts = train(tmp_path, tiny_config, scenes, normalise, name="resumed")
+    assert [(row["step"], row["phase"]) for row in facts["history"]] == [(4, "elbo"), (8, "elbo")]
+    for mine, theirs in zip(facts["history"], expected_facts["history"]):
+        assert mine["prior_nll"] == pytest.approx(theirs["prior_nll"], rel=1e-5)
     for expected, got in zip(whole.get_weights(), resumed.get_weights()):
         np.testing.assert_allclose(expected, got, atol=1e-6)
 
@@ -92,7 +96,9 @@ def test_phases_follow_their_shares(tiny_config):
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(tmp_path, tiny_config, scenes):
-    with pytest.raises(FloatingPointError, match="the loss is nan at step 7; lower training.learning_rate"):
+    message = (r"the loss is nan at step 7: the training diverged. Lower training.learning_rate \(received 0.003\) and "
+               r"training.kernel_learning_rate \(received 0.01\)")
+    with pytest.raises(ConfigError, match=message):
         train(tmp_path, tiny_config, scenes, lambda image: image[..., None] * np.nan)
 
 
