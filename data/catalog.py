@@ -5,6 +5,7 @@ area is still set by the published counts, because a catalogue does not say whic
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -34,14 +35,12 @@ class Catalog:
       path: the file.
       format: "cosmos", "catsim" or "table".
       galaxies: the usable rows, at position (0, 0).
-      skipped: number of rows left out, by reason.
       provenance: what a manifest records: format, checksum, rows used and skipped.
     """
 
     path: str
     format: str
     galaxies: Galaxies
-    skipped: dict = field(default_factory=dict)
     provenance: dict = field(default_factory=dict)
 
     def limits(self, config: PopulationConfig) -> tuple[float, float]:
@@ -67,12 +66,16 @@ class Catalog:
 
     def draw_like(self, rng: np.random.Generator, magnitudes: np.ndarray) -> Galaxies:
         """For each magnitude one of the 20 rows nearest to it, given exactly that magnitude and a random angle."""
-        order = np.argsort(self.galaxies.magnitude, kind="stable")
-        place = np.searchsorted(self.galaxies.magnitude[order], magnitudes)
+        order = self._by_magnitude
+        place = np.searchsorted(self.galaxies.magnitude, magnitudes, sorter=order)
         width = min(NEIGHBOURS, len(order))
         first = np.clip(place - width // 2, 0, len(order) - width)
         rows = order[first + rng.integers(0, width, len(magnitudes))]
         return self._turned(rng, self.galaxies.take(rows).replace(magnitude=np.asarray(magnitudes, float)))
+
+    @cached_property
+    def _by_magnitude(self) -> np.ndarray:
+        return np.argsort(self.galaxies.magnitude, kind="stable")
 
     @staticmethod
     def _turned(rng, galaxies):
@@ -130,7 +133,7 @@ def read_catalog(path: str) -> Catalog:
     galaxies = galaxies.take(use)
     galaxies = galaxies.replace(index=np.rint(galaxies.index / SERSIC_STEP) * SERSIC_STEP)
     provenance = {"format": kind, "sha256": sha256(path), "rows": len(galaxies), "skipped": skipped}
-    return Catalog(str(path), kind, galaxies, skipped, provenance)
+    return Catalog(str(path), kind, galaxies, provenance)
 
 
 def _read_table(path):

@@ -10,7 +10,6 @@ import numpy as np
 
 from data.population import Galaxies, draw_natural
 from data.scene import Simulator
-from pipeline.config import SimulationConfig
 
 BATCH = 64  # galaxies drawn at once
 _SIDES = (32, 64, 128, 256, 512, 1024)  # pixels a side of patches
@@ -39,14 +38,10 @@ class SimulatedField:
 
 
 class FieldSimulator(Simulator):
-    """Draws fields with the settings of the scenes: survey, population, PSF (the mean one: a field has one) and noise.
+    """Draws fields with the settings of the scenes: survey, population, and the mean PSF, since a field has one.
 
-    Args:
-      config: the section `simulation`; its stamp size is not used.
+    The noise is white. The stamp size is not used, nor is `noise_correlation`.
     """
-
-    def __init__(self, config: SimulationConfig, source=None):
-        super().__init__(config, source)
 
     def field(self, side: int, seed: int) -> SimulatedField:
         """A square field of `side` pixels: a function of settings, side and seed alone."""

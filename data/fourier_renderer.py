@@ -13,7 +13,7 @@ from scipy import fft
 from data.population import Galaxies
 from data.profiles import Psf, sersic_fourier, shear_matrix
 
-PATCH_SIZES = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # pixels; sizes whose FFT is fast
+PATCH_SIZES = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)  # pixels; sizes whose FFT is fast
 _CHUNK = 40_000  # frequencies evaluated at once: keeps the work arrays within the processor's cache
 
 

@@ -57,7 +57,7 @@ def split_start(config: SimulationConfig, split: str) -> int:
 
 
 def population_of(config: SimulationConfig, number: int) -> str:
-    """Population of a scene: the boosted ones are spread evenly over their split, so each share is exact.
+    """Population of a scene: the boosted ones are spread evenly over their split, their number rounded down.
 
     Raises:
       DataError: the span has no such scene.

@@ -21,10 +21,8 @@ import numpy as np
 from model.field import noise
 from model.field.tiling import Tile, core_shape, padded, plan
 from pipeline.errors import ConfigError, DataError, ModelError
-from pipeline.live import FACTS_FILE, list_versions
+from pipeline.live import FIELD_FILE, FIELD_FORMAT, list_versions, read_facts
 
-FIELD_FILE = "assets.extra/field.json"  # written by `model.export`
-FORMAT = 1
 SIGNATURE = "sample_with_noise"
 NO_DATA = 255  # in class maps and samples
 TILE = 1024  # pixels a side of a tile's core: docs/segmentation.md has the measurements
@@ -53,15 +51,9 @@ class Maps:
 
 @dataclass
 class Timing:
-    """Where the time went.
-
-    Attributes:
-      network: seconds inside the SavedModel.
-      pixels: of the field, without margins.
-    """
+    """Where the time went: seconds inside the SavedModel."""
 
     network: float = 0.0
-    pixels: int = 0
 
 
 class Segmenter:
@@ -114,10 +106,7 @@ class Segmenter:
     @property
     def key(self) -> str:
         """What names the model: a hash of the data, code and configuration it was trained from, if it says so."""
-        try:
-            return str(json.loads((self.path / FACTS_FILE).read_text(encoding="utf-8")).get("key", ""))
-        except (OSError, ValueError):
-            return ""
+        return str(read_facts(self.path).get("key", ""))
 
     @property
     def survey(self) -> dict | None:
@@ -181,7 +170,6 @@ class Segmenter:
                 start = time.perf_counter()
                 maps = {name: value.numpy()[0] for name, value in self._signature(**inputs).items() if name in MAPS}
                 timing.network += time.perf_counter() - start
-                timing.pixels += tile.height * tile.width
                 if missing.any():
                     for value in maps.values():
                         if value.dtype == np.uint8:
@@ -277,8 +265,9 @@ def _read_facts(path):
         raise ModelError(_too_old(path))
     except (OSError, ValueError) as error:
         raise ModelError(f"{path / FIELD_FILE}: this file cannot be read ({error}). Push the model again.")
-    if facts.get("format") != FORMAT:
-        raise ModelError(f"{path / FIELD_FILE}: received format {facts.get('format')!r}; allowed: {FORMAT}. Use the"
+    found = facts.get("format") if isinstance(facts, dict) else None
+    if found != FIELD_FORMAT:
+        raise ModelError(f"{path / FIELD_FILE}: received format {found!r}; allowed: {FIELD_FORMAT}. Use the"
                          " release that pushed the model, or push it again.")
     if facts["latent"] != "spatial":
         raise ModelError(f"{path}: model.latent is {facts['latent']}: one latent for a whole stamp has no meaning on a"

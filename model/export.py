@@ -13,10 +13,9 @@ from model.network import downsampling, receptive_radius
 from model.preprocessing import NORMALISED
 from model.probaunet import ProbaUNet, draw
 from model.warmup import write_warmup
-from pipeline.live import FACTS_FILE
+from pipeline.live import FACTS_FILE, FIELD_FILE, FIELD_FORMAT
 
 WEIGHTS_FILE = "assets.extra/probaunet.weights.h5"  # for warm starts; TensorFlow Serving ignores assets.extra
-FIELD_FILE = "assets.extra/field.json"  # what `model.client` must know to cut a field into tiles
 
 
 class ServingModule(tf.Module):
@@ -191,8 +190,9 @@ def field_facts(config, stamp_size: int, default_draws: int, simulation: dict | 
       simulation: the configuration's section `simulation`, if it is known; without it the survey is left out.
     """
     facts = {
-        "format": 1, "latent": config.latent, "latent_dim": config.latent_dim, "downsampling": downsampling(config),
-        "receptive_radius": receptive_radius(config), "sample_correlation": config.sample_correlation,
+        "format": FIELD_FORMAT, "latent": config.latent, "latent_dim": config.latent_dim,
+        "downsampling": downsampling(config), "receptive_radius": receptive_radius(config),
+        "sample_correlation": config.sample_correlation,
         "class_fields": sampling.CLASS_FIELDS, "stamp_size": stamp_size, "default_draws": default_draws,
     }
     if simulation:

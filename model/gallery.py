@@ -18,14 +18,15 @@ ENTROPY_COLORS = "magma"
 ASINH_SOFTENING = 2.0  # sky sigmas at which the stretch turns from linear to logarithmic
 
 
-def stretch(image: np.ndarray, sky_sigma: float) -> np.ndarray:
-    """Image [H, W] in electrons to grey levels 0..1: asinh (Lupton et al. 1999) from -1 sky sigma to the maximum.
+def stretch(image: np.ndarray, sky_sigma: float, white: float = 1.0) -> np.ndarray:
+    """Image [H, W] in electrons to grey levels 0..1: asinh (Lupton et al. 1999), linear up to ASINH_SOFTENING sigmas.
 
-    The white point is at least 20 sky sigmas, so that pure noise stays dark.
+    Black is at -1 sky sigma, white at the quantile `white` of the image, and at least at 20 sky sigmas, so that pure
+    noise stays dark.
     """
     scaled = np.arcsinh(np.asarray(image, np.float64) / (ASINH_SOFTENING * sky_sigma))
     low = np.arcsinh(-1 / ASINH_SOFTENING)
-    high = max(scaled.max(), np.arcsinh(20 / ASINH_SOFTENING))
+    high = max(np.quantile(scaled, white), np.arcsinh(20 / ASINH_SOFTENING))
     return np.clip((scaled - low) / (high - low), 0, 1)
 
 
@@ -35,13 +36,16 @@ def class_colors(probabilities: np.ndarray) -> np.ndarray:
 
 
 def choose_scenes(rows: dict[str, np.ndarray], count: int) -> list[str]:
-    """Ids of up to `count` scenes, richest in galaxies first: half or more of them boosted, the rest natural.
+    """Ids of up to `count` scenes, two thirds of them boosted, the rest natural; all of one where the other is missing.
 
     Within a population they are spread evenly over the error (IoU distance of the most probable map) among the
     scenes that hold something, from the best to the worst, so that the page doesn't flatter the model.
     """
     chosen = []
-    for population, share in (("boosted", count - count // 3), ("natural", count // 3)):
+    shares = {"boosted": count - count // 3, "natural": count // 3}
+    present = [population for population in shares if (rows["population"] == population).any()]
+    for population in present:
+        share = shares[population] if len(present) > 1 else count
         of_population = rows["population"] == population
         eligible = np.flatnonzero(of_population & (rows["num_galaxies"] >= (2 if population == "boosted" else 1)))
         if not len(eligible):

@@ -99,9 +99,10 @@ def build_model(config: Config) -> ProbaUNet:
 
 
 def split_held_out(held_out, config: Config):
-    """The calibration split in two: mixed scenes for early stopping, scenes at natural density for the calibration.
+    """Scenes of the calibration split for early stopping, mixed, and for the post-hoc calibration, at natural density.
 
-    Where the split holds no scene at natural density, the calibration uses what there is.
+    Each is spread evenly over the split, and they may share scenes. Where the split holds no scene at natural density,
+    the calibration uses what there is.
     """
     limit = config.training.evaluation_scenes
     spread = lambda positions: positions[np.linspace(0, len(positions) - 1, min(limit, len(positions))).astype(int)]

@@ -207,8 +207,8 @@ class DriftConfig:
     action: str = _limit("stop", choices=("stop", "warn", "off"))
     standard_errors: float = _limit(5.0, 1.0,
                                     100.0)  # a difference within this many of its own standard errors is noise
-    location: float = _limit(0.1, 0.0, 100.0)  # of a scalar's median, in units of its spread in the reference
-    relative: float = _limit(0.1, 0.0, 100.0)  # of the median of a scalar that hardly spreads, and of the pixels' noise
+    location: float = _limit(0.1, 0.0, 100.0)  # of a scalar's mean, in units of its spread in the reference
+    relative: float = _limit(0.1, 0.0, 100.0)  # of a scalar's mean, and of the pixels' noise
     distance: float = _limit(0.1, 0.0, 1.0)  # Jensen-Shannon divergence of the histograms, in bits
 
 

@@ -74,11 +74,11 @@ def config_from_dict(raw: dict, source: str = "configuration") -> Config:
     _require_order(source, "simulation.population.boosted_separation_min", population.boosted_separation_min,
                    "simulation.population.boosted_separation_max", population.boosted_separation_max)
     factor = 2 ** (len(config.model.channels) - 1)
-    if config.simulation.stamp_size % factor:
+    if config.simulation.stamp_size % factor or config.simulation.stamp_size < 2 * factor:
         raise ConfigError(
             f"{source}: simulation.stamp_size: received {config.simulation.stamp_size}; allowed: a multiple of"
-            f" {factor}, because model.channels has {len(config.model.channels)} scales and each further one halves"
-            " the pixels"
+            f" {factor}, at least {2 * factor}, because model.channels has {len(config.model.channels)} scales and each"
+            " further one halves the pixels"
         )
     if config.simulation.noise_correlation > 0.0 and config.training.fresh_noise:
         raise ConfigError(

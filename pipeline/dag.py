@@ -34,14 +34,14 @@ from pipeline.live import training_key
 # What a step's result depends on besides its inputs: the sources that it runs.
 # The configuration's code is no part of it: every value that a step reads is among its parameters.
 CONTRACT = ("data/records.py",)
-TRAINING = tuple(f"model/{name}.py" for name in (
-    "export", "input_data", "losses", "monitors", "muon", "network", "preprocessing", "probaunet",
-    "recalibration", "sampling",
-    "trainer", "training", "warm_start", "warmup"))
+TRAINING = (*(f"model/{name}.py" for name in (
+    "export", "input_data", "losses", "monitors", "muon", "network", "preprocessing", "probaunet", "recalibration",
+    "sampling", "trainer", "training", "warm_start", "warmup")), *CONTRACT, "data/survey.py", "pipeline/live.py")
 # Of the simulation: the stamp size, and what the export tells about the images that it takes.
 TOLD = ("stamp_size", "survey", "noise_scale", "psf_scale", "truth_threshold")
 SCHEMA = ("schemas/schema.py", "schemas/scene.pbtxt")
-SCORING = ("components/calibration_evaluator", "model/metrics", "model/classical.py", "model/gallery.py")
+SCORING = ("components/calibration_evaluator", "model/metrics", "model/classical.py", "model/gallery.py",
+           "pipeline/live.py", *CONTRACT)
 
 
 def create_pipeline(
@@ -108,11 +108,11 @@ def create_pipeline(
         examples=examples, model=trainer.outputs["model"],
         baseline_model=live_model.outputs["model"], config=json.dumps(evaluator_config(config)),
         thresholds=parameters.get("thresholds", ""),
-        code=code_fingerprint(*SCORING, *CONTRACT))
+        code=code_fingerprint(*SCORING))
     export_check = ExportCheck(
         examples=examples, model=trainer.outputs["model"], stamp_size=size,
         num_samples=config.evaluation.num_samples, seed=config.evaluation.seed,
-        code=code_fingerprint("components/export_check", *CONTRACT))
+        code=code_fingerprint("components/export_check", "data/spans.py", *CONTRACT))
     # A Pusher with both blessings rather than a condition: it leaves a record that it did not push.
     pusher = Pusher(
         model=trainer.outputs["model"], model_blessing=evaluator.outputs["blessing"],
@@ -144,7 +144,7 @@ def trainer_config(config: Config, fingerprint: str) -> dict[str, str]:
         "evaluation": {"num_samples": evaluation["num_samples"], "seed": evaluation["seed"]},
         "retraining": {"warm_start": warm_start},
     }
-    return {"config": json.dumps(part), "code": code_fingerprint(*TRAINING, *CONTRACT), "data": fingerprint}
+    return {"config": json.dumps(part), "code": code_fingerprint(*TRAINING), "data": fingerprint}
 
 
 def evaluator_config(config: Config) -> dict:

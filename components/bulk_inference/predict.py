@@ -23,7 +23,6 @@ from pipeline.stack import use_in_memory_runner
 
 ACCOUNT = "account.json"
 BATCH = 16  # images; more are no faster on two cores
-FEATURES = ("scene_id", "class_map", "probabilities", "samples", "shape")
 
 
 class PredictFile(beam.DoFn):
@@ -59,8 +58,7 @@ class PredictFile(beam.DoFn):
         stamps = (parse(serialized, f"{path}: record {i}") for i, serialized in enumerate(read_records(path)))
         with FileSystems.create(part) as file:  # gzip by the name's end is off: the name ends in .part
             for scene_ids, images in batches(stamps, BATCH):
-                drawn = zip(scene_ids, *self._sampler.draw(images, self._num_samples, self._seed))
-                for scene_id, samples, probabilities in drawn:
+                for scene_id, samples, probabilities in zip(scene_ids, *self._draw(path, images)):
                     file.write(frame_record(encode(scene_id, samples, probabilities, self._keep)))
                 read += len(scene_ids)
                 ids.update(scene_ids)
@@ -69,6 +67,16 @@ class PredictFile(beam.DoFn):
         FileSystems.rename([part], [target])
         written = sum(1 for _ in read_records(target))
         return {"file": path, "predictions": name, "read": read, "written": written, "ids": len(ids)}
+
+    def _draw(self, path, images):
+        import tensorflow as tf
+
+        try:
+            return self._sampler.draw(images, self._num_samples, self._seed)
+        except tf.errors.InvalidArgumentError as error:
+            lines = error.message.splitlines()
+            why = next((line for line in lines if "assertion failed" in line), lines[0])  # which sizes the model takes
+            raise DataError(f"{path}: the model refuses images of {images.shape[1]} x {images.shape[2]} pixels ({why})")
 
 
 def batches(stamps: Iterable[tuple[str, np.ndarray]], size: int) -> Iterator[tuple[list[str], np.ndarray]]:
@@ -103,14 +111,18 @@ def parse(serialized: bytes, where: str) -> tuple[str, np.ndarray]:
     if len(ids) != 1 or not pixels.size:
         raise DataError(f"{where}: received the features {', '.join(sorted(features)) or 'none'}; needed: scene_id, one"
                         " bytes value, and image, floats")
+    try:
+        scene_id = ids[0].decode()
+    except UnicodeDecodeError:
+        raise DataError(f"{where}: scene_id: received {ids[0][:40]!r}; allowed: UTF-8 text")
     side = math.isqrt(pixels.size)
     if side * side != pixels.size:
         raise DataError(
-            f"{where} (scene {ids[0].decode()}): image has {pixels.size} values; allowed: a square of pixels")
+            f"{where} (scene {scene_id}): image has {pixels.size} values; allowed: a square of pixels")
     if not np.isfinite(pixels).all():
-        raise DataError(f"{where} (scene {ids[0].decode()}): image has pixels that are NaN or infinite. Leave the"
+        raise DataError(f"{where} (scene {scene_id}): image has pixels that are NaN or infinite. Leave the"
                         " record out, or set them to 0, the sky.")
-    return ids[0].decode(), pixels.reshape(side, side)
+    return scene_id, pixels.reshape(side, side)
 
 
 def encode(scene_id: str, samples: np.ndarray, probabilities: np.ndarray, keep_samples: bool) -> bytes:

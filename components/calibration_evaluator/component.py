@@ -52,7 +52,7 @@ class CalibrationEvaluator(base_beam_component.BaseBeamComponent):
         Args:
           examples: Examples with a split `test`.
           model: Model whose serving export has the signature `sample`.
-          config: the whole configuration, as JSON of `config_to_dict`, so that the cache sees every change.
+          config: the configuration that the evaluation reads, as JSON (`pipeline.dag.evaluator_config`).
           thresholds: JSON, a list of rules in place of the configuration's `evaluation.thresholds`; none if empty.
           code: a hash of the code, for the same reason.
           baseline_model: the Model that is live (from `LiveModel`, which may hold none; a Trainer's artifact; or a

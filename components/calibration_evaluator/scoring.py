@@ -70,7 +70,8 @@ def read_records(path: str) -> Iterator[bytes]:
             yield item.numpy()
             count += 1
     except tf.errors.OpError as error:
-        raise DataError(f"{path}: record {count} cannot be read ({error.message}). Ingest the span again.")
+        raise DataError(f"{path}: record {count} cannot be read ({error.message}). The file is damaged: make or copy "
+                        "it again.")
 
 
 def score_batch(batch: list[dict], method: Sampler | ClassicalPeer, config: EvaluationConfig) -> dict[str, np.ndarray]:

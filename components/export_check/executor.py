@@ -62,8 +62,10 @@ def choose_records(folder: Path, count: int = NUM_RECORDS) -> list[bytes]:
     blended, plain = [], []
     for path in sorted(folder.glob("*")):
         for serialized in spans.read_records(path):
-            (blended if records.decode(serialized)["blended_share"] > 0 else plain).append(serialized)
-        if len(blended) >= count:
+            kept = blended if records.decode(serialized)["blended_share"] > 0 else plain
+            if len(kept) < count:
+                kept.append(serialized)
+        if len(blended) + len(plain) >= count:
             break
     chosen = (blended + plain)[:count]
     if not chosen:

@@ -33,7 +33,7 @@ class LiveModel(base_component.BaseComponent):
     Outputs:
       model: the live version's SavedModel under `Format-Serving`, where Trainer's `base_model` looks for it, and
         `live.json`. There may be no live version: then the artifact holds `live.json` alone, which says so
-        (`pipeline.live.live_model_path`).
+        (`pipeline.live.holds_no_model`).
     """
 
     SPEC_CLASS = LiveModelSpec

@@ -43,7 +43,7 @@ class SpanExampleGen(base_component.BaseComponent):
         """
         Args:
           data_root: folder of the spans.
-          spans: "latest", or numbers and ranges such as "1,3-5".
+          spans: "latest", "latest:3", or numbers and ranges such as "1,3-5".
           stamp_size: pixels per side that the records must have.
           fingerprint: a hash of the spans' manifests, so that the cache sees changed data.
           code: a hash of the code, for the same reason.

@@ -99,7 +99,7 @@ def _edges(side, box):
 
 
 def _smooth(mesh):
-    """3 x 3 median, boxes without data filled by their neighbours, then by the median of all."""
+    """3 x 3 median; boxes without data are filled by their neighbours, ring by ring."""
     while True:
         wide = np.pad(mesh, 1, mode="edge")
         around = np.stack([wide[i:i + mesh.shape[0], j:j + mesh.shape[1]] for i in range(3) for j in range(3)])

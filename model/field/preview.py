@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from model.client import NO_DATA
+from model.gallery import CLASS_COLORS, CLASS_NAMES, class_colors, stretch
 
 PANEL = 900  # pixels a side to which a large field is averaged
-SOFTENING = 2.0  # sky sigmas at which the stretch turns from linear to logarithmic
-# Background, one galaxy, blended: as in the galleries, told apart also without colour vision.
-CLASS_COLORS = np.array([[0.055, 0.075, 0.125], [0.337, 0.706, 0.914], [0.902, 0.624, 0.0]])
+WHITE = 0.998  # quantile of the image that is shown white: a field holds stars and large galaxies
 _MISSING = np.array([0.35, 0.35, 0.35])
 
 
@@ -55,10 +54,10 @@ class Previewer:
         mean = {name: np.where(seen.reshape(seen.shape + (1,) * (total.ndim - 2)), total, np.nan)
                 / np.maximum(valid, 1).reshape(seen.shape + (1,) * (total.ndim - 2))
                 for name, total in self._sums.items()}
-        grey = stretch(np.nan_to_num(mean["image"]), sky_sigma / self.block)
+        grey = stretch(np.nan_to_num(mean["image"]), sky_sigma / self.block, WHITE)
         foreground = np.nan_to_num(mean["probabilities"][..., 1:].sum(axis=-1))
         blended = np.nan_to_num(mean["probabilities"][..., 2])
-        classes = np.clip(np.nan_to_num(mean["probabilities"]) @ CLASS_COLORS, 0, 1)
+        classes = class_colors(np.nan_to_num(mean["probabilities"]))
         panels = [
             ("image, contours at P = 0.5", np.repeat(grey[..., None], 3, axis=-1)),
             ("classes, mixed by probability", classes),
@@ -82,7 +81,7 @@ class Previewer:
             if level.max() > 0.5 > level.min() and min(level.shape) > 1:
                 axes[0, 0].contour(level, [0.5], colors=[color], linewidths=0.7)
         figure.legend(handles=[Patch(facecolor=color, edgecolor="#888", label=name)
-                               for name, color in zip(("background", "one galaxy", "blended"), CLASS_COLORS)],
+                               for name, color in zip(CLASS_NAMES, CLASS_COLORS)],
                       loc="lower left", bbox_to_anchor=(0.015, 0.012), ncol=3, frameon=False, labelcolor="#d8dee9",
                       fontsize=11)
         for left, name, colormap, high in ((0.52, "P(blended)", "inferno", 1.0),
@@ -95,11 +94,3 @@ class Previewer:
         if title:
             figure.suptitle(title, color="#eceff4", fontsize=14, x=0.02, ha="left", y=0.985)
         figure.savefig(path, format="png", facecolor=figure.get_facecolor(), metadata={"Software": None})
-
-
-def stretch(image: np.ndarray, sky_sigma: float) -> np.ndarray:
-    """Electrons to grey levels 0..1: asinh (Lupton et al. 1999), from -1 sigma to the 99.8 % quantile, at least 20."""
-    scaled = np.arcsinh(image / (SOFTENING * sky_sigma))
-    low = np.arcsinh(-1 / SOFTENING)
-    high = max(np.quantile(scaled, 0.998), np.arcsinh(20 / SOFTENING))
-    return np.clip((scaled - low) / (high - low), 0, 1)

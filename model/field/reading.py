@@ -235,7 +235,7 @@ def open_field(path: str | Path, survey: dict | None, stamp_size: int, *, hdu: s
         if not scaled or unit or image.integer:
             raise
         # Scaled by its own noise, an image needs no unit; its fluxes stay in whatever unit it has.
-        converted = units.Conversion(1.0, "unknown unit, left as it is", counted=False)
+        converted = units.Conversion(1.0, "unknown unit, left as it is", counted=False, calibrated=False)
     training: Any = survey["sky_sigma"] if survey else None
     field = Field(image, converted, None, False, None, 1.0, training, others["weight"], weight_type, others["mask"], [])
     measured = sky.measure(lambda start, stop: field.rows(start, stop) / converted.factor, image.shape, box)

@@ -1,7 +1,6 @@
 """`blendinator segment`: one field, from the file to maps, catalogue and picture."""
 
 import contextlib
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from model.field import catalogue, truth, units, writing
 from model.field.preview import Previewer
 from model.field.reading import Field, celestial_wcs, open_field, pixel_scale
 from model.field.segment import Report, segment
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -97,14 +96,13 @@ def _run(segmenter, field, outputs, num_samples, seed, settings, truth_path, pro
             comparison = truth.compare(columns, owners, *true, field.shape, scale)
         _write_catalogue(segmenter, field, outputs.catalogue, columns, wcs, cards, history, settings, comparison)
     if previewer is not None:
-        part = writing.beside(outputs.preview)
-        previewer.save(part, field.sky_sigma, field.image.path.name)
-        os.replace(part, outputs.preview)
+        with writing.whole_file(outputs.preview) as part:
+            previewer.save(part, field.sky_sigma, field.image.path.name)
     return Result(report, rows, comparison, field.warnings)
 
 
 def _write_catalogue(segmenter, field, path, columns, wcs, cards, history, settings, comparison):
-    calibrated = not field.conversion.text.startswith("unknown")
+    calibrated = field.conversion.calibrated
     known = segmenter.survey and not field.conversion.counted
     magnitude = units.electron_magnitude(segmenter.survey) if known else None
     table = catalogue.to_table(
@@ -113,15 +111,8 @@ def _write_catalogue(segmenter, field, path, columns, wcs, cards, history, setti
         meta={**{keyword: value for keyword, value, _ in cards}, "HISTORY": history, "threshold": settings.threshold,
               "min_pixels": settings.min_pixels, "reach": settings.reach,
               **({"truth": comparison} if comparison else {})})
-    part = writing.beside(path)
-    try:
+    with writing.whole_file(path) as part:
         table.write(part, format="ascii.ecsv", overwrite=True)
-        os.replace(part, path)
-    except OSError as error:
-        raise DataError(f"{path}: the catalogue cannot be written ({error}). Give a place where you may write.")
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
 
 
 class _MapSink:

@@ -44,9 +44,23 @@ def read_truth(path: str | Path, wcs) -> tuple[np.ndarray, np.ndarray]:
     if magnitude is None or position is None or (position[0] == "ra" and wcs is None):
         raise DataError(f"{path}: received the columns {', '.join(table.colnames)}; needed: x and y (or ra and dec, and"
                         " a WCS in the image), and magnitude")
-    first, second = (np.asarray(table[names[name]], float) for name in position)
+    wanted = (*(names[name] for name in position), magnitude)
+    first, second, magnitudes = (_numbers(table[name], path) for name in wanted)
     xy = wcs.all_world2pix(first, second, 0) if position[0] == "ra" else (first - 1.0, second - 1.0)
-    return np.stack(xy, axis=1), np.asarray(table[magnitude], float)
+    return np.stack(xy, axis=1), magnitudes
+
+
+def _numbers(column, path):
+    """A column as floats; DataError where one is missing, no number, or not finite."""
+    try:
+        values = np.ma.filled(np.ma.asarray(column, float), np.nan)
+    except (TypeError, ValueError):
+        raise DataError(f"{path}: column {column.name}: received {column.dtype}; allowed: numbers")
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if len(wrong):
+        raise DataError(f"{path}: column {column.name}: {len(wrong)} rows hold no finite number, the first is row "
+                        f"{wrong[0] + 1}. Leave them out.")
+    return values
 
 
 def compare(columns: dict[str, np.ndarray], owners: np.ndarray, xy: np.ndarray, magnitude: np.ndarray,
@@ -68,7 +82,8 @@ def compare(columns: dict[str, np.ndarray], owners: np.ndarray, xy: np.ndarray, 
     flagged = columns["p_blend"][objects] >= BLEND
     edges = np.zeros(0)
     if len(magnitude):
-        edges = np.arange(np.floor(magnitude.min()), np.ceil(magnitude.max()) + 0.5, MAGNITUDE_STEP)
+        # A bin ends below its upper edge: one more than the faintest galaxy's magnitude.
+        edges = np.arange(np.floor(magnitude.min()), np.floor(magnitude.max()) + 1.5, MAGNITUDE_STEP)
     return {
         "galaxies": int(inside.sum()), "objects": int(objects.sum()),
         "completeness": _share(owners >= 0), "purity": _share(held > 0),

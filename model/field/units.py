@@ -21,7 +21,7 @@ _ALIASES = {
     "e/s": "electron/s", "electrons/second": "electron/s", "electron s-1": "electron/s", "electrons s-1": "electron/s",
     "dn": "adu", "count": "adu", "counts": "adu", "ct": "adu", "dn/s": "adu/s", "count/s": "adu/s", "counts/s": "adu/s",
     "counts/sec": "adu/s", "cps": "adu/s", "ct/s": "adu/s", "microjy": "uJy", "ujy": "uJy", "njy": "nJy", "jy": "Jy",
-    "mjy": "mJy", "nanomaggies": "nanomaggy", "maggies": "maggy",
+    "nanomaggies": "nanomaggy", "maggies": "maggy",
 }
 KEYWORDS = {
     "gain": ("GAIN", "EGAIN", "CCDGAIN", "ATODGAIN"),
@@ -38,11 +38,13 @@ class Conversion:
       factor: electrons per unit of the image.
       text: how that comes about, for the log and the file's history.
       counted: the electrons are those that the detector counted, so that their Poisson noise is known.
+      calibrated: the electrons are known; else the image has whatever unit it has, and no magnitudes.
     """
 
     factor: float
     text: str
     counted: bool
+    calibrated: bool = True
 
 
 def conversion(header, survey: dict | None, unit: str | None = None, gain: float | None = None,

@@ -10,15 +10,16 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from model.client import NO_DATA
 from pipeline.errors import ConfigError, DataError
 
 BLOCK = 2880  # bytes of a FITS block
-NO_DATA = 255
 # EXTNAME: (type on disk, what it holds)
 PLANES = {
     "CLASS": ("u1", "0 background, 1 one galaxy, 2 blended, 255 no data"),
@@ -85,7 +86,7 @@ class MapWriter:
                 self._file.write(header.tostring().encode("ascii"))
         except OSError as error:
             self._drop()
-            raise DataError(f"{self.path}: the file cannot be written ({error}). Give a place where you may write.")
+            raise _unwritable(self.path, error)
         return self
 
     def __exit__(self, kind, error, trace):
@@ -96,6 +97,9 @@ class MapWriter:
                 self._file.close()
                 os.replace(self._part, self.path)
                 return
+            except OSError as failure:
+                self._drop()
+                raise _unwritable(self.path, failure)
             except BaseException:
                 self._drop()
                 raise
@@ -114,8 +118,7 @@ class MapWriter:
                     self._file.seek(offset + (i * self.shape[0] + top) * width * kind.itemsize)
                     self._file.write(np.ascontiguousarray(plane, kind).data)
                 except OSError as error:
-                    raise DataError(
-                        f"{self.path}: the file cannot be written ({error}). Free some space, or write elsewhere.")
+                    raise _unwritable(self.path, error)
 
     def _place(self, name, header, position, size):
         self._headers[name] = header, position
@@ -159,9 +162,32 @@ class MapWriter:
 
     def _drop(self):
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # on a full disk what is still in its buffer cannot be written
+                self._file.close()
         with contextlib.suppress(OSError):
             self._part.unlink()
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary name in the folder of `path`, which it gets at the end; after an error nothing is left of it.
+
+    Raises:
+      DataError: it cannot be written.
+    """
+    part = beside(path)
+    try:
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise _unwritable(path, error)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def _unwritable(path, error):
+    return DataError(f"{path}: this cannot be written ({error}). Free some space, or give a place where you may write.")
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:

@@ -6,7 +6,7 @@ the N samples of a scene are N + 1 exchangeable draws of the same distribution.
 
 import numpy as np
 
-from model.metrics.objects import label_groups
+from model.metrics.objects import Groups
 
 FOREGROUND = (1, 2)
 
@@ -95,10 +95,7 @@ def areas(maps: np.ndarray, which: int) -> np.ndarray:
 def component_counts(maps: np.ndarray) -> np.ndarray:
     """Number of connected groups (8 neighbours) of pixels that are not background, in maps [..., H, W]: [...]."""
     flat = (maps > 0).reshape(-1, *maps.shape[-2:])
-    labels, _ = label_groups(flat)
-    # Labels rise in scan order: the highest one up to a map counts the groups of all maps before its end.
-    highest = np.maximum.accumulate(labels.reshape(len(flat), -1).max(1, initial=0))
-    return np.diff(highest, prepend=0).reshape(maps.shape[:-2])
+    return Groups.of(flat).count().reshape(maps.shape[:-2])
 
 
 def energy_score(truth: np.ndarray, draws: np.ndarray) -> np.ndarray:

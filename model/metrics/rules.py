@@ -48,7 +48,7 @@ def check_rule(rule: ThresholdConfig, report: dict, min_scenes: int) -> dict:
 
 
 def check_rules(rules: tuple[ThresholdConfig, ...], report: dict, min_scenes: int) -> list[dict]:
-    """All rules in their order; a model is blessed when each has passed and there is at least one."""
+    """All rules in their order; a model is blessed when each has passed."""
     return [check_rule(rule, report, min_scenes) for rule in rules]
 
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from components.bulk_inference import predict as bulk
 from components.calibration_evaluator.scoring import Sampler, read_records
-from data import records
+from data import records, spans
 from pipeline.cli import main
 from pipeline.errors import ConfigError, DataError, ModelError
 
@@ -21,7 +21,9 @@ class Export(tf.Module):
         tf.TensorSpec([None, None, None], tf.float32, name="image"), tf.TensorSpec([], tf.int32, name="num_samples"),
         tf.TensorSpec([2], tf.int32, name="seed")])
     def sample(self, image, num_samples, seed):
-        shape = tf.concat([[num_samples], tf.shape(image)[1:], [3]], 0)
+        side = tf.shape(image)[1:]
+        with tf.control_dependencies([tf.debugging.assert_equal(side % 2, [0, 0], "multiples of 2, please")]):
+            shape = tf.concat([[num_samples], side, [3]], 0)
         draws = tf.nn.softmax(tf.asinh(image)[:, None, :, :, None] * [0.0, 0.1, 0.2]
                               + tf.random.stateless_normal(shape, seed))
         return {"samples": tf.cast(tf.argmax(draws, -1), tf.uint8), "probabilities": tf.reduce_mean(draws, 1)}
@@ -99,6 +101,7 @@ def example(**features):
     (example(scene_id=b"1:1"), "needed: scene_id, one bytes value, and image"),
     (example(scene_id=b"1:1", image=[1.0] * 5), r"record 3 \(scene 1:1\): image has 5 values; allowed: a square"),
     (example(scene_id=b"1:1", image=[1.0, 2.0, np.nan, 0.0]), "image has pixels that are NaN or infinite"),
+    (example(scene_id=b"\xff", image=[1.0]), r"record 3: scene_id: received b'\\xff'; allowed: UTF-8 text"),
 ])
 def test_bad_records(serialized, message):
     with pytest.raises(DataError, match=message):
@@ -110,6 +113,12 @@ def test_damaged_file_is_named(model, span, tmp_path):
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(DataError, match=f"{path.name}: record . cannot be read"):
         bulk.predict([str(span / "test-*")], tmp_path / "out", model)
+
+
+def test_size_that_the_model_does_not_take(model, tmp_path):
+    (tmp_path / "odd.tfrecord").write_bytes(spans.frame_record(example(scene_id=b"1:1", image=[1.0] * 9)))
+    with pytest.raises(DataError, match="odd.tfrecord: the model refuses images of 3 x 3 pixels .*multiples of 2"):
+        bulk.predict([str(tmp_path / "odd.tfrecord")], tmp_path / "out", model)
 
 
 def test_repeated_id(model, span_maker, tmp_path):

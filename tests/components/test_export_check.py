@@ -54,7 +54,8 @@ class Export(tf.Module):
         tf.TensorSpec([2], tf.float32, name="class_offset"), tf.TensorSpec([4], tf.int32, name="margins")])
     def sample_with_noise(self, image, latent_noise, class_noise, class_offset, margins):
         shape = tf.shape(image)
-        latent = tf.repeat(tf.repeat(latent_noise, 2, axis=2), 2, axis=3)
+        factor = shape[1] // tf.shape(latent_noise)[2]
+        latent = tf.repeat(tf.repeat(latent_noise, factor, axis=2), factor, axis=3)
         draws = tf.nn.softmax(tf.asinh(image)[:, None, :, :, None] * [0.0, 0.1, 0.2] + latent * [0.0, 1.0, 2.0])
         draws = draws[:, :, margins[0]:shape[1] - margins[1], margins[2]:shape[2] - margins[3]]
         mean = tf.reduce_mean(draws, 1)
@@ -79,7 +80,7 @@ def loaded(tmp_path_factory):
     return tf.saved_model.load(str(folder))
 
 
-def check(loaded, span_maker, **replaced):
+def check(loaded, span_maker, seed=1, facts=FACTS, **replaced):
     """{check: detail} of those that fail when some signatures are replaced."""
     serialized = [records.encode(span_maker.scene(i)) for i in range(3)]
     image = np.stack([span_maker.scene(i)["image"] for i in range(3)])
@@ -91,7 +92,7 @@ def check(loaded, span_maker, **replaced):
     model.signatures = {**loaded.signatures, **replaced}
     model.signatures = {name: signature for name, signature in model.signatures.items() if signature}
     checks = signatures.Checks()
-    signatures.check_model(model, image, serialized, NUM_SAMPLES, 1, checks, FACTS)
+    signatures.check_model(model, image, serialized, NUM_SAMPLES, seed, checks, facts)
     assert checks.results
     return {entry["name"]: entry["detail"] for entry in checks.results if not entry["passed"]}
 
@@ -106,6 +107,14 @@ def altered(signature, **changes):
 
 def test_sound_export_passes(loaded, span_maker):
     assert check(loaded, span_maker) == {}
+
+
+def test_stamp_of_no_more_than_two_margins_passes(loaded, span_maker):
+    assert check(loaded, span_maker, facts={**FACTS, "downsampling": SIZE // 2}) == {}
+
+
+def test_the_largest_seed_passes(loaded, span_maker):
+    assert set(check(loaded, span_maker, seed=2**31 - 1)) == {"sample agrees with serving_default"}  # whose seed is 1
 
 
 def test_missing_signature(loaded, span_maker):

@@ -66,7 +66,7 @@ def written(tmp_path, content, name="catalog.fits"):
 @pytest.mark.parametrize("name", ["catalog.csv", "catalog.ecsv", "catalog.fits"])
 def test_a_table(tmp_path, name):
     catalog = read_catalog(written(tmp_path, table(), name))
-    assert catalog.format == "table" and catalog.skipped == {} and catalog.provenance["rows"] == 3
+    assert catalog.format == "table" and catalog.provenance["skipped"] == {} and catalog.provenance["rows"] == 3
     np.testing.assert_array_equal(catalog.galaxies.magnitude, [20.0, 21.0, 22.5])
     np.testing.assert_allclose(catalog.galaxies.index[:, 0], [1.0, 2.0, 4.0])  # rounded to 0.1
     np.testing.assert_array_equal(catalog.galaxies.axis_ratio[:, 0], [1.0, 0.5, 0.25])
@@ -75,7 +75,7 @@ def test_a_table(tmp_path, name):
 
 def test_catsim(tmp_path):
     catalog = read_catalog(written(tmp_path, catsim()))
-    assert catalog.format == "catsim" and catalog.skipped == {"neither bulge nor disk": 1}
+    assert catalog.format == "catsim" and catalog.provenance["skipped"] == {"neither bulge nor disk": 1}
     np.testing.assert_allclose(catalog.galaxies.share, [[0.75, 0.25], [1.0, 0.0]])
     np.testing.assert_allclose(catalog.galaxies.radius[0], [0.4, 0.2])  # sqrt(0.8 * 0.2)
     np.testing.assert_allclose(catalog.galaxies.axis_ratio[0], [0.25, 1.0])
@@ -84,7 +84,7 @@ def test_catsim(tmp_path):
 
 def test_cosmos(tmp_path):
     catalog = read_catalog(written(tmp_path, cosmos()))
-    assert catalog.format == "cosmos" and catalog.skipped == {"no usable fit": 1}
+    assert catalog.format == "cosmos" and catalog.provenance["skipped"] == {"no usable fit": 1}
     np.testing.assert_allclose(catalog.galaxies.share, [[0.75, 0.25], [1.0, 0.0]])
     np.testing.assert_allclose(catalog.galaxies.radius[0], [0.6, 0.2])
     np.testing.assert_allclose(catalog.galaxies.radius[1, 0], 0.5)
@@ -118,7 +118,7 @@ def test_draw_like_gives_the_magnitude_that_is_asked_for(tmp_path):
 
 def test_rows_with_an_index_that_cannot_be_drawn_are_counted(tmp_path):
     catalog = read_catalog(written(tmp_path, table(sersic_index=[1.0, 8.0, 0.1])))
-    assert catalog.skipped == {"Sersic index outside 0.3 to 6.2": 2} and len(catalog.galaxies) == 1
+    assert catalog.provenance["skipped"] == {"Sersic index outside 0.3 to 6.2": 2} and len(catalog.galaxies) == 1
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from data.field import FieldSimulator
+from data.population import Galaxies
 from pipeline.config import SimulationConfig
 
 SIDE = 160
@@ -33,6 +34,17 @@ def test_patches_add_up_to_the_galaxies_drawn_on_the_whole_field(simulator, fiel
     np.testing.assert_array_equal(np.minimum(owned.sum(axis=0), 2), field.mask)
     np.testing.assert_array_equal(owned.sum(axis=(1, 2)), field.pixels[seen])
     assert not field.pixels[~seen].any()
+
+
+def test_a_large_galaxy_has_light_on_all_sides(simulator):
+    """Its light reaches farther than 255 pixels, for which patches of 512 are too small."""
+    one = Galaxies(
+        x=np.array([512.0]), y=np.array([512.0]), magnitude=np.array([18.0]), share=np.array([[1.0, 0.0]]),
+        radius=np.array([[5.0, 1.0]]), index=np.array([[1.0, 4.0]]), axis_ratio=np.ones((1, 2)), angle=np.zeros((1, 2)))
+    stamp = simulator._renderer.render(one, np.array([1e7]), np.array([400.0]), np.array([0.16]), np.zeros(1),
+                                       np.zeros(1), 1024)[0]
+    left, right = stamp[:, 112:512].sum(), stamp[:, 513:913].sum()
+    assert left == pytest.approx(right, rel=1e-3) and stamp[512, 120] > 0 and stamp[120, 512] > 0
 
 
 def test_noise_and_shapes(field):

@@ -81,3 +81,15 @@ def test_extremes_are_taken_among_scenes_with_a_blend():
 def test_extremes_of_very_few_scenes(count):
     table = {name: value[:count] for name, value in rows().items()}
     assert all(len(chosen) == count for chosen in gallery.extreme_scenes(table, 3).values())
+
+
+@pytest.mark.parametrize("population", ["boosted", "natural"])
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_scenes_of_the_only_population_there_is(population, count):
+    chosen = gallery.choose_scenes({**rows(), "population": np.full(12, population)}, count)
+    assert len(set(chosen)) == len(chosen) == count
+
+
+def test_white_point_below_the_brightest_pixel():
+    image = np.concatenate([np.full(99, 1000.0), [1e6]])[None]
+    assert gallery.stretch(image, 5.0, 0.9)[0, 0] == 1 > gallery.stretch(image, 5.0)[0, 0]

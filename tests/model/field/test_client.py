@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.client import FIELD_FILE, NO_DATA, Segmenter
+from model.client import NO_DATA, Segmenter
 from pipeline.errors import ConfigError, DataError, ModelError
+from pipeline.live import FIELD_FILE
 
 ROOT = Path(__file__).resolve().parents[3]
 TOLERANCE = 1e-5  # of probabilities, in float32: the order of sums may differ between tiles of other sizes
@@ -133,6 +134,7 @@ def edit_facts(**values):
     (lambda folder: (folder / FIELD_FILE).unlink(), "has no signature 'sample_with_noise'.*Run the pipeline again"),
     (lambda folder: (folder / FIELD_FILE).write_text("{"), "field.json: this file cannot be read"),
     (lambda folder: (folder / "saved_model.pb").write_bytes(b"x"), "this SavedModel cannot be loaded"),
+    (lambda folder: (folder / FIELD_FILE).write_text("[1]"), "field.json: received format None; allowed: 1"),
     (edit_facts(format=9), "field.json: received format 9; allowed: 1"),
     (edit_facts(latent="global"), "model.latent is global: one latent for a whole stamp has no meaning on a field"),
 ])

@@ -53,3 +53,20 @@ def test_missing_column(tmp_path):
 def test_no_table(tmp_path):
     with pytest.raises(DataError, match="t.fits: this table cannot be read"):
         read_truth(tmp_path / "t.fits", None)
+
+
+@pytest.mark.parametrize(("column", "message"), [
+    ({"mag": [20.0, np.nan]}, "column mag: 1 rows hold no finite number, the first is row 2. Leave them out"),
+    ({"mag": np.ma.masked_equal([20.0, 0.0], 0.0)}, "column mag: 1 rows hold no finite number, the first is row 2"),
+    ({"x": [np.inf, 1.0]}, "column x: 1 rows hold no finite number, the first is row 1"),
+    ({"mag": ["bright", "faint"]}, "column mag: received .*; allowed: numbers"),
+])
+def test_rows_without_numbers_are_refused_before_the_work(tmp_path, column, message):
+    Table({"x": [1.0, 2.0], "y": [1.0, 2.0], "mag": [20.0, 21.0], **column}).write(tmp_path / "t.ecsv")
+    with pytest.raises(DataError, match=message):
+        read_truth(tmp_path / "t.ecsv", None)
+
+
+def test_the_faintest_galaxy_is_counted_where_its_magnitude_is_whole():
+    out = compare(COLUMNS, OWNERS, XY, np.array([21.0, 22.5, 23.0, 24.0, 20.0]), (100, 100), 0.1)
+    assert [row["count"] for row in out["completeness_by_magnitude"]] == [1, 1, 1, 1]

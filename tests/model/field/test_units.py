@@ -31,6 +31,7 @@ def test_factor(header, options, factor, counted):
 @pytest.mark.parametrize("header, options, error, message", [
     ({}, {}, DataError, r"f\.fits: nothing says what unit the pixels have.*--unit, one of electron,.*or --zero-point"),
     ({"BUNIT": "furlong"}, {}, DataError, "the unit 'furlong' is not known; give --unit"),
+    ({"BUNIT": "MJy"}, {}, DataError, "the unit 'MJy' is not known"),  # a mega-jansky is no milli-jansky
     ({}, {"unit": "furlong"}, ConfigError, "the unit 'furlong' is not known"),
     ({"BUNIT": "adu"}, {}, DataError,
      r"the pixels are counts \(adu\), and neither gain nor zero point is known. Give --gain"),

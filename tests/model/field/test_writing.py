@@ -1,5 +1,6 @@
 """The FITS file of maps: what astropy reads back, checksums, and what is left when something goes wrong."""
 
+import errno
 import warnings
 
 import numpy as np
@@ -75,6 +76,27 @@ def test_place_where_one_may_not_write(tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "beside", lambda path: path.parent)  # a folder is no file
     with pytest.raises(DataError, match="cannot be written"):
         write(tmp_path / "maps.fits", planes())
+
+
+def test_disk_that_is_full_at_the_end(tmp_path, monkeypatch):
+    def full(writer, name):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(writing.MapWriter, "_finish", full)
+    with pytest.raises(DataError, match=r"maps.fits: this cannot be written \(.*No space left.*\). Free some space"):
+        write(tmp_path / "maps.fits", planes())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_whole_file_or_none(tmp_path):
+    with writing.whole_file(tmp_path / "a") as part:
+        part.write_text("new")
+        assert not (tmp_path / "a").exists()
+    assert (tmp_path / "a").read_text() == "new" and len(list(tmp_path.iterdir())) == 1
+    with pytest.raises(DataError, match="a: this cannot be written"), writing.whole_file(tmp_path / "a") as part:
+        part.write_text("newer")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert (tmp_path / "a").read_text() == "new" and len(list(tmp_path.iterdir())) == 1
 
 
 def test_checksum_of_the_standards_example():
