@@ -98,12 +98,15 @@ def simulate_span(
 
 def _simulate(config, folder, span, wanted, workers, progress, pipeline_args):
     _claim(folder, wanted)
-    if (folder / spans.MANIFEST).is_file():
-        manifest = spans.read_manifest(folder)
+    if spans.find_fault(folder) is None:
         total = sum(split_sizes(config).values())
         if progress:
             progress(total, total)
-        return manifest
+        return spans.read_manifest(folder)
+    try:
+        (folder / spans.MANIFEST).unlink(missing_ok=True)  # of a span that has lost a file: it is completed
+    except OSError as error:
+        raise _write_error(folder, error)
     todo = _pending(folder, config)
     _check_space(folder, config, todo)
     if todo:

@@ -27,6 +27,12 @@ class _Group(click.Group):
         except BlendinatorError as error:
             click.echo(str(error), err=True)
             context.exit(1)
+        except OSError as error:  # a path that is not there, or where one may not write
+            if error.filename is None:
+                raise
+            click.echo(f"{printable(str(error.filename))}: {error.strerror}. Check the path, its permissions and the "
+                       "space on its disk.", err=True)
+            context.exit(1)
         except KeyboardInterrupt as error:
             click.echo("Interrupted.", err=True)
             context.exit(exit_code(error))
@@ -107,10 +113,12 @@ def simulate(config_path, span, catalog, workers, scene_id, show, picture):
     from rich.console import Console
 
     from data.spans import list_spans, span_dir
+    from pipeline.console import without_warnings
     from pipeline.run import simulate as simulate_span
 
     span = span or max(list_spans(config.data_root), default=0) + 1
-    simulate_span(config, span, Console(highlight=False), workers)
+    with without_warnings():
+        simulate_span(config, span, Console(highlight=False), workers)
     click.echo(str(span_dir(config.data_root, span)))
 
 

@@ -220,7 +220,7 @@ class RetrainingConfig:
     simulate: bool = _limit(True)  # simulate a new span first, when the newest one has been used
     keep_versions: int = _limit(5, 1, 10**4)  # pushed versions; the live one and baselines of kept ones stay as well
     keep_runs: int = _limit(3, 1,
-                            10**4)  # runs whose artifacts, reports and logs stay; those of kept versions do as well
+                            10**4)  # runs whose artifacts and reports stay; those of kept versions do as well
     keep_spans: int = _limit(8, 0, 10**6)  # simulated spans; 0 for all
     keep_logs: int = _limit(30, 1, 10**6)
     on_failure: str = _limit("")  # a command for the shell when a run failed; see docs/retraining.md

@@ -6,6 +6,7 @@ A file needs to name only what it changes.
 import contextlib
 import dataclasses
 import difflib
+import math
 import re
 import reprlib
 import typing
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from data.spans import parse_selection
 from pipeline.beam_args import check_beam_args
 from pipeline.config import Config, RelativeConfig, SecretConfig
 from pipeline.errors import ConfigError
@@ -56,8 +58,10 @@ def load_config(path: str | Path | None = None, base: str | Path | None = None) 
         except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as the 99th of a month; lists 1000 deep
             raise ConfigError(f"{path}: this is not valid YAML: {error}")
     config = config_from_dict(raw, source=str(path or "defaults"))
-    output = (Path(base) if base else Path.cwd()) / config.output_dir
+    if "://" in config.output_dir:
+        raise ConfigError(f"{path}: output_dir: received {config.output_dir!r}; allowed: a folder of this machine")
     try:
+        output = (Path(base) if base else Path.cwd()) / Path(config.output_dir).expanduser()
         return dataclasses.replace(config, output_dir=str(output.resolve()))
     except (OSError, RuntimeError) as error:
         raise ConfigError(f"{path}: output_dir: received {config.output_dir!r}; allowed: a folder ({error})")
@@ -89,9 +93,16 @@ def config_from_dict(raw: dict, source: str = "configuration") -> Config:
         if not rule.metric or (rule.min is None and rule.max is None):
             raise ConfigError(
                 f"{source}: evaluation.thresholds[{i}]: received {rule}; a rule needs `metric` and `min` or `max`")
+        if rule.min is not None and rule.max is not None and rule.min > rule.max:
+            raise ConfigError(f"{source}: evaluation.thresholds[{i}]: received min {rule.min:g} and max {rule.max:g}; "
+                              "allowed: a min that is not above the max")
     for i, rule in enumerate(config.evaluation.relative):
         if not rule.metric:
             raise ConfigError(f"{source}: evaluation.relative[{i}]: received {rule}; a rule needs `metric`")
+    try:
+        parse_selection(config.retraining.spans)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: retraining.{error}")
     _check_names(config.evaluation, source)
     _check_kubeflow(config, source)
     check_beam_args(config.beam.pipeline_args, source)
@@ -199,7 +210,8 @@ def _convert(kind, value, limits, source, key):
         return _build(kind, value, source, key + ".")
     if typing.get_origin(kind) is tuple:
         if not isinstance(value, (list, tuple)) or (not value and typing.get_args(kind)[0] not in _MAY_BE_EMPTY):
-            raise ConfigError(f"{source}: {key}: received {_shown(value)}; allowed: a list")
+            empty = " that is not empty" if isinstance(value, (list, tuple)) else ""
+            raise ConfigError(f"{source}: {key}: received {_shown(value)}; allowed: a list{empty}")
         item = typing.get_args(kind)[0]
         return tuple(_convert(item, entry, limits, source, f"{key}[{i}]") for i, entry in enumerate(value))
     if kind == float | None:
@@ -217,7 +229,7 @@ def _convert(kind, value, limits, source, key):
         allowed += f" from {low} to {high}"
     in_range = type(value) is kind and (not choices or value in choices)
     if in_range and kind in (int, float):
-        in_range = (low is None or value >= low) and (high is None or value <= high) and value == value
+        in_range = (low is None or value >= low) and (high is None or value <= high) and math.isfinite(value)
     if in_range and kind is str and not _is_plain(value):
         in_range, allowed = False, "text without null characters and lone surrogates"
     if not in_range:

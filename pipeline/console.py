@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,14 @@ WIDTH = 160  # columns, where the output is no terminal
 
 _COMPONENT = re.compile(r"Component (\S+) is (running|finished)\.")
 _CACHED = re.compile(r"A cached execution \d+ is used\.")
+
+
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Keeps the libraries' warnings off the terminal, for commands that write no log."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextlib.contextmanager

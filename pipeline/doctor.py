@@ -18,7 +18,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from data.spans import find_fault, list_spans
-from pipeline import lock, stack
+from pipeline import lock, metadata as metadata_store, stack
 from pipeline.config import Config
 from pipeline.errors import BlendinatorError
 from pipeline.live import list_versions, read_facts
@@ -156,6 +156,8 @@ def disk(config: Config) -> Check:
 
 def writable(name: str, path: str | Path, remedy: str) -> Check:
     """Whether files can be made in a folder, or in the one in which it would be made."""
+    if Path(path).exists() and not Path(path).is_dir():
+        return Check(name, PROBLEM, f"{path}: this is no folder", remedy)
     folder = _existing(path)
     try:
         with tempfile.TemporaryFile(dir=folder):
@@ -177,6 +179,8 @@ def spans(data_root: str | Path) -> Check:
     numbers = list_spans(data_root)
     faults = [fault for fault in (find_fault(path) for path in sorted(Path(data_root).glob("span-*"))) if fault]
     text = f"{len(numbers)} in {data_root}" if numbers else "none yet; the first run simulates one"
+    if faults and not numbers:
+        return Check("spans", PROBLEM, faults[0], "There is no other: without a complete one no run can start.")
     if faults:
         return Check("spans", WARNING, faults[0], "`--spans latest` passes it over.")
     return Check("spans", OK, text)
@@ -187,7 +191,7 @@ def store(path: str | Path) -> Check:
     path = Path(path)
     if not path.exists():
         return Check("metadata", OK, "none yet; the first run makes it")
-    remedy = f"Restore {path} from a backup, or move it away: versions stay, their lineage is lost."
+    remedy = metadata_store.remedy(path)
     try:
         with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5)) as database:
             [(found,)] = database.execute("PRAGMA quick_check(1)").fetchall()

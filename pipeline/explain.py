@@ -11,6 +11,7 @@ from pipeline.config import Config
 from pipeline.errors import ConfigError, DataError
 from pipeline.live import FACTS_FILE
 from pipeline.metadata import open_store
+from pipeline.tables import columns
 
 FORMAT_VERSION = 1
 EXIT_PUSHED, EXIT_NOT_PUSHED = 0, 3  # 1 and 2 are errors: of the run or its data, and of the command line
@@ -54,6 +55,7 @@ def explain(config: Config, run: str | None = None) -> dict:
     checks = _read_json(artifacts, "InfraBlessing", "report.json").get("checks", [])
     rules = _rules(evaluation)
     pushed, version = _pushed(artifacts)
+    pruned = "ModelEvaluation" in artifacts and not evaluation
     started = datetime.datetime.fromtimestamp(context.create_time_since_epoch / 1000, datetime.timezone.utc)
     return {
         "format_version": FORMAT_VERSION,
@@ -61,7 +63,7 @@ def explain(config: Config, run: str | None = None) -> dict:
         "started": started.isoformat(timespec="seconds"),
         "pushed": pushed,
         "version": version,
-        "reason": _reason(pushed, version, steps, rules, checks),
+        "reason": _reason(pushed, version, steps, rules, checks, pruned),
         "steps": steps,
         "artifacts": {kind: artifact.uri for kind, artifact in artifacts.items()},
         "rules": rules,
@@ -84,11 +86,6 @@ def _is_live(artifact) -> bool:
     return "live" in artifact.custom_properties
 
 
-def list_runs(config: Config) -> list[str]:
-    """Names of all runs, the oldest first."""
-    return [context.name for context in _all_runs(open_store(config.metadata_path))]
-
-
 def render(explanation: dict) -> str:
     """The explanation as plain text for a terminal."""
     lines = [f"Run {explanation['run']}, started {explanation['started']}"]
@@ -104,7 +101,7 @@ def render(explanation: dict) -> str:
             verdict = "kept" if rule["passed"] else "FAILED"
             table.append((verdict, rule["metric"], where(rule), number(rule["candidate"]), interval_text(rule),
                           asked_for(rule), number(rule["live"]), str(rule["scenes"])))
-        lines += ["", *_columns(table)]
+        lines += ["", columns(table)]
         relative = [rule for rule in explanation["rules"] if rule["kind"] == "relative"]
         if relative:
             lines += ["", "Against the live model the interval is that of the gain (positive: better than live)."]
@@ -172,9 +169,11 @@ def _live_value(evaluation, rule):
     return None if rule["slice"] else population.get("metrics", {}).get(rule["metric"], {}).get("value")
 
 
-def _reason(pushed, version, steps, rules, checks):
+def _reason(pushed, version, steps, rules, checks, pruned):
     if pushed and not Path(version).exists():
         return f"all rules and export checks passed; the version has been removed since: {version}"
+    if pushed and pruned:
+        return "all rules and export checks passed; the run's evaluation has been removed since"
     if pushed:
         return f"all {len(rules)} rules were kept and all {len(checks)} export checks passed"
     failed = [f"{rule['metric']} ({where(rule)}): {rule['reason']}, asked for {asked_for(rule)}"
@@ -185,6 +184,8 @@ def _reason(pushed, version, steps, rules, checks):
     interrupted = {step["name"] for step in steps if step["state"] == "CANCELED"}
     failed += [f"the run was interrupted in {name}" if name in interrupted else f"{name} has not finished"
                for name in unfinished]
+    if not failed and pruned:
+        return "a rule or an export check failed; the run's evaluation has been removed since (retraining.keep_runs)"
     return "; ".join(failed) or "the run ended before the model was pushed"
 
 
@@ -226,9 +227,3 @@ def _choose_run(store, run, path):
         names = ", ".join(one.name for one in (found or runs)[-10:])
         raise ConfigError(f"run: received {run!r}, which {len(found)} runs are called; allowed: one of {names}")
     return found[0]
-
-
-def _columns(table):
-    """Rows of text, padded to columns."""
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in table]

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline import metadata, versions
 from pipeline.config import Config
 from pipeline.errors import ConfigError, DataError, ModelError
-from pipeline.live import list_versions, read_facts
+from pipeline.live import list_versions, readable_facts
 
 log = logging.getLogger("blendinator.versions")
 
@@ -31,7 +31,7 @@ def list_models(config: Config) -> list[dict]:
     found = []
     everything = list_versions(config.serving_dir)
     for path in reversed(everything):
-        facts, artifact = _facts(path), records.get(path.name)
+        facts, artifact = readable_facts(path), records.get(path.name)
         spans = facts.get("spans")
         evaluation = {}
         if artifact is not None:
@@ -64,15 +64,15 @@ def lineage(config: Config, version: str) -> dict:
     store = metadata.open_store(config.metadata_path)
     records = metadata.pushed_versions(store)
     if version not in records:
-        raise ModelError(f"version {version}: the metadata store knows no such version; received: it was pushed from "
-                         f"{', '.join(records) or 'nowhere: none was pushed'}. See `blendinator models`.")
+        raise ModelError(f"version: received {version!r}; allowed: one that was pushed "
+                         f"({', '.join(records) or 'there is none yet'}). See `blendinator models`.")
     artifact = records[version]
     sources = _sources(store, artifact)
     evaluation = _evaluation(sources)
     trainer = next((one for one in sources if one["name"] == "Trainer"), {})
     custom = json.loads(trainer.get("properties", {}).get("custom_config") or "{}")
     path = Path(artifact.custom_properties["pushed_destination"].string_value)
-    facts = _facts(path)
+    facts = readable_facts(path)
     return {
         "format_version": FORMAT_VERSION, "version": version, "path": str(path) if path.exists() else None,
         "pushed": _utc(artifact.create_time_since_epoch / 1000),
@@ -88,21 +88,13 @@ def lineage(config: Config, version: str) -> dict:
 
 def baselines(config: Config, names: set[str]) -> set[str]:
     """The versions that versions of these names were compared with or started from."""
-    found = {str(_facts(Path(config.serving_dir) / name).get("start", {}).get("version")) for name in names}
+    found = {str(readable_facts(Path(config.serving_dir) / name).get("start", {}).get("version")) for name in names}
     if Path(config.metadata_path).exists():
         store = metadata.open_store(config.metadata_path)
         for name, artifact in metadata.pushed_versions(store).items():
             if name in names:  # a model that was not allowed a warm start tells its baseline here only
                 found.add(str(_evaluation(_sources(store, artifact)).get("live_version")))
     return found - {"None"}
-
-
-def _facts(path):
-    """Facts of a version; {} where they are gone or damaged, so that the others can still be listed and kept."""
-    try:
-        return read_facts(path)
-    except ModelError:
-        return {}
 
 
 def headlines(evaluation: dict) -> dict[str, float | None]:

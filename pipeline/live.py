@@ -57,6 +57,14 @@ def read_facts(folder: str | Path) -> dict:
     return facts
 
 
+def readable_facts(folder: str | Path) -> dict:
+    """The same; {} where they are damaged too, so that the other versions can still be listed and kept."""
+    try:
+        return read_facts(folder)
+    except ModelError:
+        return {}
+
+
 def damaged(folder: str | Path, why: str) -> ModelError:
     """The error for a version that cannot be used, with the remedy."""
     return ModelError(f"{folder}: this version is damaged ({why}). If it is the live one, go back with `blendinator "

@@ -72,11 +72,16 @@ def back_up(path: str | Path) -> None:
 
 
 def _damaged(path, what):
+    return DataError(f"{path}: the metadata store cannot be read ({what}). {remedy(path)}")
+
+
+def remedy(path: str | Path) -> str:
+    """What to do about a metadata store that cannot be read."""
     copy = Path(f"{path}{BACKUP}")
     restore = f"Restore the copy that the last run started from (cp {copy} {path})" if copy.exists() else (
         f"Move it away ({path}) if there is no copy of it")
-    return DataError(f"{path}: the metadata store cannot be read ({what}). {restore}, then run again. Spans and pushed "
-                     "versions are not touched; what is lost is the record of the runs since.")
+    return (f"{restore}, then run again. Spans and pushed versions are not touched; what is lost is the record of the "
+            "runs since.")
 
 
 def close_interrupted(path: str | Path) -> list[str]:

@@ -20,7 +20,7 @@ from pipeline.config import Config
 from pipeline.errors import DataError
 from pipeline.files import size
 from pipeline.lineage import baselines
-from pipeline.live import list_versions, read_facts
+from pipeline.live import list_versions, readable_facts
 
 log = logging.getLogger("blendinator.prune")
 
@@ -135,7 +135,8 @@ def _doomed_spans(config, kept):
     numbers = span_files.list_spans(config.data_root)
     live = list_versions(config.serving_dir)[-1:]
     needed = set(numbers[-config.retraining.keep_spans:])
-    needed |= {span for path in live for span in read_facts(path).get("spans", [])}
+    for path in live:
+        needed.update(readable_facts(path).get("spans", numbers))  # all, where the version does not say which
     found = []
     for span in numbers:
         folder = span_files.span_dir(config.data_root, span)

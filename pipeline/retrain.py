@@ -1,6 +1,5 @@
 """One retraining without a person watching: new span, run, pruning, log line, and a command when it went wrong."""
 
-import json
 import logging
 import os
 import subprocess
@@ -25,21 +24,24 @@ def retrain(config: Config, verbose: bool = False) -> int:
     Returns:
       0 when a model was pushed or there was nothing to do, 3 when the model was refused, 1 when the run failed.
     """
-    def body(console, entry):
+    entry: dict = {"status": run_log.FAILED}
+
+    def body(console, begun):
+        nonlocal entry
+        entry = begun  # it is written to until the run has ended, however it ends
         span = span_to_simulate(config)
         if span is not None:
             simulate(config, span, console)
-        result = run_pipeline(config, config.retraining.spans, console, entry)
+        result = run_pipeline(config, config.retraining.spans, console, begun)
         from pipeline import retention
 
         retention.prune(config)
         return result
 
-    entry = {"status": run_log.FAILED}
     try:
         entry = perform(config, "retrain", body, verbose)
     except Exception as error:  # a defect of ours: the traceback goes on, after the hook
-        call_hook(config, {"status": run_log.FAILED, "reason": f"{type(error).__name__}: {error}"})
+        call_hook(config, {"reason": f"{type(error).__name__}: {error}", **entry})
         raise
     call_hook(config, entry)
     codes = {run_log.PUSHED: EXIT_OK, run_log.NOTHING: EXIT_OK, run_log.REFUSED: EXIT_REFUSED}
@@ -74,7 +76,7 @@ def call_hook(config: Config, entry: dict) -> None:
     environment = {**os.environ, "BLENDINATOR_STATUS": entry["status"], "BLENDINATOR_REASON": entry.get("reason") or "",
                    "BLENDINATOR_LOG": entry.get("log") or ""}
     try:
-        process = subprocess.run(command, shell=True, input=json.dumps(entry), text=True, env=environment,
+        process = subprocess.run(command, shell=True, input=run_log.to_json(entry), text=True, env=environment,
                                  timeout=HOOK_TIMEOUT, capture_output=True)
     except subprocess.TimeoutExpired:
         log.warning("the command for a run that was %s did not end within %d s", entry["status"], HOOK_TIMEOUT)

@@ -101,7 +101,7 @@ def perform(config: Config, command: str, body: Callable[[Console, dict], "RunRe
         known = explain(error)
         if known is None:
             raise
-        entry["reason"] = str(known)
+        entry |= {"reason": str(known), "log": str(path) if path.exists() else None}
         print(f"Stopped: {known}")
     return entry
 
@@ -223,7 +223,9 @@ def warn_of_other_settings(config: Config, chosen: tuple[int, ...]) -> None:
 
     wanted = config_to_dict(config.simulation)
     for span in chosen:
-        stored = read_manifest(span_dir(config.data_root, span)).get("simulation", {})
+        stored = read_manifest(span_dir(config.data_root, span)).get("simulation")
+        if stored is None:  # a user's own images
+            continue
         other = sorted(key for key in wanted if stored.get(key) != wanted[key])
         if other:
             log.warning("span %d was simulated with other settings than the configuration's: %s. It is used as it is.",

@@ -7,6 +7,7 @@ outcome depends on), `run` (name in the metadata store), `version` (folder of th
 `log`.
 """
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -21,14 +22,23 @@ def log_path(output_dir: str | Path) -> Path:
     return Path(output_dir) / "logs" / "runs.jsonl"
 
 
+def to_json(entry: dict) -> str:
+    """A run as it stands in the file, without the line's end."""
+    return json.dumps({"format_version": FORMAT_VERSION, **entry})
+
+
 def append(output_dir: str | Path, entry: dict) -> None:
-    """Adds a run; a single write to the end of the file, so that lines of two processes cannot mix."""
+    """Adds a run; a single write to the end of the file, so that lines of two processes cannot mix.
+
+    A line that a power cut or a full disk has cut stays a line of its own.
+    """
     path = log_path(output_dir)
     path.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps({"format_version": FORMAT_VERSION, **entry}) + "\n"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        os.write(descriptor, line.encode())
+        size = os.fstat(descriptor).st_size
+        cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+        os.write(descriptor, (b"\n" if cut else b"") + (to_json(entry) + "\n").encode())
     finally:
         os.close(descriptor)
 
@@ -37,12 +47,10 @@ def read(output_dir: str | Path) -> list[dict]:
     """All runs, the oldest first; a line that a power cut has damaged is passed over."""
     path = log_path(output_dir)
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
+        with contextlib.suppress(ValueError):
             found.append(json.loads(line))
-        except ValueError:
-            continue
-    return found
+    return [entry for entry in found if isinstance(entry, dict)]
 
 
 def last_completed(output_dir: str | Path) -> dict | None:

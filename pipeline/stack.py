@@ -1,7 +1,7 @@
 """Which of the two sets of libraries is installed, and all that differs between them. Imports none of them.
 
 *current* is TFX 1.21 with Keras 3.15, NumPy 2 and protobuf 6; *compatible* is TFX 1.16 for Python 3.10 and a glibc
-older than 2.38. Only this module asks which one is there; docs/stacks.md compares them.
+older than 2.39. Only this module asks which one is there; docs/stacks.md compares them.
 """
 
 import os

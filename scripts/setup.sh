@@ -55,7 +55,10 @@ find_python() { # version...
             if "$candidate" -c 'import os, sys, sysconfig
 header = os.path.join(sysconfig.get_paths()["include"], "Python.h")
 sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1] or not os.path.exists(header))' "$version" >/dev/null 2>&1; then
-                "$candidate" -c 'import sys; print(sys.executable)'
+                # Of an activated .venv, which is about to be emptied, the interpreter that it was made with.
+                "$candidate" -c 'import os, sys
+base = os.path.join(sys.base_prefix, "bin", "python" + sys.argv[1])
+print(sys.executable if sys.prefix == sys.base_prefix else base)' "$version"
                 return
             fi
         done

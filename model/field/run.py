@@ -62,9 +62,12 @@ def run(segmenter: Segmenter, path: str | Path, outputs: Outputs, *, num_samples
     """
     if truth_path is not None and outputs.catalogue is None:
         raise ConfigError("--truth: it is compared with a catalogue. Give --catalog as well.")
-    for place in (outputs.maps, outputs.catalogue, outputs.preview):
-        if place is not None:
-            writing.refuse_existing(place, outputs.overwrite)
+    places = [place for place in (outputs.maps, outputs.catalogue, outputs.preview) if place is not None]
+    read = [Path(given) for given in (path, truth_path, options.get("weight"), options.get("mask")) if given]
+    for i, place in enumerate(places):
+        if place.resolve() in {other.resolve() for other in (*places[:i], *read)}:
+            raise ConfigError(f"{place}: this is an input, or another output, as well. Give each a file of its own.")
+        writing.refuse_existing(place, outputs.overwrite)
     field = open_field(path, segmenter.survey, segmenter.facts["stamp_size"], **options)
     with contextlib.closing(field):
         return _run(segmenter, field, outputs, num_samples, seed, settings, truth_path, progress, opened)

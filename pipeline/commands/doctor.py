@@ -7,8 +7,8 @@ import sys
 import click
 
 from pipeline.commands._options import config_option
-from pipeline.commands._output import columns
 from pipeline.config_loader import load_config
+from pipeline.tables import columns
 
 
 @click.command()

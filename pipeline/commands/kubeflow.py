@@ -29,15 +29,14 @@ def kubeflow():
 @click.option("--single-pod", is_flag=True, help="One pod for the whole pipeline, on the mounted volume.")
 def compile_command(config_path, image, pipeline_root, output, spans, single_pod):
     """Write the pipeline as a file for Kubeflow; needs no cluster."""
-    import warnings
+    from pipeline.console import without_warnings
 
     config = load_config(config_path)
     load_tensorflow_quietly()
     from absl import logging
 
     logging.set_verbosity(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of TFX's and Kubeflow's own packages
+    with without_warnings():
         from pipeline.kubeflow_pipelines import compiler
 
         compile_it = compiler.compile_single_pod if single_pod else compiler.compile_pipeline

@@ -5,8 +5,8 @@ import json
 import click
 
 from pipeline.commands._options import config_option
-from pipeline.commands._output import columns
 from pipeline.config_loader import load_config
+from pipeline.tables import columns
 
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for other programs.")
 

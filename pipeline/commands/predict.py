@@ -32,9 +32,12 @@ def predict(records, output, num_samples, seed, model, trust_model, config_path,
     load_tensorflow_quietly()
 
     import model as _  # noqa: F401  settles the Keras version before TensorFlow is imported
-    from components.bulk_inference.predict import predict as run
-    from model.client import find_model
+    from pipeline.console import without_warnings
 
-    account = run(records, output, find_model(folder), num_samples, seed, not no_samples,
-                  config.beam.pipeline_args)
+    with without_warnings():
+        from components.bulk_inference.predict import predict as run
+        from model.client import find_model
+
+        account = run(records, output, find_model(folder), num_samples, seed, not no_samples,
+                      config.beam.pipeline_args)
     click.echo(f"{account['read']} records read, {account['written']} predictions written to {output}")

@@ -5,8 +5,8 @@ import sys
 import click
 
 from pipeline.commands._options import config_option, verbose_option
-from pipeline.commands._output import columns, megabytes
 from pipeline.config_loader import load_config
+from pipeline.tables import columns, megabytes
 
 
 @click.command()
@@ -16,7 +16,7 @@ def retrain(config_path, verbose):
     """Simulate a new span if configured, run, prune; for a schedule. See docs/retraining.md.
 
     Exit code 0: pushed, or nothing to do; 3: the model was refused; 1: the run failed or another one is going on. Every
-    call adds a line to logs/runs.jsonl in the output folder.
+    run adds a line to logs/runs.jsonl in the output folder.
     """
     config = load_config(config_path)
     from pipeline.retrain import retrain as retrain_once

@@ -20,6 +20,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from tfx import v1 as tfx
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
+from data.spans import parse_selection
 from pipeline.beam_args import runner_name
 from pipeline.config import Config, KubeflowConfig, ResourceConfig
 from pipeline.config_loader import config_to_dict
@@ -69,7 +70,7 @@ def compile_pipeline(config: Config, image: str, pipeline_root: str, spans: str 
     Raises:
       ConfigError: an option or a key of the section `kubeflow` cannot work.
     """
-    check_options(config, image, pipeline_root)
+    check_options(config, image, pipeline_root, spans)
     cluster = on_cluster(config)
     defaults = {"spans": spans, "data_root": str(cluster.data_root), "train_args": train_args(), "thresholds": ""}
     parameters = {name: tfx.dsl.experimental.RuntimeParameter(name=name, ptype=str, default=value)
@@ -94,7 +95,7 @@ def compile_single_pod(config: Config, image: str, pipeline_root: str, spans: st
 
     Artifacts and ML Metadata lie on the volume, as on one machine; Kubeflow sees one task.
     """
-    check_options(config, image, pipeline_root)
+    check_options(config, image, pipeline_root, spans)
     cluster = on_cluster(config)
     defaults = {"spans": spans, "train_args": train_args(), "thresholds": ""}
     resources = resource_spec(platform.find_resources(config.kubeflow.resources, "Trainer"))  # the largest one
@@ -131,8 +132,9 @@ def write_yaml(documents: list[dict], path: str | Path) -> None:
     Path(path).write_text(f"# {documents[0]['pipelineInfo']['name']}: Kubeflow Pipelines v2\n{text}", encoding="utf-8")
 
 
-def check_options(config: Config, image: str, pipeline_root: str) -> None:
+def check_options(config: Config, image: str, pipeline_root: str, spans: str) -> None:
     """Raises ConfigError when an option cannot work on Kubeflow."""
+    parse_selection(spans)
     if not re.fullmatch(r"[a-z0-9][\w.:/@-]*", image):
         raise ConfigError(f"--image: received {image!r}; allowed: a container image such as "
                           "registry.example.org/blendinator:1")

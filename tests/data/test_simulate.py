@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import gzip
+import shutil
 import subprocess
 import sys
 
@@ -79,6 +80,19 @@ def test_an_interrupted_span_is_completed_with_the_same_bytes(span, tmp_path, mo
 def test_a_complete_span_is_left_alone(span, monkeypatch):
     monkeypatch.setattr(simulate, "_run", None)
     assert simulate.simulate_span(CONFIG, span[0], 1) == span[1]
+
+
+@pytest.mark.parametrize("fault", ["file", "manifest"])
+def test_a_span_that_lost_a_file_is_completed_with_the_same_bytes(span, tmp_path, fault):
+    folder = spans.span_dir(tmp_path, 1)
+    shutil.copytree(spans.span_dir(span[0], 1), folder)
+    if fault == "file":
+        (folder / "test-00000-of-00001.tfrecord.gz").unlink()
+    else:
+        (folder / spans.MANIFEST).write_text("{")
+    assert spans.find_fault(folder)
+    assert simulate.simulate_span(CONFIG, tmp_path, 1, workers=1) == span[1]
+    assert contents(folder) == contents(spans.span_dir(span[0], 1))
 
 
 def test_another_configuration_is_refused(span):

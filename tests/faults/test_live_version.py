@@ -1,5 +1,6 @@
 """A pushed version that is damaged: the run says so before it trains, the commands go on, and rollback helps."""
 
+import dataclasses
 import json
 import shutil
 
@@ -7,8 +8,9 @@ import pytest
 from tensorflow.core.protobuf import saved_model_pb2
 
 from components.live_model import executor
-from pipeline import lineage
-from pipeline.config import Config
+from data import spans
+from pipeline import lineage, retention
+from pipeline.config import Config, RetrainingConfig
 from pipeline.errors import ModelError
 from pipeline.live import FACTS_FILE, find_live, list_versions
 
@@ -23,6 +25,13 @@ def push(config, number, key):
     (folder / FACTS_FILE).parent.mkdir()
     (folder / FACTS_FILE).write_text(json.dumps({"key": key, "spans": [number], "start": {"kind": "cold"}}))
     return folder
+
+
+def write_span(config, span):
+    folder = spans.span_dir(config.data_root, span)
+    folder.mkdir(parents=True)
+    (folder / spans.MANIFEST).write_text(json.dumps(
+        {"complete": True, "format_version": 1, "files": {}, "splits": {}, "simulation": {"seed": 1}}))
 
 
 @pytest.fixture
@@ -66,6 +75,12 @@ def test_message_and_rollback(config, fault):
     with pytest.raises(ModelError, match="/2: this version is damaged .*blendinator rollback.*then remove its folder"):
         executor.check_readable(find_live(config.serving_dir, "third"))
     assert [one["version"] for one in lineage.list_models(config)] == ["2", "1"]
+    for span in (1, 2):
+        write_span(config, span)
+    pruned = retention.prune(dataclasses.replace(config, retraining=RetrainingConfig(keep_spans=1)))
+    facts_are_lost = fault in (no_facts, other_facts, binary_facts)  # then it is not known which spans it needs
+    assert [one.path.name for one in pruned] == ([] if facts_are_lost else ["span-0001"])
+    assert len(list_versions(config.serving_dir)) == 2
     back = lineage.rollback(config)
     assert list_versions(config.serving_dir)[-1] == back  # live now
     found = find_live(config.serving_dir, "third")

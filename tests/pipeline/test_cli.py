@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline import cli, run, run_log
+from pipeline import cli, report, run, run_log
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,6 +80,24 @@ def test_unwritable_output_folder_is_one_message(tmp_path, capfd):
     (tmp_path / "output").write_text("a file where the folder should be")
     assert run.run(cli.load_config(write(tmp_path, ""))) == 1
     assert "output" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["prune"], "output: File exists. Check the path"),
+    (["report", "--folder", "/proc/x/y"], "/proc/x: No such file or directory. Check the path"),
+])
+def test_a_path_that_cannot_be_used_is_one_message(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.setattr(report, "write_report", lambda config, run, folder: Path(folder).mkdir(parents=True))
+    (tmp_path / "output").touch()
+    result = invoke(*arguments, "--config", write(tmp_path, ""))
+    assert result.exit_code == 1 and message in result.output and len(result.output.strip().splitlines()) == 1
+
+
+def test_simulate_prints_nothing_but_its_own_words(tmp_path):
+    config = write(tmp_path, "simulation: {stamp_size: 32, train_scenes: 2, calibration_scenes: 2, test_scenes: 2}\n")
+    command = [sys.executable, "-m", "pipeline.cli", "simulate", "--config", config]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert (process.returncode, process.stderr) == (0, "")
 
 
 def test_defect_keeps_its_traceback(tmp_path, monkeypatch, capfd):

@@ -43,6 +43,13 @@ def test_dictionaries_and_back():
     ({"evaluation": {"thresholds": [{"metric": "ged"}]}},
      r"evaluation.thresholds\[0\].*needs `metric` and `min` or `max`"),
     ({"evaluation": {"slices": [{"scalar": "snr", "edges": [2.0, 1.0]}]}}, "allowed: two or more rising numbers"),
+    ({"evaluation": {"slices": [{"scalar": "snr", "edges": [0.0, float("inf")]}]}},
+     r"slices\[0\].edges\[1\]: received inf; allowed: a number"),
+    ({"evaluation": {"thresholds": [{"metric": "ged", "max": float("inf")}]}}, r"max: received inf; allowed: a number"),
+    ({"evaluation": {"thresholds": [{"metric": "ged", "min": 0.9, "max": 0.5}]}},
+     r"thresholds\[0\]: received min 0.9 and max 0.5; allowed: a min that is not above the max"),
+    ({"evaluation": {"slices": []}}, r"evaluation.slices: received \[\]; allowed: a list that is not empty"),
+    ({"retraining": {"spans": "latst"}}, "retraining.spans: received 'latst'; allowed"),
 ])
 def test_mistakes(raw, message):
     with pytest.raises(ConfigError, match="here: .*" + message if "here" not in message else message):
@@ -73,3 +80,15 @@ def test_only_plain_values_are_made(tmp_path):
     with pytest.raises(ConfigError, match="not valid YAML"):
         load_config(tmp_path / "object.yaml")
     assert not (tmp_path / "made").exists()
+
+
+def test_output_folder_below_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.yaml").write_text("output_dir: ~/runs\n")
+    assert load_config(tmp_path / "a.yaml").output_dir == str(tmp_path / "runs")
+
+
+def test_output_folder_that_is_no_folder_of_this_machine(tmp_path):
+    (tmp_path / "a.yaml").write_text("output_dir: gs://bucket/runs\n")
+    with pytest.raises(ConfigError, match="output_dir: received 'gs://bucket/runs'; allowed: a folder of this machine"):
+        load_config(tmp_path / "a.yaml")

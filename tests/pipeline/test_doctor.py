@@ -10,6 +10,7 @@ from importlib import metadata
 import pytest
 from click.testing import CliRunner
 
+from data.spans import MANIFEST
 from pipeline import cli, doctor, lock
 from pipeline.config import Config
 
@@ -85,6 +86,9 @@ def test_disk(config):
 def test_writable(tmp_path):
     assert doctor.writable("output folder", tmp_path / "a" / "b", "").state == "ok" and not list(tmp_path.iterdir())
     assert doctor.writable("output folder", "/proc/x", "Set output_dir").state == "problem"
+    (tmp_path / "file").touch()
+    check = doctor.writable("output folder", tmp_path / "file", "Set output_dir.")
+    assert check.state == "problem" and "this is no folder" in check.text
 
 
 def test_running(tmp_path):
@@ -107,7 +111,11 @@ def test_spans(tmp_path):
     assert doctor.spans(tmp_path).state == "ok"
     (tmp_path / "span-0001").mkdir()
     check = doctor.spans(tmp_path)
-    assert check.state == "warning" and "there is no manifest" in check.text
+    assert check.state == "problem" and "there is no manifest" in check.text and "no run can start" in check.remedy
+    (tmp_path / "span-0002").mkdir()
+    (tmp_path / "span-0002" / MANIFEST).write_text(json.dumps(
+        {"complete": True, "format_version": 1, "files": {}, "splits": {}}))
+    assert doctor.spans(tmp_path).state == "warning"
 
 
 def test_store(tmp_path):
@@ -122,7 +130,10 @@ def test_store(tmp_path):
     assert doctor.store(path).state == "warning" and "1 left open" in doctor.store(path).text
     path.write_bytes(b"no database" * 100)
     check = doctor.store(path)
-    assert check.state == "problem" and "file is not a database" in check.text and "backup" in check.remedy
+    assert check.state == "problem" and "file is not a database" in check.text
+    assert check.remedy.startswith(f"Move it away ({path}) if there is no copy")
+    (tmp_path / "metadata.sqlite.backup").touch()
+    assert f"cp {path}.backup {path}" in doctor.store(path).remedy
 
 
 def test_serving(tmp_path):

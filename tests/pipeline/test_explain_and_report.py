@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -183,10 +184,19 @@ def test_a_run_that_stopped_early(config):
         report.write_report(config)
 
 
+@pytest.mark.parametrize(("pushed", "reason"), [
+    (True, "all rules and export checks passed; the run's evaluation has been removed since"),
+    (False, r"a rule or an export check failed; the run's evaluation has been removed since \(retraining.keep_runs\)")])
+def test_a_run_whose_artifacts_were_pruned(config, pushed, reason):
+    write_run(config, thresholds=(EASY,) if pushed else (HARD,), pushed=pushed)
+    for folder in ("evaluation", "check"):
+        shutil.rmtree(next(config.pipeline_root.glob(f"*/{folder}")))
+    assert re.fullmatch(reason, explain.explain(config)["reason"])
+
+
 def test_runs_are_chosen_by_name_or_part_of_it(config):
     Store(config).run("2026-01-01T10:00:00", [], {})
     Store(config).run("2026-01-02T10:00:00", [], {})
-    assert explain.list_runs(config) == ["2026-01-01T10:00:00", "2026-01-02T10:00:00"]
     assert explain.explain(config)["run"] == "2026-01-02T10:00:00"
     assert explain.explain(config, "2026-01-01")["run"] == "2026-01-01T10:00:00"
     with pytest.raises(ConfigError, match="received '10:00:00', which 2 runs are called; allowed: one of 2026-01-01"):

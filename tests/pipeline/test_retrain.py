@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_exit_code_and_hook(config, tmp_path, monkeypatch, status, code, hook):
 
 def test_a_defect_calls_the_hook_too(config, tmp_path, monkeypatch):
     config = dataclasses.replace(config, retraining=RetrainingConfig(
-        simulate=False, on_failure=f'echo "$BLENDINATOR_REASON" > {tmp_path}/hook.txt'))
+        simulate=False, on_failure=f'tee {tmp_path}/hook.json; echo "$BLENDINATOR_REASON" > {tmp_path}/hook.txt'))
 
     def body(*_):
         raise ValueError("shapes differ")
@@ -89,6 +90,8 @@ def test_a_defect_calls_the_hook_too(config, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="shapes differ"):
         retrain.retrain(config)
     assert (tmp_path / "hook.txt").read_text() == "ValueError: shapes differ\n"
+    [entry] = run_log.read(tmp_path)
+    assert json.loads((tmp_path / "hook.json").read_text()) == entry and Path(entry["log"]).is_file()
 
 
 def test_a_hook_that_fails_is_logged(config, caplog):
@@ -108,12 +111,15 @@ def test_a_hook_that_hangs_is_logged(config, caplog, monkeypatch):
 def test_two_never_run_at_once(config, tmp_path, capfd):
     hold = ("import sys, time\nfrom pipeline.lock import exclusive\nwith exclusive(sys.argv[1], 'run'):\n"
             "    print('held', flush=True)\n    time.sleep(60)")
+    config = dataclasses.replace(config, retraining=RetrainingConfig(on_failure=f"cat > {tmp_path}/hook.json"))
     holder = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline() == "held\n"
         assert retrain.retrain(config) == 1
         assert f"process {holder.pid} (blendinator run" in capfd.readouterr().out
         assert run_log.read(tmp_path) == []
+        told = json.loads((tmp_path / "hook.json").read_text())
+        assert told["format_version"] == 1 and told["log"] is None and "another folder" in told["reason"]
     finally:
         holder.kill()
         holder.wait()

@@ -122,6 +122,16 @@ def test_data_are_simulated_only_when_there_are_none(config, monkeypatch):
     assert simulated == [1]
 
 
+def test_a_users_own_span_has_no_other_settings(config, caplog):
+    make_span(config, 1)
+    path = spans.span_dir(config.data_root, 1) / spans.MANIFEST
+    manifest = json.loads(path.read_text())
+    del manifest["simulation"]
+    path.write_text(json.dumps(manifest))
+    run.warn_of_other_settings(config, (1,))
+    assert caplog.text == ""
+
+
 def test_span_of_other_settings_is_pointed_out(config, caplog):
     make_span(config, 1)
     make_span(config, 2, noise_scale=2.0, seed=7)

@@ -32,3 +32,18 @@ def test_damaged_line_is_passed_over(tmp_path):
         file.write('{"status": "pus\n')
     run_log.append(tmp_path, entry("refused"))
     assert [one["status"] for one in run_log.read(tmp_path)] == ["pushed", "refused"]
+
+
+def test_line_cut_by_a_power_failure_takes_no_other_one_with_it(tmp_path):
+    run_log.append(tmp_path, entry("pushed", (1,)))
+    with open(run_log.log_path(tmp_path), "a") as file:
+        file.write('{"status": "pus')
+    run_log.append(tmp_path, entry("pushed", (2,)))
+    assert run_log.used_spans(tmp_path) == {1, 2}
+
+
+def test_lines_of_another_kind_are_passed_over(tmp_path):
+    run_log.append(tmp_path, entry("pushed"))
+    with open(run_log.log_path(tmp_path), "ab") as file:
+        file.write(b"null\n[1]\n\xff\xfe\n")
+    assert run_log.used_spans(tmp_path) == {1}

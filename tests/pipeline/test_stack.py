@@ -1,15 +1,19 @@
 """Tests of the stack's name."""
 
+import os
 import re
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from pipeline import stack
 from pipeline.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(("tfx", "name"), [("1.16.0", "compatible"), ("1.21.0", "current"), ("1.21.1", "current")])
@@ -43,3 +47,15 @@ def test_beam_runs_in_memory():
     pipeline = beam.Pipeline(argv=["--runner=DirectRunner"])
     pipeline | beam.Create([1])
     assert isinstance(pipeline.run(), fn_runner.RunnerResult)
+
+
+def test_setup_looks_behind_an_activated_environment():
+    """`make` in a shell with .venv on its PATH must not take the interpreter that it is about to remove."""
+    function = re.search(r"(?ms)^find_python\(\).*?^}", (ROOT / "scripts" / "setup.sh").read_text())[0]
+    version = "%d.%d" % sys.version_info[:2]
+    found = {}
+    for name, path in (("plain", os.environ["PATH"]), ("activated", f"{Path(sys.executable).parent}:/usr/bin:/bin")):
+        process = subprocess.run(["sh", "-c", f"{function}\nfind_python {version}"], capture_output=True, text=True,
+                                 env={"PATH": path, "HOME": os.environ["HOME"]}, check=True)
+        found[name] = process.stdout.strip()
+    assert found["activated"] and str(Path(sys.prefix)) not in found["activated"]

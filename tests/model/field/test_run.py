@@ -78,6 +78,20 @@ def test_a_mistake_is_one_message_and_leaves_nothing(command, field_file, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["field.fits"]
 
 
+@pytest.mark.parametrize("options", [
+    ["--output", "FOLDER/field.fits", "--overwrite"],
+    ["--catalog", "FOLDER/maps.fits"],
+    ["--catalog", "FOLDER/c.ecsv", "--preview", "FOLDER/../NAME/c.ecsv"],
+    ["--mask", "FOLDER/field.fits", "--preview", "FOLDER/field.fits", "--overwrite"],
+])
+def test_an_output_that_is_an_input_or_another_output_is_refused(command, field_file, tmp_path, options):
+    before = field_file.read_bytes()
+    result = command(field_file, *(option.replace("FOLDER", str(tmp_path)).replace("NAME", tmp_path.name)
+                                   for option in options))
+    assert result.exit_code == 1 and "this is an input, or another output, as well" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["field.fits"] and field_file.read_bytes() == before
+
+
 def test_existing_output_is_refused_before_any_work(command, field_file, tmp_path):
     (tmp_path / "maps.fits").write_text("precious")
     result = command(field_file)
