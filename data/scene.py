@@ -92,6 +92,15 @@ class Simulator:
         # most 1/128 sigma per pixel.
         self.quantum = 2.0 ** np.floor(np.log2(self.sky_sigma / 64.0))
 
+    @classmethod
+    def configured(cls, config: SimulationConfig) -> "Simulator":
+        """With the catalogue that the configuration names, if there is one."""
+        if not config.catalog:
+            return cls(config)
+        from data.catalog import read_catalog  # astropy's tables take a second to import
+
+        return cls(config, read_catalog(config.catalog))
+
     def draw(self, span: int, number: int) -> Parameters:
         """The parameters of a scene."""
         config = self.config

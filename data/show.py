@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from data.catalog import read_catalog
 from data.population import Galaxies
 from data.records import SCALAR_FEATURES
 from data.scene import Simulator
@@ -32,7 +31,7 @@ def parse_scene_id(text: str) -> tuple[int, int]:
 def draw_record(config: SimulationConfig, scene_id: str) -> dict:
     """Draws a scene again and returns the record (as `data.records.encode` takes it); raises as `show_scene`."""
     span, number = parse_scene_id(scene_id)
-    return Simulator(config, read_catalog(config.catalog) if config.catalog else None).scenes(span, [number])[0]
+    return Simulator.configured(config).scenes(span, [number])[0]
 
 
 def describe_record(record: dict) -> str:
@@ -60,7 +59,7 @@ def show_scene(config: SimulationConfig, scene_id: str, path: str | Path) -> dic
     from matplotlib.figure import Figure
 
     span, number = parse_scene_id(scene_id)
-    simulator = Simulator(config, read_catalog(config.catalog) if config.catalog else None)
+    simulator = Simulator.configured(config)
     scene, stamps = simulator.layers(span, number)
     record = simulator.scenes(span, [number])[0]
     threshold = config.truth_threshold * simulator.sky_sigma

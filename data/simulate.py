@@ -172,12 +172,7 @@ class _WriteShard(beam.DoFn):
         self._config, self._folder, self._span = config, folder, span
 
     def setup(self):
-        source = None
-        if self._config.catalog:
-            from data.catalog import read_catalog
-
-            source = read_catalog(self._config.catalog)
-        self._simulator = Simulator(self._config, source)
+        self._simulator = Simulator.configured(self._config)
 
     def process(self, shard):
         write_shard(shard, self._simulator, self._folder, self._span)
