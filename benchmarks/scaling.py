@@ -16,6 +16,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import sys
 import tempfile
 import time
@@ -121,7 +122,10 @@ def repeat_span(source: Path, target: Path, times: int) -> None:
 
 
 def in_child(work, log: Path) -> dict:
-    """Runs a function in a forked process; its wall and processor seconds and peak memory, its children's included."""
+    """Runs a function in a forked process; its wall and processor seconds and peak memory, its children's included.
+
+    `own_MiB` is the process's memory without what is mapped from files, which the system can take back.
+    """
     sys.stdout.flush()
     begun = time.perf_counter()
     child = os.fork()
@@ -136,11 +140,18 @@ def in_child(work, log: Path) -> dict:
         except BaseException:
             traceback.print_exc()
             os._exit(1)
-    _, status, usage = os.wait4(child, 0)
+    own = 0
+    while True:
+        done, status, usage = os.wait4(child, os.WNOHANG)
+        if done:
+            break
+        found = re.search(r"RssAnon:\s*(\d+)", Path(f"/proc/{child}/status").read_text())
+        own = max(own, int(found[1]) if found else 0)
+        time.sleep(0.2)
     if status:
         raise SystemExit(f"{log}: the stage failed; its log is there")
     return {"wall": round(time.perf_counter() - begun, 1), "cpu": round(usage.ru_utime + usage.ru_stime, 2),
-            "peak_MiB": round(usage.ru_maxrss / 1024)}
+            "peak_MiB": round(usage.ru_maxrss / 1024), "own_MiB": round(own / 1024)}
 
 
 def print_table(rows: list[dict]) -> None:
@@ -148,13 +159,13 @@ def print_table(rows: list[dict]) -> None:
     sizes = sorted({row["scenes"] for row in rows})
     found = {(row["stage"], row["scenes"]): row for row in rows}
     print("\n" + f"{'processor seconds':22}" + "".join(f"{size:>10}" for size in sizes)
-          + "  ms a scene, fixed s, exponent;  peak MiB")
+          + "  ms a scene, fixed s, exponent;  peak MiB, without mapped files")
     for stage in STAGES:
         mine = [found.get((stage, size)) for size in sizes]
         if any(mine):
             print(f"{stage:22}" + "".join(f"{row['cpu']:10.1f}" if row else f"{'':10}" for row in mine) + "  "
                   + growth([row for row in mine if row]) + ";  "
-                  + " ".join(str(row["peak_MiB"]) for row in mine if row))
+                  + " ".join(f"{row['peak_MiB']}/{row['own_MiB']}" for row in mine if row))
 
 
 def growth(rows: list[dict]) -> str:
