@@ -308,7 +308,13 @@ def _readable(header):
 
 
 def _is_image(hdu):
-    return getattr(hdu, "is_image", False) and hasattr(hdu, "shape")  # a damaged one has no shape
+    """Whether an HDU holds an image: a damaged one has no shape, or a type that cannot be read."""
+    from astropy.io import fits
+
+    try:
+        return getattr(hdu, "is_image", False) and hasattr(hdu, "shape")
+    except fits.VerifyError:
+        return False
 
 
 def _check_counts(path):

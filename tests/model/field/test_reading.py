@@ -216,3 +216,13 @@ def test_compressed_image_of_absurd_size(tmp_path, image):
     path.write_bytes(content)
     with pytest.raises(DataError, match="the header gives the sizes .*; allowed: up to 1000000 a side"):
         Plane(path)
+
+
+def test_extension_whose_type_cannot_be_read(tmp_path, image):
+    path = tmp_path / "f.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(image.astype(np.int32))]).writeto(path)
+    content = bytearray(path.read_bytes())
+    content[2880:2960] = f"{'XTENSION':8}= {'inf':>20}".encode().ljust(80)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="f.fits: the file holds no image"):
+        Plane(path)
