@@ -10,7 +10,7 @@ run: setup
 test: setup
 	@.venv/bin/python -m pytest --import-mode=importlib $(TESTS)
 
-# Faults and fuzzing at full length: 10,000 cases for each reader, 60 signals into retrainings. An hour or more.
+# Faults and fuzzing at full length: 10,000 cases for each reader, 60 signals into retrainings: about an hour.
 nightly: setup
 	@.venv/bin/python -m pytest --import-mode=importlib --nightly tests/fuzz tests/faults
 

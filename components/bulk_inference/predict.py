@@ -22,7 +22,7 @@ from pipeline.errors import BlendinatorError, ConfigError, DataError, ModelError
 from pipeline.stack import use_in_memory_runner
 
 ACCOUNT = "account.json"
-BATCH = 16  # images; more are no faster on two cores
+BATCH = 16  # images drawn at once
 
 
 class PredictFile(beam.DoFn):
