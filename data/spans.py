@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import re
+import reprlib
 import struct
 import zlib
 from collections.abc import Iterator
@@ -62,7 +63,7 @@ def resolve_spans(selection: str, data_root: str | Path) -> tuple[int, ...]:
     """
     wanted = parse_selection(selection)
     if isinstance(wanted, int):
-        whole = tuple(span for span, path in _folders(data_root) if find_fault(path) is None)
+        whole = _whole(data_root)
         if not whole:
             raise DataError(f"{data_root}: there is no complete span. {_remedy(whole)}")
         for span, path in _folders(data_root):
@@ -74,7 +75,7 @@ def resolve_spans(selection: str, data_root: str | Path) -> tuple[int, ...]:
         fault = find_fault(folder)
         if fault:
             why = f" ({fault})" if folder.exists() else ""
-            raise DataError(f"{folder}: span {span} is missing or incomplete{why}. {_remedy(list_spans(data_root))}")
+            raise DataError(f"{folder}: span {span} is missing or incomplete{why}. {_remedy(_whole(data_root), span)}")
     return wanted
 
 
@@ -84,15 +85,15 @@ def parse_selection(selection: str) -> int | tuple[int, ...]:
     Raises:
       ConfigError: it cannot be read.
     """
-    latest = re.fullmatch(r"\s*latest(?::([1-9]\d*))?\s*", selection)
+    latest = re.fullmatch(r"\s*latest(?::([1-9]\d{0,5}))?\s*", selection)
     if latest:
         return int(latest[1] or 1)
     numbers = set()
     for part in selection.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        match = re.fullmatch(r"\s*(\d{1,6})(?:-(\d{1,6}))?\s*", part)  # of at most six digits: it counts through them
         if not match or int(match[2] or match[1]) < int(match[1]):
             raise ConfigError(
-                f"spans: received {selection!r}; allowed: latest, latest:3, or numbers and ranges such as "
+                f"spans: received {reprlib.repr(selection)}; allowed: latest, latest:3, or numbers and ranges such as "
                 "1,3-5")
         numbers.update(range(int(match[1]), int(match[2] or match[1]) + 1))
     return tuple(sorted(numbers))
@@ -108,13 +109,24 @@ def find_fault(folder: str | Path) -> str | None:
     return f"{Path(folder) / missing[0]}: this file is missing" if missing else None
 
 
+def _whole(data_root):
+    return tuple(span for span, path in _folders(data_root) if find_fault(path) is None)
+
+
 def _folders(data_root):
     found = [(_SPAN_FOLDER.fullmatch(path.name), path) for path in Path(data_root).glob("span-*")]
     return sorted((int(match[1]), path) for match, path in found if match)
 
 
-def _remedy(available):
-    return f"Run `blendinator simulate` first, or choose from: {', '.join(map(str, available)) or 'none'}."
+def _remedy(whole, span=None):
+    return (f"Run `blendinator simulate{f' --span {span}' if span else ''}` first, or choose from: "
+            f"{', '.join(map(str, whole)) or 'none'}.")
+
+
+def _command(folder):
+    """What completes a span that was simulated here."""
+    number = _SPAN_FOLDER.fullmatch(Path(folder).name)
+    return f"`blendinator simulate{f' --span {int(number[1])}' if number else ''}`"
 
 
 def read_manifest(folder: str | Path) -> dict:
@@ -124,8 +136,8 @@ def read_manifest(folder: str | Path) -> dict:
       DataError: it is missing, unreadable, incomplete or of another format.
     """
     path = Path(folder) / MANIFEST
-    remedy = "Call `blendinator simulate` again to complete the span."
-    again = "Remove the span's folder and simulate it again."
+    remedy = f"Call {_command(folder)} to complete it."
+    again = f"Correct it, or call {_command(folder)}, which completes a span that was simulated here."
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -140,7 +152,7 @@ def read_manifest(folder: str | Path) -> dict:
             "Simulate the span again with this version."
         )
     _check_files(path, manifest.get("files"))
-    splits = manifest.get("splits", {})
+    splits = manifest.get("splits")
     if not isinstance(splits, dict) or not all(
             isinstance(entry, dict) and type(entry.get("records")) is int for entry in splits.values()):
         raise DataError(
@@ -201,7 +213,7 @@ def verify_span(folder: str | Path) -> dict:
     for name, entry in listed.items():
         path = folder / name
         if name not in present:
-            raise DataError(f"{path}: this file is missing. {remedy}")
+            raise DataError(f"{path}: this file is missing. Call {_command(folder)} to make it again.")
         if sha256(path) != entry["sha256"]:
             count = sum(1 for _ in read_records(path))  # names the damaged record, where that can be said
             raise DataError(f"{path}: the checksum differs from the manifest ({count} readable records). {remedy}")

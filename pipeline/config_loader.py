@@ -35,6 +35,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+LONGEST_KEY = 60  # characters of a key that a message shows whole
 _MAY_BE_EMPTY = (str, RelativeConfig, SecretConfig)
 
 
@@ -198,7 +199,8 @@ def _build(cls, raw, source, prefix):
     fields = {item.name: item for item in dataclasses.fields(cls)}
     for key in raw:
         if key not in fields:
-            raise ConfigError(f"{source}: {prefix}{key}: unknown key; allowed here: {', '.join(fields)}")
+            name = key if isinstance(key, str) and len(key) < LONGEST_KEY else _shown(key)
+            raise ConfigError(f"{source}: {prefix}{name}: unknown key; allowed here: {', '.join(fields)}")
     values = {key: _convert(hints[key], value, fields[key].metadata, source, prefix + key)
               for key, value in raw.items()}
     return cls(**values)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from data.spans import find_fault, list_spans
+from data.spans import find_fault, list_spans, span_dir
 from pipeline import lock, metadata as metadata_store, stack
 from pipeline.config import Config
 from pipeline.errors import BlendinatorError
@@ -179,10 +179,12 @@ def spans(data_root: str | Path) -> Check:
     numbers = list_spans(data_root)
     faults = [fault for fault in (find_fault(path) for path in sorted(Path(data_root).glob("span-*"))) if fault]
     text = f"{len(numbers)} in {data_root}" if numbers else "none yet; the first run simulates one"
-    if faults and not numbers:
-        return Check("spans", PROBLEM, faults[0], "There is no other: without a complete one no run can start.")
+    whole = [span for span in numbers if find_fault(span_dir(data_root, span)) is None]
+    if numbers and not whole:
+        return Check("spans", PROBLEM, faults[0], "There is no other: a run needs a complete one.")
     if faults:
-        return Check("spans", WARNING, faults[0], "`--spans latest` passes it over.")
+        return Check("spans", WARNING, faults[0],
+                     "`--spans latest` passes it over." if whole else "The next run simulates span 1.")
     return Check("spans", OK, text)
 
 

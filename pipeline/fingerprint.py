@@ -21,7 +21,7 @@ PACKAGES = ("components", "data", "model", "pipeline", "schemas", "schemas/scene
 def code_fingerprint(*paths: str, root: Path = PROJECT) -> str:
     """SHA-256 over the names and contents of the Python files of packages or of single files, in a fixed order.
 
-    The versions of the libraries that run them (`pipeline.stack.describe`) are part of it.
+    The versions of the libraries that run them (`pipeline.stack.versions`) are part of it.
 
     Args:
       *paths: folders or files below `root`, such as "model" or "pipeline/config.py".
@@ -36,7 +36,7 @@ def code_fingerprint(*paths: str, root: Path = PROJECT) -> str:
         if not path.exists():
             raise FileNotFoundError(path)
         files += path.rglob("*.py") if path.is_dir() else [path]
-    digest = hashlib.sha256(stack.describe().encode())
+    digest = hashlib.sha256(json.dumps(stack.versions()).encode())
     for path in sorted(files):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(root)}\0{len(content)}\0".encode() + content)

@@ -157,9 +157,9 @@ def nothing_to_do(config: Config, entry: dict, console: Console) -> bool:
     entry |= {"status": run_log.NOTHING, "run": last["run"], "reason": f"nothing changed since {last['started']}"}
     outcome = f"pushed\nversion   {last['version']}" if last["version"] else f"not pushed, because {last['reason']}"
     console.print(
-        f"Nothing to do: spans, configuration and code are those of the run of {last['started']}, and nothing is "
-                  f"pushed again. That run:\nmodel     {outcome}\nreport    {last['report']}\nlog       {last['log']}",
-                  markup=False, soft_wrap=True)
+        f"Nothing to do: spans, configuration, code and libraries are those of the run of {last['started']}, and "
+        f"nothing is pushed again. That run:\nmodel     {outcome}\nreport    {last['report']}\nlog       {last['log']}",
+        markup=False, soft_wrap=True)
     return True
 
 
@@ -246,13 +246,13 @@ def needed_space(config: Config, spans: str = "latest") -> float:
     """Bytes that a run may need: spans, their ingested copy, what the training maps into memory, working space."""
     from data.spans import BYTES_PER_PIXEL, MAPPED_BYTES_PER_PIXEL, list_spans, parse_selection
 
-    simulation = config.simulation
+    simulation, wanted, there = config.simulation, parse_selection(spans), len(list_spans(config.data_root))
+    used = max(1, min(wanted, there)) if isinstance(wanted, int) else len(wanted)
+    simulated = 0 if there or not isinstance(wanted, int) else 1
     mapped = simulation.train_scenes + simulation.calibration_scenes
     stored = mapped + simulation.test_scenes
-    simulated = bool(list_spans(config.data_root)) or not isinstance(parse_selection(spans), int)
-    copies = 1 if simulated else 2
     return WORKING_SPACE + simulation.stamp_size**2 * (
-        stored * copies * BYTES_PER_PIXEL + mapped * MAPPED_BYTES_PER_PIXEL)
+        (simulated + used) * stored * BYTES_PER_PIXEL + used * mapped * MAPPED_BYTES_PER_PIXEL)
 
 
 def explain(error: BaseException | None) -> BlendinatorError | KeyboardInterrupt | None:

@@ -4,12 +4,16 @@
 older than 2.39. Only this module asks which one is there; docs/stacks.md compares them.
 """
 
+import contextlib
 import os
 import sys
 from importlib import metadata
 
 CURRENT, COMPATIBLE = "current", "compatible"
 SHOWN = ("tfx", "tensorflow", "keras", "apache-beam", "numpy", "protobuf")
+# What the result of a step may depend on, besides.
+BEHIND_RESULTS = ("tensorflow-transform", "tensorflow-probability", "tensorflow-data-validation", "tfx-bsl", "scipy",
+                  "sep", "surveycodex")
 
 
 def _version(package: str) -> tuple[int, ...]:
@@ -54,6 +58,15 @@ def load_tensorflow_quietly() -> None:
             os.dup2(saved, 2)
             os.close(saved)
             os.close(nowhere)
+
+
+def versions() -> dict[str, str]:
+    """Versions of the installed packages on which the result of a step may depend."""
+    found = {}
+    for package in (*SHOWN, *BEHIND_RESULTS):
+        with contextlib.suppress(metadata.PackageNotFoundError):  # the classical peer may be missing
+            found[package] = metadata.version(package)
+    return found
 
 
 def describe() -> str:

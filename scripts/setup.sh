@@ -7,6 +7,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+# In a shell with .venv activated, the interpreter is found that one without it finds: .venv may be emptied.
+PATH=$(printf ':%s:' "$PATH" | sed "s|:$PWD/.venv/bin:|:|g; s|^:||; s|:$||")
+
 UV_VERSION=0.13.9
 ZIG_VERSION=0.13.0.post1
 TOOLS="$PWD/.tools"
@@ -55,10 +58,7 @@ find_python() { # version...
             if "$candidate" -c 'import os, sys, sysconfig
 header = os.path.join(sysconfig.get_paths()["include"], "Python.h")
 sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1] or not os.path.exists(header))' "$version" >/dev/null 2>&1; then
-                # Of an activated .venv, which is about to be emptied, the interpreter that it was made with.
-                "$candidate" -c 'import os, sys
-base = os.path.join(sys.base_prefix, "bin", "python" + sys.argv[1])
-print(sys.executable if sys.prefix == sys.base_prefix else base)' "$version"
+                "$candidate" -c 'import sys; print(sys.executable)'
                 return
             fi
         done

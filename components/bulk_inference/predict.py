@@ -22,7 +22,7 @@ from pipeline.errors import BlendinatorError, ConfigError, DataError, ModelError
 from pipeline.stack import use_in_memory_runner
 
 ACCOUNT = "account.json"
-BATCH = 16  # images drawn at once
+BATCH = 16 * 64 * 64  # pixels of the images that are drawn at once; a larger image is drawn alone
 
 
 class PredictFile(beam.DoFn):
@@ -79,12 +79,15 @@ class PredictFile(beam.DoFn):
             raise DataError(f"{path}: the model refuses images of {images.shape[1]} x {images.shape[2]} pixels ({why})")
 
 
-def batches(stamps: Iterable[tuple[str, np.ndarray]], size: int) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Ids and images [B, S, S] of at most `size` stamps that follow one another and are of one size, in their order."""
+def batches(stamps: Iterable[tuple[str, np.ndarray]], pixels: int) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Ids and images [B, S, S] of stamps that follow one another and are of one size, in their order.
+
+    A batch holds at most `pixels` pixels, or one stamp.
+    """
     ids: list[str] = []
     images: list[np.ndarray] = []
     for scene_id, image in stamps:
-        if images and (len(images) == size or image.shape != images[0].shape):
+        if images and ((len(images) + 1) * image.size > pixels or image.shape != images[0].shape):
             yield ids, np.stack(images)
             ids, images = [], []
         ids.append(scene_id)

@@ -19,7 +19,7 @@ def write_span(root, span, shards=(("train-00000-of-00001.tfrecord.gz", (b"one",
             for record in records:
                 file.write(spans.frame_record(record))
         files[name] = {"split": "train", "records": len(records), "sha256": spans.sha256(folder / name)}
-    manifest = {"complete": True, "format_version": spans.FORMAT_VERSION, "files": files}
+    manifest = {"complete": True, "format_version": spans.FORMAT_VERSION, "files": files, "splits": {}}
     (folder / spans.MANIFEST).write_text(json.dumps(manifest))
     return folder
 
@@ -71,7 +71,7 @@ def test_resolve_spans(tmp_path, selection, expected):
     assert spans.resolve_spans(selection, tmp_path) == expected
 
 
-@pytest.mark.parametrize("selection", ["", "a", "3-1", "1;2", "-1", "latest:0", "latest:", "latest,3"])
+@pytest.mark.parametrize("selection", ["", "a", "3-1", "1;2", "-1", "latest:0", "latest:", "latest,3", "1-9999999"])
 def test_resolve_spans_refuses_what_it_cannot_read(folder, selection):
     with pytest.raises(ConfigError,
                        match=f"spans: received '{selection}'; allowed: latest, latest:3, or numbers and ranges"):
@@ -103,7 +103,7 @@ def test_resolve_spans_without_any(tmp_path):
 
 
 def test_resolve_spans_names_the_missing_one(folder):
-    with pytest.raises(DataError, match="span-0002: span 2 is missing or incomplete.*choose from: 1"):
+    with pytest.raises(DataError, match="span-0002: span 2 is missing .*simulate --span 2` first, or choose from: 1"):
         spans.resolve_spans("1-2", folder.parent)
 
 
@@ -112,13 +112,13 @@ def test_verify_span_returns_the_manifest(folder):
 
 
 def test_missing_manifest(tmp_path):
-    with pytest.raises(DataError, match="manifest.json: there is no manifest.*Call `blendinator simulate` again"):
+    with pytest.raises(DataError, match="manifest.json: there is no manifest.*Call `blendinator simulate` to complete"):
         spans.read_manifest(tmp_path)
 
 
 def test_unreadable_manifest(folder):
     (folder / spans.MANIFEST).write_text("{")
-    with pytest.raises(DataError, match="manifest.json: the manifest cannot be read .*Remove the span's folder"):
+    with pytest.raises(DataError, match="the manifest cannot be read .*or call `blendinator simulate --span 1`"):
         spans.read_manifest(folder)
 
 
@@ -136,7 +136,7 @@ def test_manifest_of_another_format(folder):
 
 def test_missing_file(folder):
     (folder / FIRST).unlink()
-    with pytest.raises(DataError, match=f"{FIRST}: this file is missing. Remove .* simulate the span again"):
+    with pytest.raises(DataError, match=f"{FIRST}: this file is missing. Call `blendinator simulate --span 1`"):
         spans.verify_span(folder)
 
 
@@ -209,7 +209,7 @@ def test_a_manifest_names_files_of_its_own_folder_and_known_splits(folder, name,
 
 @pytest.mark.parametrize("files", [None, [], "x"])
 def test_a_manifest_without_files(folder, files):
-    content = {"complete": True, "format_version": spans.FORMAT_VERSION, "files": files}
+    content = {"complete": True, "format_version": spans.FORMAT_VERSION, "files": files, "splits": {}}
     (folder / spans.MANIFEST).write_text(json.dumps(content))
     with pytest.raises(DataError, match="manifest.json: files: received .*; allowed: a mapping of file names"):
         spans.read_manifest(folder)

@@ -131,6 +131,7 @@ def test_length_that_no_memory_holds(tmp_path, length):
     ({"files": None}, "files: received None; allowed: a mapping of file names"),
     ({"files": [NAME]}, "files: received .*; allowed: a mapping of file names"),
     ({"splits": 3}, "splits: received 3; allowed: a mapping"),
+    ({"splits": None}, "splits: received None; allowed: a mapping"),
     ({"splits": {"train": {}}}, "splits: received .*; allowed: a mapping of splits, each with `records`"),
     ({"splits": {"train": 7}}, "splits: received .*; allowed: a mapping of splits, each with `records`"),
     ({"simulation": "x"}, "simulation: received x; allowed: a mapping. Correct the manifest, or leave simulation out"),

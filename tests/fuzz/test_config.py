@@ -32,7 +32,8 @@ def keys(cls, prefix=()):
 KEYS = keys(Config)
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.integers(-10**400, 10**400), st.floats(), st.text(max_size=20),
-    st.dates(), st.datetimes(), st.sampled_from(("1e-3", "nan", "auto", "latest", "", "\0", "0x1F", "--runner=x")))
+    st.dates(), st.datetimes(), st.sampled_from(("1e-3", "nan", "auto", "latest", "", "\0", "0x1F", "--runner=x",
+                                                 "1" * 5000, "latest:" + "1" * 5000, "1-99999999999")))
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(SCALARS, inner, max_size=4), max_leaves=8)
 

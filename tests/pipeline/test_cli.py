@@ -64,7 +64,8 @@ def test_missing_span_stops_the_run_with_one_message(tmp_path, capfd):
     assert run.run(config, "7") == 1
     lines = capfd.readouterr().out.strip().splitlines()
     assert lines[0] == "Stopped"
-    assert lines[1].endswith("span 7 is missing or incomplete. Run `blendinator simulate` first, or choose from: none.")
+    assert lines[1].endswith("span 7 is missing or incomplete. Run `blendinator simulate --span 7` first, or choose "
+                             "from: none.")
     assert lines[2].startswith("Nothing was pushed. Log: ")
     assert not config.serving_dir.exists()
 

@@ -111,11 +111,17 @@ def test_spans(tmp_path):
     assert doctor.spans(tmp_path).state == "ok"
     (tmp_path / "span-0001").mkdir()
     check = doctor.spans(tmp_path)
-    assert check.state == "problem" and "there is no manifest" in check.text and "no run can start" in check.remedy
+    assert check.state == "warning" and "there is no manifest" in check.text and "simulates span 1" in check.remedy
+    manifest = {"complete": True, "format_version": 1, "splits": {},
+                "files": {"train-0.tfrecord.gz": {"split": "train", "records": 1, "sha256": ""}}}
+    (tmp_path / "span-0001" / MANIFEST).write_text(json.dumps(manifest))
+    check = doctor.spans(tmp_path)
+    assert check.state == "problem" and "train-0.tfrecord.gz: this file is missing" in check.text
+    assert "a run needs a complete one" in check.remedy
     (tmp_path / "span-0002").mkdir()
-    (tmp_path / "span-0002" / MANIFEST).write_text(json.dumps(
-        {"complete": True, "format_version": 1, "files": {}, "splits": {}}))
-    assert doctor.spans(tmp_path).state == "warning"
+    (tmp_path / "span-0002" / MANIFEST).write_text(json.dumps({**manifest, "files": {}}))
+    check = doctor.spans(tmp_path)
+    assert check.state == "warning" and "passes it over" in check.remedy
 
 
 def test_store(tmp_path):

@@ -46,7 +46,8 @@ def test_files_that_are_not_code_do_not_count(project):
 
 def test_other_libraries_change_the_hash(project, monkeypatch):
     before, request = code_fingerprint("package", root=project), request_fingerprint(Config(), "abc")
-    monkeypatch.setattr(fingerprint.stack, "describe", lambda: "current (tfx 1.21.0, tensorflow 2.21.0)")
+    other = fingerprint.stack.versions() | {"scipy": "99"}
+    monkeypatch.setattr(fingerprint.stack, "versions", lambda: other)
     assert code_fingerprint("package", root=project) != before
     assert request_fingerprint(Config(), "abc") != request
 

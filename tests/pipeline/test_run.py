@@ -32,7 +32,7 @@ def make_span(config, span, **simulation):
     folder.mkdir(parents=True)
     settings = config_to_dict(dataclasses.replace(config.simulation, **simulation))
     (folder / spans.MANIFEST).write_text(json.dumps({
-        "complete": True, "format_version": spans.FORMAT_VERSION, "simulation": settings, "files": {}}))
+        "complete": True, "format_version": spans.FORMAT_VERSION, "simulation": settings, "files": {}, "splits": {}}))
 
 
 def test_our_errors_explain_themselves():
@@ -108,6 +108,15 @@ def test_space_for_the_simulation_counts_only_when_it_is_to_be_simulated(config,
         run.check_space(config)
     make_span(config, 1)
     run.check_space(config)
+
+
+@pytest.mark.parametrize(("spans", "there", "used"), [
+    ("latest", 3, 1), ("latest:3", 2, 2), ("latest:2", 3, 2), ("2-4", 3, 3)])
+def test_space_counts_each_span_that_is_used(config, spans, there, used):
+    for span in range(1, there + 1):
+        make_span(config, span)
+    one = run.needed_space(config, "latest") - run.WORKING_SPACE
+    assert run.needed_space(config, spans) - run.WORKING_SPACE == used * one > 0
 
 
 def test_data_are_simulated_only_when_there_are_none(config, monkeypatch):

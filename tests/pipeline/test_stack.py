@@ -49,13 +49,16 @@ def test_beam_runs_in_memory():
     assert isinstance(pipeline.run(), fn_runner.RunnerResult)
 
 
-def test_setup_looks_behind_an_activated_environment():
-    """`make` in a shell with .venv on its PATH must not take the interpreter that it is about to remove."""
-    function = re.search(r"(?ms)^find_python\(\).*?^}", (ROOT / "scripts" / "setup.sh").read_text())[0]
-    version = "%d.%d" % sys.version_info[:2]
-    found = {}
-    for name, path in (("plain", os.environ["PATH"]), ("activated", f"{Path(sys.executable).parent}:/usr/bin:/bin")):
-        process = subprocess.run(["sh", "-c", f"{function}\nfind_python {version}"], capture_output=True, text=True,
-                                 env={"PATH": path, "HOME": os.environ["HOME"]}, check=True)
-        found[name] = process.stdout.strip()
-    assert found["activated"] and str(Path(sys.prefix)) not in found["activated"]
+def test_setup_finds_the_same_interpreter_in_an_activated_shell():
+    """`make` must not take the interpreter of the environment that it may be about to empty."""
+    script = (ROOT / "scripts" / "setup.sh").read_text()
+    lines = re.search(r"(?m)^PATH=.*$", script)[0], re.search(r"(?ms)^find_python\(\).*?^}", script)[0]
+    bin_folder, rest = str(ROOT / ".venv" / "bin"), "/usr/local/bin:/usr/bin:/bin"
+    found = []
+    for path in (rest, f"{bin_folder}:{rest}", f"/usr/local/bin:{bin_folder}:/usr/bin:/bin", f"{rest}:{bin_folder}"):
+        code = "\n".join([*lines, "find_python 3.13 3.12 3.11 3.10", "echo $PATH"])
+        process = subprocess.run(["sh", "-c", code], cwd=ROOT, capture_output=True, text=True,
+                                 env={"PATH": path, "HOME": os.environ["HOME"]})
+        assert process.returncode == 0, process.stderr
+        found.append(process.stdout)
+    assert len(set(found)) == 1 and found[0].splitlines()[-1] == rest

@@ -90,7 +90,7 @@ class Output:
         folder = spans.span_dir(self.config.data_root, span)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / spans.MANIFEST).write_text(json.dumps(
-            {"complete": True, "format_version": 1, "files": {}, "simulation": {"seed": 1}}))
+            {"complete": True, "format_version": 1, "files": {}, "splits": {}, "simulation": {"seed": 1}}))
 
     def versions(self):
         return [int(path.name) for path in list_versions(self.config.serving_dir)]
@@ -253,7 +253,7 @@ def test_pruning_is_marked_in_the_metadata_and_leaves_nothing_to_prune(tmp_path)
 def test_spans(tmp_path):
     output = many_runs(tmp_path, keep_spans=2)
     own = spans.span_dir(output.config.data_root, 1) / spans.MANIFEST
-    own.write_text(json.dumps({"complete": True, "format_version": 1, "files": {}}))  # a user's own images
+    own.write_text(json.dumps({"complete": True, "format_version": 1, "files": {}, "splits": {}}))  # a user's
     assert doomed_names(output, "span") == ["span-0002", "span-0003", "span-0004"]
     lineage.rollback(output.config, "3")
     assert doomed_names(output, "span") == ["span-0002", "span-0004"]  # 3 is the live version's
