@@ -178,7 +178,8 @@ def growth(rows: list[dict]) -> str:
     if len(rows) > 2 and rows[-3]["cpu"] < t1 < t2:
         n0, t0 = rows[-3]["scenes"], rows[-3]["cpu"]
         misfit = lambda p: (n2**p - n1**p) / (n1**p - n0**p) - (t2 - t1) / (t1 - t0)
-        text += f", {brentq(misfit, 0.01, 5.0):.2f}"
+        if misfit(0.01) * misfit(5.0) < 0:  # else it is steeper or flatter than any power within
+            text += f", {brentq(misfit, 0.01, 5.0):.2f}"
     return text
 
 
