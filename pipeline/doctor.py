@@ -25,7 +25,7 @@ from pipeline.live import list_versions, read_facts
 from pipeline.versions import INCOMING, REMOVED
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
-MEMORY = 4e9  # bytes: a default run takes 3.3 GB at most
+MEMORY = 4e9  # bytes: a default run takes 2.5 GB at most
 PINS = ("apache-beam", "dill", "protobuf", "kfp", "keras", "pip")  # those that break the pipeline most often
 PROJECT, EXTRA = "blendinator", "kubeflow"
 SET_UP = "Run `make setup` to install what the lock file says."
