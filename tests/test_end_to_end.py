@@ -172,7 +172,7 @@ def test_truncated_file_stops_the_run(project, first):
 
 def test_missing_span_stops_the_run(project, first):
     process = project.run("--spans", "9")
-    assert_stopped(process, project, "span 9 is missing or incomplete. Run `blendinator simulate` first")
+    assert_stopped(process, project, "span 9 is missing or incomplete. Run `blendinator simulate --span 9` first")
 
 
 def test_a_model_of_a_new_span_is_compared_with_the_live_one(project, first):
