@@ -65,7 +65,7 @@ def resolve_spans(selection: str, data_root: str | Path) -> tuple[int, ...]:
     if isinstance(wanted, int):
         whole = _whole(data_root)
         if not whole:
-            raise DataError(f"{data_root}: there is no complete span. {_remedy(whole)}")
+            raise DataError(f"{data_root}: there is no complete span. {_remedy(data_root, data_root)}")
         for span, path in _folders(data_root):
             if span > whole[-wanted:][0] and span not in whole:
                 log.warning("span %d is skipped: %s", span, find_fault(path))
@@ -75,7 +75,7 @@ def resolve_spans(selection: str, data_root: str | Path) -> tuple[int, ...]:
         fault = find_fault(folder)
         if fault:
             why = f" ({fault})" if folder.exists() else ""
-            raise DataError(f"{folder}: span {span} is missing or incomplete{why}. {_remedy(_whole(data_root), span)}")
+            raise DataError(f"{folder}: span {span} is missing or incomplete{why}. {_remedy(data_root, folder)}")
     return wanted
 
 
@@ -118,13 +118,12 @@ def _folders(data_root):
     return sorted((int(match[1]), path) for match, path in found if match)
 
 
-def _remedy(whole, span=None):
-    return (f"Run `blendinator simulate{f' --span {span}' if span else ''}` first, or choose from: "
-            f"{', '.join(map(str, whole)) or 'none'}.")
+def _remedy(data_root, folder):
+    return f"Run {_command(folder)} first, or choose from: {', '.join(map(str, _whole(data_root))) or 'none'}."
 
 
 def _command(folder):
-    """What completes a span that was simulated here."""
+    """What completes the span of a folder if it was simulated here; of another folder, what makes a new one."""
     number = _SPAN_FOLDER.fullmatch(Path(folder).name)
     return f"`blendinator simulate{f' --span {int(number[1])}' if number else ''}`"
 

@@ -35,10 +35,9 @@ def run_fn(fn_args) -> None:
     """
     fn_args.custom_config = resolve(fn_args)
     config = config_from_dict(json.loads(fn_args.custom_config["config"]), source="the Trainer's configuration")
-    scratch = checkpoint_root(config)
-    scratch.mkdir(parents=True, exist_ok=True)
-    scenes = load_scenes(fn_args.train_files, config.simulation.stamp_size, scratch)
-    held_out = load_scenes(fn_args.eval_files, config.simulation.stamp_size, scratch)
+    config.checkpoint_root.mkdir(parents=True, exist_ok=True)
+    scenes, held_out = (load_scenes(files, config.simulation.stamp_size, config.checkpoint_root)
+                        for files in (fn_args.train_files, fn_args.eval_files))
     normalise = load_normalise(fn_args.transform_graph_path)
     strategy = device_strategy(config.training.devices)
     with strategy.scope():
@@ -127,13 +126,8 @@ def keep_statistics(train_files: list[str], folder: Path) -> None:
             shutil.copyfile(path, folder / STATISTICS_FILE)
 
 
-def checkpoint_root(config: Config) -> Path:
-    """Folder of all trainings' checkpoints."""
-    return Path(config.output_dir) / "checkpoints"
-
-
 def checkpoint_dir(config: Config, fn_args, start: dict) -> Path:
     """Folder of this training's checkpoints: the same for the same data, configuration, code and start, so that a
     killed training is found again by the next run."""
     key = training_key({**fn_args.custom_config, "start": warm_start.digest(start)})
-    return checkpoint_root(config) / key
+    return config.checkpoint_root / key

@@ -76,7 +76,7 @@ class Progress(tf.train.experimental.PythonState):
         self.history, self.seconds = [], 0.0
 
     def serialize(self) -> str:
-        return json.dumps([list(self.history), self.seconds])
+        return json.dumps([self.history, self.seconds])
 
     def deserialize(self, string_value) -> None:
         self.history, self.seconds = json.loads(string_value)

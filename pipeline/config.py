@@ -304,6 +304,11 @@ class Config:
         return Path(self.output_dir) / "pipeline"
 
     @property
+    def checkpoint_root(self) -> Path:
+        """Folder of all trainings' checkpoints, and of what a training maps into memory."""
+        return Path(self.output_dir) / "checkpoints"
+
+    @property
     def metadata_path(self) -> Path:
         """The ML Metadata store, an SQLite file."""
         return Path(self.output_dir) / "metadata.sqlite"

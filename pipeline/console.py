@@ -26,7 +26,7 @@ _CACHED = re.compile(r"A cached execution \d+ is used\.")
 
 @contextlib.contextmanager
 def without_warnings() -> Iterator[None]:
-    """Keeps the libraries' warnings off the terminal, for commands that write no log."""
+    """Keeps the libraries' warnings off the terminal, where there is no log."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

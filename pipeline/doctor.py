@@ -17,7 +17,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from data.spans import find_fault, list_spans, span_dir
+from data.spans import find_fault, list_spans
 from pipeline import lock, metadata as metadata_store, stack
 from pipeline.config import Config
 from pipeline.errors import BlendinatorError
@@ -177,9 +177,9 @@ def running(output_dir: str | Path) -> Check:
 def spans(data_root: str | Path) -> Check:
     """Spans of scenes that are complete, and those that are not."""
     numbers = list_spans(data_root)
-    faults = [fault for fault in (find_fault(path) for path in sorted(Path(data_root).glob("span-*"))) if fault]
+    found = [find_fault(path) for path in sorted(Path(data_root).glob("span-*"))]
+    faults, whole = [fault for fault in found if fault], None in found
     text = f"{len(numbers)} in {data_root}" if numbers else "none yet; the first run simulates one"
-    whole = [span for span in numbers if find_fault(span_dir(data_root, span)) is None]
     if numbers and not whole:
         return Check("spans", PROBLEM, faults[0], "There is no other: a run needs a complete one.")
     if faults:

@@ -53,8 +53,7 @@ def plan(config: Config) -> list[Doomed]:
     doomed += [("log", path) for path in logs[:-config.retraining.keep_logs]
                if not path.stem.endswith(f"-{os.getpid()}")]
     # Folders alone: a network's file system shows the scenes that a training maps as files beside them.
-    folders_there = (path for path in (Path(config.output_dir) / "checkpoints").glob("*") if path.is_dir())
-    checkpoints = sorted(folders_there, key=_age)
+    checkpoints = sorted((path for path in config.checkpoint_root.glob("*") if path.is_dir()), key=_age)
     doomed += [("checkpoint", path) for path in checkpoints[:-1]]
     return [Doomed(kind, path, size(path) if path.is_dir() else path.stat().st_size) for kind, path in doomed]
 

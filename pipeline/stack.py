@@ -5,6 +5,7 @@ older than 2.39. Only this module asks which one is there; docs/stacks.md compar
 """
 
 import contextlib
+import functools
 import os
 import sys
 from importlib import metadata
@@ -60,6 +61,7 @@ def load_tensorflow_quietly() -> None:
             os.close(nowhere)
 
 
+@functools.cache  # each step's hash asks, and looking takes 10 ms
 def versions() -> dict[str, str]:
     """Versions of the installed packages on which the result of a step may depend."""
     found = {}

@@ -9,13 +9,13 @@ import json
 import time
 import urllib.error
 import urllib.request
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import kfp_server_api
 import urllib3
 
+from pipeline.console import without_warnings
 from pipeline.errors import ConfigError, ServiceError
 from pipeline.kubeflow_pipelines.simulator import read_pipeline, root_parameters
 
@@ -173,8 +173,7 @@ def make_client(host: str, namespace: str, token: str, cookies: str):
         def get_kfp_healthz(self, sleep_duration: int = 5):
             return kfp_server_api.V2beta1GetHealthzResponse(multi_user=False)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with without_warnings():
         return Client(host=host, namespace=namespace, existing_token=token or None, cookies=cookies or None)
 
 

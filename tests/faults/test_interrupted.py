@@ -4,8 +4,6 @@ Each kill is a SIGKILL at the worst moment: the step has done its work and has n
 killed in step after step, which the cache makes cheap, and compared with one that was left alone.
 """
 
-from pathlib import Path
-
 import pytest
 
 from pipeline import explain, lineage, metadata, run_log
@@ -39,7 +37,7 @@ def test_the_same_final_state(outcome, steps):
         assert len(list_versions(config.serving_dir)) == 1  # pushed once, although the push itself was killed
         assert not list(config.serving_dir.glob(".incoming*"))
         assert [path.name for path in config.data_root.glob("span-*")] == ["span-0001"]
-        assert list((Path(config.output_dir) / "checkpoints").iterdir()) == []
+        assert list(config.checkpoint_root.iterdir()) == []
     ours, theirs = explain.explain(disturbed), explain.explain(calm)
     assert ours["pushed"] and theirs["pushed"]
     assert {step["name"] for step in ours["steps"]} == {step["name"] for step in theirs["steps"]} == set(steps[1:])

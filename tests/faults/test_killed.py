@@ -57,7 +57,7 @@ def check_whole(config):
     assert versions and set(versions) <= set(known)  # no push without a record
     for prefix in (INCOMING, REMOVED):
         assert not list(config.serving_dir.glob(prefix + "*"))
-    assert list((config.metadata_path.parent / "checkpoints").iterdir()) == []
+    assert list(config.checkpoint_root.iterdir()) == []
 
 
 def test_retraining_survives_signals_at_random_moments(forks, configure, tmp_path, rng, request):
