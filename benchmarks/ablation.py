@@ -15,21 +15,21 @@ import tempfile
 import time
 from pathlib import Path
 
-import model  # noqa: F401  (settles the Keras version)
+import blendinator  # noqa: F401  (settles the Keras version)
 
 # isort: split
 
 import numpy as np
 import tensorflow as tf
 
-from model.input_data import Scenes, load_scenes
-from model.metrics import scenes as statistics
-from model.metrics.aggregate import metrics, sum_rows
-from model.metrics.bootstrap import poisson_weights
-from model.probaunet import ProbaUNet, draw
-from model.recalibration import recalibrate
-from model.training import Optimizers, Phases, make_steps, resolve_precision, train
-from pipeline.config import ModelConfig, TrainingConfig
+from blendinator.config import ModelConfig, TrainingConfig
+from blendinator.model.input_data import Scenes, load_scenes
+from blendinator.model.metrics import scenes as statistics
+from blendinator.model.metrics.aggregate import metrics, sum_rows
+from blendinator.model.metrics.bootstrap import poisson_weights
+from blendinator.model.probaunet import ProbaUNet, draw
+from blendinator.model.recalibration import recalibrate
+from blendinator.model.training import Optimizers, Phases, make_steps, resolve_precision, train
 
 SIDE, DRAWS, BATCH = 64, 16, 25
 TEST_SCENES = {"boosted": 700, "natural": 300}

@@ -14,16 +14,16 @@ import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-import model  # noqa: F401  settles the Keras version
+import blendinator  # noqa: F401  settles the Keras version
 
 # isort: split
 
 import tensorflow_data_validation as tfdv
 
-from components.drift_gate import drift
-from data.simulate import simulate_span
-from data.spans import span_dir
-from pipeline.config import Config
+from blendinator.components.drift_gate import drift
+from blendinator.config import Config
+from blendinator.data.simulate import simulate_span
+from blendinator.data.spans import span_dir
 
 CHANGES = {
     "noise x 1.3": {"noise_scale": 1.3}, "noise x 1.1": {"noise_scale": 1.1}, "noise x 1.03": {"noise_scale": 1.03},

@@ -15,17 +15,17 @@ import tempfile
 import time
 from pathlib import Path
 
-import model  # noqa: F401  (settles the Keras version)
+import blendinator  # noqa: F401  (settles the Keras version)
 
 
 def evaluate(folder: Path, scenes: int) -> None:
     """Simulates `scenes` test scenes, evaluates the model in `folder` and prints one line of JSON."""
     from tfx.types import artifact_utils, standard_artifacts
 
-    from components.calibration_evaluator import executor
-    from data.simulate import simulate_span
-    from data.spans import span_dir
-    from pipeline.config_loader import config_from_dict, config_to_dict
+    from blendinator.components.calibration_evaluator import executor
+    from blendinator.config_loader import config_from_dict, config_to_dict
+    from blendinator.data.simulate import simulate_span
+    from blendinator.data.spans import span_dir
 
     config = config_from_dict({"simulation": {"train_scenes": 1, "calibration_scenes": 1, "test_scenes": scenes}})
     with tempfile.TemporaryDirectory() as scratch:

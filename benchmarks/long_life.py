@@ -19,14 +19,15 @@ from pathlib import Path
 
 import yaml
 
-import model
+import blendinator
 
 # isort: split
-import model.trainer  # noqa: F401  imported before the forks
-import pipeline.dag
-import pipeline.report  # noqa: F401
-from pipeline import cli, run_log
-from pipeline.files import size
+import blendinator.model.trainer
+import blendinator.pipeline.dag
+import blendinator.pipeline.history.report  # noqa: F401
+from blendinator.files import size
+from blendinator.pipeline import cli
+from blendinator.pipeline.history import run_log
 
 SETTINGS = {
     "simulation": {"stamp_size": 32, "train_scenes": 60, "calibration_scenes": 20, "test_scenes": 20,
@@ -81,7 +82,7 @@ def run(config: Path, output: Path, runs: int) -> None:
 def timed(command: str, config: Path) -> float:
     """Seconds of a command in a fresh process."""
     started = time.monotonic()
-    subprocess.run([sys.executable, "-m", "pipeline.cli", command, "--config", str(config)], check=True,
+    subprocess.run([sys.executable, "-m", "blendinator.pipeline.cli", command, "--config", str(config)], check=True,
                    capture_output=True)
     return time.monotonic() - started
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import model  # noqa: F401  (settles the Keras version)
+import blendinator  # noqa: F401  (settles the Keras version)
 
 # isort: split
 
@@ -24,11 +24,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from model import losses
-from model.input_data import Scenes, training_batches
-from model.probaunet import ProbaUNet, draw
-from model.training import Optimizers, make_steps, resolve_precision
-from pipeline.config import ModelConfig, TrainingConfig
+from blendinator.config import ModelConfig, TrainingConfig
+from blendinator.model import losses
+from blendinator.model.input_data import Scenes, training_batches
+from blendinator.model.probaunet import ProbaUNet, draw
+from blendinator.model.training import Optimizers, make_steps, resolve_precision
 
 BATCH, SIDE, DRAWS = 32, 64, 64
 REPEATS, ROUNDS = 8, 3

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import yaml
 
-from pipeline import run_log
-from pipeline.live import list_versions, read_facts
+from blendinator.model.live import list_versions, read_facts
+from blendinator.pipeline.history import run_log
 
 SCENES = {"train_scenes": 1481, "calibration_scenes": 222, "test_scenes": 297}  # 2,000 in the default's proportions
 
@@ -50,7 +50,7 @@ def main() -> None:
 
 def measure(config: Path, output: Path, span: int) -> dict[str, float]:
     """Simulates a span and runs the pipeline on it; seconds by part."""
-    call = [sys.executable, "-m", "pipeline.cli"]
+    call = [sys.executable, "-m", "blendinator.pipeline.cli"]
     subprocess.run([*call, "simulate", "--config", config, "--span", str(span)], check=True, capture_output=True)
     started = time.time()
     process = subprocess.run([*call, "run", "--config", config, "--spans", str(span)], capture_output=True, text=True)

@@ -23,20 +23,20 @@ import time
 import traceback
 from pathlib import Path
 
-import model
+import blendinator
 
 # isort: split
 from scipy.optimize import brentq
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.pipeline import RunOptions
 
-import model.trainer  # noqa: F401  imported before the forks
-from data.simulate import simulate_span
-from data.spans import MANIFEST, SPLITS, read_manifest, shard_name, span_dir
-from pipeline.config import Config
-from pipeline.config_loader import config_from_dict
-from pipeline.dag import create_pipeline
-from pipeline.live import read_facts
+import blendinator.model.trainer  # noqa: F401  imported before the forks
+from blendinator.config import Config
+from blendinator.config_loader import config_from_dict
+from blendinator.data.simulate import simulate_span
+from blendinator.data.spans import MANIFEST, SPLITS, read_manifest, shard_name, span_dir
+from blendinator.model.live import read_facts
+from blendinator.pipeline.dag import create_pipeline
 
 SIZES = {"train": 10000, "calibration": 1500, "test": 2000}  # the default's proportions
 STAGES = ("simulate", "SpanExampleGen", "StatisticsGen", "ExampleValidator", "AnomalyGate", "DriftGate", "Transform",

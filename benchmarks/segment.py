@@ -24,10 +24,10 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from data.field import FieldSimulator
-from model import classical
-from model.field import truth
-from pipeline.config import ClassicalConfig, SimulationConfig
+from blendinator.config import ClassicalConfig, SimulationConfig
+from blendinator.data.field import FieldSimulator
+from blendinator.model import classical
+from blendinator.model.field import truth
 
 BLENDINATOR = Path(sys.executable).with_name("blendinator")
 SIMULATED = 4096  # largest field that is simulated; larger ones repeat it
@@ -68,14 +68,13 @@ def segment(model: str, field: Path, *options) -> tuple[float, float, str]:
 
 def flop_per_pixel(model: str, num_samples: int) -> float:
     """Multiplications and additions of the network's convolutions for one pixel, without margins."""
-    import model as package  # noqa: F401  settles the Keras version
     # isort: split
     import keras
 
-    from model.client import find_model
-    from model.network import downsampling
-    from model.probaunet import ProbaUNet
-    from pipeline.config_loader import config_from_dict
+    from blendinator.config_loader import config_from_dict
+    from blendinator.model.client import find_model
+    from blendinator.model.network import downsampling
+    from blendinator.model.probaunet import ProbaUNet
 
     facts = json.loads((find_model(model) / "assets.extra/blendinator.json").read_text())
     network = ProbaUNet(config_from_dict({"model": facts["config"]["model"]}).model, seed=1)
@@ -215,7 +214,7 @@ def classical_truth(segments, galaxies):
 
 
 def ellipse_classes(ellipses, shape):
-    """Number of ellipses that each pixel lies in, at most 2, as in `model.classical`."""
+    """Number of ellipses that each pixel lies in, at most 2, as in `blendinator.model.classical`."""
     scale, count = ClassicalConfig().ellipse_scale, np.zeros(shape, np.uint8)
     for x, y, a, b, theta in ellipses:
         a, b = (max(scale * axis, 0.5) for axis in (a, b))

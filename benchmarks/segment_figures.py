@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from data.field import FieldSimulator
-from model.client import Segmenter
-from model.field import run as runs
-from model.field.background import measure
-from pipeline.config import SimulationConfig
+from blendinator.config import SimulationConfig
+from blendinator.data.field import FieldSimulator
+from blendinator.model.client import Segmenter
+from blendinator.model.field import run as runs
+from blendinator.model.field.background import measure
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "images"
 SIDE, WIDTH = 1024, 900  # pixels of the simulated field and of the pictures

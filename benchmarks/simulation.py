@@ -23,12 +23,12 @@ import time
 import galsim
 import numpy as np
 
-from data.galsim_renderer import GalSimRenderer, galaxy_profile
-from data.population import Galaxies
-from data.records import encode
-from data.scene import Simulator
-from data.simulate import simulate_span
-from pipeline.config import SimulationConfig
+from blendinator.config import SimulationConfig
+from blendinator.data.galsim_renderer import GalSimRenderer, galaxy_profile
+from blendinator.data.population import Galaxies
+from blendinator.data.records import encode
+from blendinator.data.scene import Simulator
+from blendinator.data.simulate import simulate_span
 
 RELAXED = galsim.GSParams(folding_threshold=2e-2, maxk_threshold=5e-3, kvalue_accuracy=1e-4, xvalue_accuracy=1e-4)
 

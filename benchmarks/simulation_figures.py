@@ -14,12 +14,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import ListedColormap
 
-from data import population
-from data.profiles import Psf
-from data.scene import Simulator
-from data.show import CLASS_COLORS, show_scene
-from data.survey import get_survey
-from pipeline.config import SimulationConfig
+from blendinator.config import SimulationConfig
+from blendinator.data import population
+from blendinator.data.profiles import Psf
+from blendinator.data.scene import Simulator
+from blendinator.data.show import CLASS_COLORS, show_scene
+from blendinator.data.survey import get_survey
 
 
 def scenes(path):

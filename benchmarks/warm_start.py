@@ -14,18 +14,18 @@ import tempfile
 import time
 from pathlib import Path
 
-import model  # noqa: F401  settles the Keras version
+import blendinator  # noqa: F401  settles the Keras version
 
 # isort: split
 
 import tensorflow as tf
 
-from data.simulate import simulate_span
-from data.spans import span_dir
-from model import trainer, warm_start
-from model.input_data import load_scenes
-from model.training import train
-from pipeline.config import Config
+from blendinator.config import Config
+from blendinator.data.simulate import simulate_span
+from blendinator.data.spans import span_dir
+from blendinator.model import trainer, warm_start
+from blendinator.model.input_data import load_scenes
+from blendinator.model.training import train
 
 
 def main() -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from data.population import Galaxies
-from data.spans import sha256
-from pipeline.config import PopulationConfig
-from pipeline.errors import DataError
+from blendinator.config import PopulationConfig
+from blendinator.data.population import Galaxies
+from blendinator.data.spans import sha256
+from blendinator.errors import DataError
 
 SERSIC_RANGE = (0.3, 6.2)  # GalSim's: its Sersic profiles are not accurate outside
 SERSIC_STEP = 0.1  # indices are rounded to this, so that few tables are needed

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.population import Galaxies, draw_natural
-from data.scene import Simulator
+from blendinator.data.population import Galaxies, draw_natural
+from blendinator.data.scene import Simulator
 
 BATCH = 64  # galaxies drawn at once
 _SIDES = (32, 64, 128, 256, 512, 1024)  # pixels a side of patches

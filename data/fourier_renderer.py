@@ -10,8 +10,8 @@ which others are in the batch.
 import numpy as np
 from scipy import fft
 
-from data.population import Galaxies
-from data.profiles import Psf, sersic_fourier, shear_matrix
+from blendinator.data.population import Galaxies
+from blendinator.data.profiles import Psf, sersic_fourier, shear_matrix
 
 PATCH_SIZES = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)  # pixels; sizes whose FFT is fast
 _CHUNK = 40_000  # frequencies evaluated at once: keeps the work arrays within the processor's cache

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from data.population import Galaxies
-from data.profiles import Psf
-from pipeline.errors import DataError
+from blendinator.data.population import Galaxies
+from blendinator.data.profiles import Psf
+from blendinator.errors import DataError
 
 
 class GalSimRenderer:

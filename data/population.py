@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.survey import Survey
-from pipeline.config import PopulationConfig
+from blendinator.config import PopulationConfig
+from blendinator.data.survey import Survey
 
 COUNTS_AT_25 = 46.0  # galaxies per arcmin^2 brighter than i = 25
 COUNTS_SLOPE = 0.31
@@ -148,7 +148,7 @@ def draw_natural(
     """A natural scene's galaxies: Poisson number, uniform positions over the stamp and a margin around it.
 
     Args:
-      source: a `data.catalog.Catalog` to draw from; by default the analytic population.
+      source: a `blendinator.data.catalog.Catalog` to draw from; by default the analytic population.
 
     With `clustering` c, each galaxy is moved with probability c beside another one, at a distance theta that follows
     theta^-0.8 per unit of area up to `clustering_radius`.

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from scipy import integrate, optimize, special
 
-from data.survey import Survey
+from blendinator.data.survey import Survey
 
 _TABLE = 65536
 _MAX_FREQUENCY = 64.0  # of the Sersic tables, in cycles per half-light radius

@@ -7,7 +7,7 @@ result with TensorFlow's own classes.
 
 import numpy as np
 
-from pipeline.errors import DataError
+from blendinator.errors import DataError
 
 PIXEL_FEATURES = {"image": "float", "noise_free": "float", "mask": "int64"}
 SCALAR_FEATURES = {

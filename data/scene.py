@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from data.fourier_renderer import FourierRenderer
-from data.galsim_renderer import GalSimRenderer
-from data.population import Galaxies, draw_boosted, draw_natural
-from data.profiles import Psf, sersic_reach
-from data.spans import SPLITS
-from data.survey import get_survey
-from pipeline.config import SimulationConfig
-from pipeline.errors import DataError
+from blendinator.config import SimulationConfig
+from blendinator.data.fourier_renderer import FourierRenderer
+from blendinator.data.galsim_renderer import GalSimRenderer
+from blendinator.data.population import Galaxies, draw_boosted, draw_natural
+from blendinator.data.profiles import Psf, sersic_reach
+from blendinator.data.spans import SPLITS
+from blendinator.data.survey import get_survey
+from blendinator.errors import DataError
 
 PSF_CLIP = 3.0  # scatter of the PSF is cut at this many sigma
 NO_SEPARATION = -1.0  # min_separation and magnitude_difference with fewer than two galaxies
@@ -78,7 +78,7 @@ class Simulator:
 
     Args:
       config: the settings.
-      source: a `data.catalog.Catalog` to draw galaxies from, by default the analytic population.
+      source: a `blendinator.data.catalog.Catalog` to draw galaxies from, by default the analytic population.
       renderer: draws the galaxies; by default the one that the configuration names.
     """
 
@@ -97,7 +97,7 @@ class Simulator:
         """With the catalogue that the configuration names, if there is one."""
         if not config.catalog:
             return cls(config)
-        from data.catalog import read_catalog  # astropy's tables take a second to import
+        from blendinator.data.catalog import read_catalog  # astropy's tables take a second to import
 
         return cls(config, read_catalog(config.catalog))
 
@@ -120,7 +120,7 @@ class Simulator:
         return Parameters(number, population, float(fwhm), float(g1), float(g2), galaxies.take(seen), reach[seen], rng)
 
     def scenes(self, span: int, numbers) -> list[dict]:
-        """Scenes as `data.records.encode` takes them."""
+        """Scenes as `blendinator.data.records.encode` takes them."""
         drawn = [self.draw(span, number) for number in numbers]
         galaxies = Galaxies.concatenate([scene.galaxies for scene in drawn])
         counts = [len(scene.galaxies) for scene in drawn]

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from data.population import Galaxies
-from data.records import SCALAR_FEATURES
-from data.scene import Simulator
-from data.spans import SPLITS
-from data.survey import Survey
-from pipeline.config import SimulationConfig
-from pipeline.errors import ConfigError, DataError
+from blendinator.config import SimulationConfig
+from blendinator.data.population import Galaxies
+from blendinator.data.records import SCALAR_FEATURES
+from blendinator.data.scene import Simulator
+from blendinator.data.spans import SPLITS
+from blendinator.data.survey import Survey
+from blendinator.errors import ConfigError, DataError
 
 CLASS_COLORS = ("#20242c", "#3f8fd2", "#f2b134")  # background, galaxy, blended
 MAX_ROWS = 16  # of the table of galaxies
@@ -29,7 +29,7 @@ def parse_scene_id(text: str) -> tuple[int, int]:
 
 
 def draw_record(config: SimulationConfig, scene_id: str) -> dict:
-    """Draws a scene again and returns the record (as `data.records.encode` takes it); raises as `show_scene`."""
+    """Draws a scene again and returns the record (as `blendinator.data.records.encode` takes it); raises as `show_scene`."""
     span, number = parse_scene_id(scene_id)
     return Simulator.configured(config).scenes(span, [number])[0]
 
@@ -42,7 +42,7 @@ def describe_record(record: dict) -> str:
 
 
 def show_scene(config: SimulationConfig, scene_id: str, path: str | Path) -> dict:
-    """Draws a scene again, writes the picture, and returns the record (as `data.records.encode` takes it).
+    """Draws a scene again, writes the picture, and returns the record (as `blendinator.data.records.encode` takes it).
 
     Nothing is read but the configuration: a scene is a function of its settings, span and number.
 

@@ -23,13 +23,13 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from data import spans
-from data.records import NUM_CLASSES, POPULATIONS, encode
-from data.scene import Simulator, split_sizes, split_start
-from pipeline.config import SimulationConfig
-from pipeline.errors import DataError
-from pipeline.lock import hold
-from pipeline.stack import use_in_memory_runner
+from blendinator.config import SimulationConfig
+from blendinator.data import spans
+from blendinator.data.records import NUM_CLASSES, POPULATIONS, encode
+from blendinator.data.scene import Simulator, split_sizes, split_start
+from blendinator.errors import DataError
+from blendinator.lock import hold
+from blendinator.stack import use_in_memory_runner
 
 SETTINGS = "settings.json"
 PARTS = "parts"
@@ -123,7 +123,7 @@ def span_settings(config: SimulationConfig, span: int) -> dict:
     """What defines a span's content, as JSON holds it: settings, span and, if there is one, the catalogue."""
     settings = {"format_version": spans.FORMAT_VERSION, "span": span, "simulation": dataclasses.asdict(config)}
     if config.catalog:
-        from data.catalog import read_catalog
+        from blendinator.data.catalog import read_catalog
 
         settings["catalog"] = read_catalog(config.catalog).provenance
     return json.loads(json.dumps(settings))

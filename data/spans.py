@@ -17,7 +17,7 @@ from pathlib import Path
 
 import google_crc32c
 
-from pipeline.errors import ConfigError, DataError
+from blendinator.errors import ConfigError, DataError
 
 log = logging.getLogger("blendinator.spans")
 

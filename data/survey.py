@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from surveycodex import get_survey as codex_survey
 
-from pipeline.errors import ConfigError
+from blendinator.errors import ConfigError
 
 # name: (survey and filter in surveycodex, exposures of `full_exposure_time`, read noise in e- per exposure, depth).
 # Euclid: 4 exposures of 565 s; the read noise is below 4.4 e- (Q1 paper), 4.2 gives the 26.3 e- per pixel that the

@@ -4,7 +4,7 @@ import importlib.util
 
 import numpy as np
 
-from pipeline.config import ClassicalConfig
+from blendinator.config import ClassicalConfig
 
 # SExtractor's default detection filter, default.conv.
 FILTER = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], np.float64)

@@ -1,8 +1,8 @@
 """A pushed model for notebooks: samples and probability maps of images of any size.
 
-Needs TensorFlow and NumPy only (`model.field.reading` also astropy), no TFX, Beam or Keras:
+Needs TensorFlow and NumPy only (`blendinator.model.field.reading` also astropy), no TFX, Beam or Keras:
 
-    from model.client import Segmenter
+    from blendinator.model.client import Segmenter
 
     segmenter = Segmenter.load("output/serving/blendinator")
     maps = segmenter.sample(image, num_samples=16, seed=1)
@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from model.field import noise
-from model.field.tiling import Tile, core_shape, padded, plan
-from pipeline.errors import ConfigError, DataError, ModelError
-from pipeline.live import FIELD_FILE, FIELD_FORMAT, list_versions, read_facts
+from blendinator.errors import ConfigError, DataError, ModelError
+from blendinator.model.field import noise
+from blendinator.model.field.tiling import Tile, core_shape, padded, plan
+from blendinator.model.live import FIELD_FILE, FIELD_FORMAT, list_versions, read_facts
 
 SIGNATURE = "sample_with_noise"
 NO_DATA = 255  # in class maps and samples
@@ -117,7 +117,7 @@ class Segmenter:
         """Plausible class maps of an image and their summaries.
 
         The result depends on the image, the seed and the model alone; the first samples of a larger number are those of
-        a smaller one. `model.field.segment` does the same file to file with flat memory.
+        a smaller one. `blendinator.model.field.segment` does the same file to file with flat memory.
 
         Args:
           image: [H, W] electrons per pixel, sky-subtracted, of any size. NaN and infinite pixels are "no data": the

@@ -7,13 +7,13 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tensorflow_transform as tft
 
-from data.survey import get_survey
-from model import sampling
-from model.network import downsampling, receptive_radius
-from model.preprocessing import NORMALISED
-from model.probaunet import ProbaUNet, draw
-from model.warmup import write_warmup
-from pipeline.live import FACTS_FILE, FIELD_FILE, FIELD_FORMAT
+from blendinator.data.survey import get_survey
+from blendinator.model import sampling
+from blendinator.model.live import FACTS_FILE, FIELD_FILE, FIELD_FORMAT
+from blendinator.model.network import downsampling, receptive_radius
+from blendinator.model.preprocessing import NORMALISED
+from blendinator.model.probaunet import ProbaUNet, draw
+from blendinator.model.serving_warmup import write_warmup
 
 WEIGHTS_FILE = "assets.extra/probaunet.weights.h5"  # for warm starts; TensorFlow Serving ignores assets.extra
 
@@ -69,7 +69,7 @@ class ServingModule(tf.Module):
     def sample(self, image, num_samples, seed):
         """image [B, H, W] -> samples uint8 [B, N, H, W], probabilities [B, H, W, 3] (mean over the draws).
 
-        Over many samples the share of a class in a pixel is its probability there (see `model.sampling`).
+        Over many samples the share of a class in a pixel is its probability there (see `blendinator.model.sampling`).
         """
         probabilities, classes = self._draws(image, num_samples, seed)
         return {"samples": classes, "probabilities": tf.reduce_mean(probabilities, axis=1)}

@@ -14,10 +14,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from data.records import feature_spec
-from model.preprocessing import NORMALISED
-from pipeline.config import TrainingConfig
-from pipeline.errors import ConfigError, DataError
+from blendinator.config import TrainingConfig
+from blendinator.data.records import feature_spec
+from blendinator.errors import ConfigError, DataError
+from blendinator.model.preprocessing import NORMALISED
 
 Normalise = Callable[[tf.Tensor], tf.Tensor]
 

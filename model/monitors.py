@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from model import losses
-from model.input_data import Normalise, Scenes
-from model.probaunet import ProbaUNet
+from blendinator.model import losses
+from blendinator.model.input_data import Normalise, Scenes
+from blendinator.model.probaunet import ProbaUNet
 
 _BATCH = 32
 _DRAWS = 8

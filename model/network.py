@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from data.records import NUM_CLASSES
-from pipeline.config import ModelConfig
+from blendinator.config import ModelConfig
+from blendinator.data.records import NUM_CLASSES
 
 
 def downsampling(config: ModelConfig) -> int:

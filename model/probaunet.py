@@ -12,14 +12,14 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from model import network, sampling
-from pipeline.config import ModelConfig
+from blendinator.config import ModelConfig
+from blendinator.model import network, sampling
 
 tfd = tfp.distributions
 
 
 class ProbaUNet(keras.Model):
-    """U-Net, prior net, posterior net and head. Images come in normalised (see `model.preprocessing`).
+    """U-Net, prior net, posterior net and head. Images come in normalised (see `blendinator.model.preprocessing`).
 
     Shapes: B images of H x W pixels; z is [B, h, w, L] with h = w = 1 for the global latent. Nothing is remembered
     between calls: distributions and features are returned values.
@@ -45,7 +45,7 @@ class ProbaUNet(keras.Model):
         self.posterior_gaussian = network.build_gaussian(config, seeds, "posterior")
         self.head = network.Head(config, seeds, dtype=dtype, name="head")
         self.head.build((None, None, None, config.head_channels))
-        # Post-hoc calibration, fitted by `model.recalibration`; neutral until then, never trained.
+        # Post-hoc calibration, fitted by `blendinator.model.recalibration`; neutral until then, never trained.
         self.temperature = self.add_weight(shape=(), initializer="ones", trainable=False, name="temperature")
         self.prior_scale = self.add_weight(shape=(), initializer="ones", trainable=False, name="prior_scale")
         self.built = True

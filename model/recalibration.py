@@ -3,7 +3,7 @@
 Guo et al. 2017 (arXiv:1706.04599) fit a temperature by the NLL of a point prediction. Here the prediction is a mixture
 of draws, so two numbers are needed: how sure each draw is, and how far the draws spread. Both are fitted at once by the
 NLL of the mixture's pixel probabilities, at natural density: it is these that the drawn maps keep exactly
-(`model.sampling`).
+(`blendinator.model.sampling`).
 """
 
 import logging
@@ -12,9 +12,9 @@ import numpy as np
 import scipy.optimize
 import tensorflow as tf
 
-from model import losses
-from model.input_data import Normalise, Scenes
-from model.probaunet import ProbaUNet
+from blendinator.model import losses
+from blendinator.model.input_data import Normalise, Scenes
+from blendinator.model.probaunet import ProbaUNet
 
 log = logging.getLogger("blendinator.training")
 _BATCH = 16

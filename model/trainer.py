@@ -14,16 +14,16 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from model import warm_start
-from model.export import export
-from model.input_data import load_normalise, load_scenes
-from model.monitors import concerns, make_monitor
-from model.probaunet import ProbaUNet
-from model.recalibration import recalibrate
-from model.training import device_strategy, resolve_precision, train
-from pipeline.config import Config
-from pipeline.config_loader import config_from_dict
-from pipeline.live import STATISTICS_FILE, training_key
+from blendinator.config import Config
+from blendinator.config_loader import config_from_dict
+from blendinator.model import warm_start
+from blendinator.model.export import export
+from blendinator.model.input_data import load_normalise, load_scenes
+from blendinator.model.live import STATISTICS_FILE, training_key
+from blendinator.model.monitors import concerns, make_monitor
+from blendinator.model.probaunet import ProbaUNet
+from blendinator.model.recalibration import recalibrate
+from blendinator.model.training import device_strategy, resolve_precision, train
 
 log = logging.getLogger("blendinator.training")
 

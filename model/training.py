@@ -11,13 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from model import losses
-from model.input_data import Normalise, Scenes, training_batches
-from model.monitors import make_monitor
-from model.muon import Muon
-from model.probaunet import ProbaUNet
-from pipeline.config import TrainingConfig
-from pipeline.errors import ConfigError
+from blendinator.config import TrainingConfig
+from blendinator.errors import ConfigError
+from blendinator.model import losses
+from blendinator.model.input_data import Normalise, Scenes, training_batches
+from blendinator.model.monitors import make_monitor
+from blendinator.model.muon import Muon
+from blendinator.model.probaunet import ProbaUNet
 
 log = logging.getLogger("blendinator.training")
 _PROGRESS_SECONDS = 10.0
@@ -83,7 +83,7 @@ class Progress(tf.train.experimental.PythonState):
 
 
 class Optimizers:
-    """Two optimisers (`model.muon`): the network's, and the latent's from the step at which z joins.
+    """Two optimisers (`blendinator.model.muon`): the network's, and the latent's from the step at which z joins.
 
     The latent's nets lie still during the deterministic phase. With one optimiser, their first steps would come without
     warm-up and without the bias correction of Adam's moments, three times too large: the posterior dies of them.

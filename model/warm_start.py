@@ -1,6 +1,6 @@
 """Warm start: a training that goes on from the live model's weights, or says why it starts cold.
 
-The normalisation is fitted anew on every span (`model.preprocessing`), so the live weights see inputs that are scaled
+The normalisation is fitted anew on every span (`blendinator.model.preprocessing`), so the live weights see inputs that are scaled
 by the ratio of two estimates of the same sky sigma. That ratio is checked: beyond `max_sigma_change` the weights are
 not taken over.
 """
@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from model.export import WEIGHTS_FILE
-from model.probaunet import ProbaUNet
-from pipeline.config import Config, TrainingConfig
-from pipeline.config_loader import config_to_dict
-from pipeline.live import live_version, read_facts
+from blendinator.config import Config, TrainingConfig
+from blendinator.config_loader import config_to_dict
+from blendinator.model.export import WEIGHTS_FILE
+from blendinator.model.live import live_version, read_facts
+from blendinator.model.probaunet import ProbaUNet
 
 log = logging.getLogger("blendinator.training")
 _PROBE = 1000.0  # electrons; any flux well above the noise shows the scale

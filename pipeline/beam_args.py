@@ -7,7 +7,7 @@ docs/beam.md has an example for each runner.
 import re
 from collections.abc import Sequence
 
-from pipeline.errors import ConfigError
+from blendinator.errors import ConfigError
 
 # What each runner cannot do without. The workers of a cluster need this package: by their image, or by a worker that
 # stands beside them (EXTERNAL).

@@ -4,17 +4,17 @@ import sys
 
 import click
 
-from pipeline.commands._options import config_option, verbose_option
-from pipeline.commands.doctor import doctor
-from pipeline.commands.kubeflow import kubeflow
-from pipeline.commands.models import lineage, models, rollback
-from pipeline.commands.predict import predict
-from pipeline.commands.retrain import prune, retrain, schedule
-from pipeline.commands.segment import segment
-from pipeline.config_loader import load_config
-from pipeline.errors import BlendinatorError
-from pipeline.escape import printable
-from pipeline.interruption import exit_code, terminable
+from blendinator.config_loader import load_config
+from blendinator.errors import BlendinatorError
+from blendinator.escape import printable
+from blendinator.pipeline.commands._options import config_option, verbose_option
+from blendinator.pipeline.commands.doctor import doctor
+from blendinator.pipeline.commands.kubeflow import kubeflow
+from blendinator.pipeline.commands.models import lineage, models, rollback
+from blendinator.pipeline.commands.predict import predict
+from blendinator.pipeline.commands.retrain import prune, retrain, schedule
+from blendinator.pipeline.commands.segment import segment
+from blendinator.pipeline.interruption import exit_code, terminable
 
 
 class _Group(click.Group):
@@ -42,7 +42,7 @@ def _show_version(context, _, asked):
     if asked:
         from importlib import metadata
 
-        from pipeline.stack import describe
+        from blendinator.stack import describe
 
         click.echo(f"blendinator {metadata.version('blendinator')}, stack {describe()}")
         context.exit()
@@ -64,7 +64,7 @@ def main():
 def run(config_path, spans, no_cache, verbose):
     """Run the whole pipeline, simulating span 1 first if there is no data."""
     config = load_config(config_path)
-    from pipeline.run import run as run_pipeline
+    from blendinator.pipeline.run import run as run_pipeline
 
     sys.exit(run_pipeline(config, spans, enable_cache=not no_cache, verbose=verbose))
 
@@ -101,7 +101,7 @@ def simulate(config_path, span, catalog, workers, scene_id, show, picture):
     if (show and not scene_id) or (picture and not show):
         raise click.UsageError("--show needs --scene SPAN:NUMBER, and --picture needs --show")
     if scene_id:
-        from data.show import describe_record, draw_record, parse_scene_id, show_scene
+        from blendinator.data.show import describe_record, draw_record, parse_scene_id, show_scene
 
         if not show:
             click.echo(describe_record(draw_record(config.simulation, scene_id)))
@@ -112,9 +112,9 @@ def simulate(config_path, span, catalog, workers, scene_id, show, picture):
         return
     from rich.console import Console
 
-    from data.spans import list_spans, span_dir
-    from pipeline.console import without_warnings
-    from pipeline.run import simulate as simulate_span
+    from blendinator.data.spans import list_spans, span_dir
+    from blendinator.pipeline.console import without_warnings
+    from blendinator.pipeline.run import simulate as simulate_span
 
     span = span or max(list_spans(config.data_root), default=0) + 1
     with without_warnings():
@@ -134,7 +134,7 @@ def explain(config_path, run_name, as_json):
     config = load_config(config_path)
     import json
 
-    from pipeline import explain as explanations
+    from blendinator.pipeline.history import explain as explanations
 
     explanation = explanations.explain(config, run_name)
     click.echo(json.dumps(explanation, indent=1) if as_json else printable(explanations.render(explanation)))
@@ -148,7 +148,7 @@ def explain(config_path, run_name, as_json):
 def report(config_path, run_name, folder):
     """Write a run's self-contained HTML report and its summary in Markdown."""
     config = load_config(config_path)
-    from pipeline.report import write_report
+    from blendinator.pipeline.history.report import write_report
 
     for path in write_report(config, run_name, folder):
         click.echo(str(path))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline.escape import printable
+from blendinator.escape import printable
 
 WIDTH = 160  # columns, where the output is no terminal
 

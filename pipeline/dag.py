@@ -8,40 +8,36 @@ import json
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
-
-# isort: split
-
 # Not through tfx.v1: it imports Google's AI platform, which takes two fifths of the time to the first component.
 from tfx import components as tfx_components
 from tfx.orchestration import data_types, metadata
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
 
-from components.anomaly_gate.component import AnomalyGate
-from components.atomic_pusher.component import Pusher
-from components.calibration_evaluator.component import CalibrationEvaluator
-from components.drift_gate.component import DriftGate
-from components.export_check.component import ExportCheck
-from components.live_model.component import LiveModel
-from components.scene_schema.component import SceneSchema
-from components.span_example_gen.component import SpanExampleGen
-from pipeline.config import Config
-from pipeline.config_loader import config_to_dict
-from pipeline.fingerprint import code_fingerprint
-from pipeline.live import training_key
+from blendinator.components.anomaly_gate.component import AnomalyGate
+from blendinator.components.atomic_pusher.component import Pusher
+from blendinator.components.calibration_evaluator.component import CalibrationEvaluator
+from blendinator.components.drift_gate.component import DriftGate
+from blendinator.components.export_check.component import ExportCheck
+from blendinator.components.live_model.component import LiveModel
+from blendinator.components.scene_schema.component import SceneSchema
+from blendinator.components.span_example_gen.component import SpanExampleGen
+from blendinator.config import Config
+from blendinator.config_loader import config_to_dict
+from blendinator.model.live import training_key
+from blendinator.pipeline.fingerprint import code_fingerprint
 
 # What a step's result depends on besides its inputs: the sources that it runs.
 # The configuration's code is no part of it: every value that a step reads is among its parameters.
 CONTRACT = ("data/records.py",)
 TRAINING = (*(f"model/{name}.py" for name in (
     "export", "input_data", "losses", "monitors", "muon", "network", "preprocessing", "probaunet", "recalibration",
-    "sampling", "trainer", "training", "warm_start", "warmup")), *CONTRACT, "data/survey.py", "pipeline/live.py")
+    "sampling", "trainer", "training", "warm_start", "serving_warmup")), *CONTRACT, "data/survey.py", "model/live.py")
 # Of the simulation: the stamp size, and what the export tells about the images that it takes.
 TOLD = ("stamp_size", "survey", "noise_scale", "psf_scale", "truth_threshold")
 SCHEMA = ("schemas/schema.py", "schemas/scene.pbtxt")
 SCORING = ("components/calibration_evaluator", "model/metrics", "model/classical.py", "model/gallery.py",
-           "pipeline/live.py", *CONTRACT)
+           "model/live.py", *CONTRACT)
 
 
 def create_pipeline(
@@ -53,9 +49,9 @@ def create_pipeline(
     Args:
       config: the configuration.
       spans: the spans to ingest: "1,3-5", or "latest:3" where the caller cannot look at the data.
-      fingerprint: a hash of the spans' manifests (`pipeline.fingerprint.data_fingerprint`).
+      fingerprint: a hash of the spans' manifests (`blendinator.pipeline.fingerprint.data_fingerprint`).
       live: number of the pushed version that the training starts from and the candidate is compared with, or "none"
-        (`pipeline.live.find_live`); empty where the caller cannot look at the pushed versions.
+        (`blendinator.model.live.find_live`); empty where the caller cannot look at the pushed versions.
       enable_cache: reuse the results of steps whose inputs, parameters and code are unchanged.
       parameters: what is known only when a run starts, for Kubeflow: any of `spans`, `data_root`, `train_args` (JSON of
         TFX's TrainArgs, whose `num_steps` overrides training.steps) and `thresholds` (JSON, overrides
@@ -76,29 +72,29 @@ def create_pipeline(
     gate = AnomalyGate(
         examples=example_gen.outputs["examples"], statistics=statistics_gen.outputs["statistics"],
         anomalies=validator.outputs["anomalies"], schema=schema_gen.outputs["schema"],
-        code=code_fingerprint("components/anomaly_gate", *SCHEMA, "data/spans.py", "pipeline/files.py"))
+        code=code_fingerprint("components/anomaly_gate", *SCHEMA, "data/spans.py", "files.py"))
     examples = gate.outputs["checked_examples"]
 
     custom_config = trainer_config(config, fingerprint)
     live_model = LiveModel(
         serving_dir=str(config.serving_dir), key=training_key(custom_config), version=live,
-        code=code_fingerprint("components/live_model", "pipeline/live.py", "pipeline/files.py"))
+        code=code_fingerprint("components/live_model", "model/live.py", "files.py"))
     drift_gate = DriftGate(
         statistics=statistics_gen.outputs["statistics"], live_model=live_model.outputs["model"],
         config=json.dumps(config_to_dict(config.retraining.drift)),
-        code=code_fingerprint("components/drift_gate", "pipeline/live.py"))
+        code=code_fingerprint("components/drift_gate", "model/live.py"))
     drift_gate.add_upstream_node(gate)
 
     # Nothing is materialised: the Trainer draws fresh noise on raw electrons and applies the same graph on the fly.
     transform = tfx_components.Transform(
         examples=examples, schema=schema_gen.outputs["schema"],
-        preprocessing_fn="model.preprocessing.preprocessing_fn",
+        preprocessing_fn="blendinator.model.preprocessing.preprocessing_fn",
         splits_config=transform_pb2.SplitsConfig(analyze=["train"]),
         materialize=False, disable_statistics=True, disable_analyzer_cache=True,
         custom_config={"code": code_fingerprint("model/preprocessing.py")})
     transform.add_upstream_node(drift_gate)  # nothing is computed on data that drifted
     trainer = tfx_components.Trainer(
-        run_fn="model.trainer.run_fn", examples=examples, transform_graph=transform.outputs["transform_graph"],
+        run_fn="blendinator.model.trainer.run_fn", examples=examples, transform_graph=transform.outputs["transform_graph"],
         schema=schema_gen.outputs["schema"],
         base_model=live_model.outputs["model"] if config.retraining.warm_start.enabled else None,
         train_args=parameters.get("train_args", trainer_pb2.TrainArgs(splits=["train"])),
@@ -130,7 +126,7 @@ def create_pipeline(
 
 
 def trainer_config(config: Config, fingerprint: str) -> dict[str, str]:
-    """The Trainer's `custom_config`: all that a model comes from, so that `pipeline.live.training_key` can name it.
+    """The Trainer's `custom_config`: all that a model comes from, so that `blendinator.model.live.training_key` can name it.
 
     The configuration holds what training reads and nothing else: a new threshold must not train again.
     """

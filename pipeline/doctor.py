@@ -17,12 +17,13 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from data.spans import find_fault, list_spans
-from pipeline import lock, metadata as metadata_store, stack
-from pipeline.config import Config
-from pipeline.errors import BlendinatorError
-from pipeline.live import list_versions, read_facts
-from pipeline.versions import INCOMING, REMOVED
+from blendinator import lock, stack
+from blendinator.config import Config
+from blendinator.data.spans import find_fault, list_spans
+from blendinator.errors import BlendinatorError
+from blendinator.model.live import list_versions, read_facts
+from blendinator.model.versions import INCOMING, REMOVED
+from blendinator.pipeline.history import metadata as metadata_store
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 MEMORY = 4e9  # bytes: a default run takes 2.5 GB at most
@@ -144,7 +145,7 @@ def memory(meminfo: Path = Path("/proc/meminfo")) -> Check:
 
 def disk(config: Config) -> Check:
     """Room for the spans, their ingested copy and a run's files."""
-    from pipeline.run import needed_space
+    from blendinator.pipeline.run import needed_space
 
     folder, needed = _existing(config.output_dir), needed_space(config)
     free = shutil.disk_usage(folder).free

@@ -1,7 +1,7 @@
 """Hashes that make TFX's cache see what it does not look at: the code behind a dotted path, the libraries, and the data
 of a span.
 
-TFX's cache compares a component's inputs and parameters. For `run_fn="model.trainer.run_fn"` that is the text only, so
+TFX's cache compares a component's inputs and parameters. For `run_fn="blendinator.model.trainer.run_fn"` that is the text only, so
 that edited code would reuse old results. These hashes go in as parameters.
 """
 
@@ -9,23 +9,25 @@ import hashlib
 import json
 from pathlib import Path
 
-from data import spans
-from pipeline import stack
-from pipeline.config import Config
-from pipeline.config_loader import config_to_dict
+import blendinator
+from blendinator import stack
+from blendinator.config import Config
+from blendinator.config_loader import config_to_dict
+from blendinator.data import spans
 
-PROJECT = Path(__file__).resolve().parent.parent
-PACKAGES = ("components", "data", "model", "pipeline", "schemas", "schemas/scene.pbtxt")
+PACKAGE = Path(blendinator.__file__).parent
+FOUNDATION = ("config.py", "config_loader.py", "errors.py", "escape.py", "files.py", "lock.py", "stack.py")
+PACKAGES = ("components", "data", "model", "pipeline", "schemas", "schemas/scene.pbtxt", *FOUNDATION)
 
 
-def code_fingerprint(*paths: str, root: Path = PROJECT) -> str:
+def code_fingerprint(*paths: str, root: Path = PACKAGE) -> str:
     """SHA-256 over the names and contents of the Python files of packages or of single files, in a fixed order.
 
-    The versions of the libraries that run them (`pipeline.stack.versions`) are part of it.
+    The versions of the libraries that run them (`blendinator.stack.versions`) are part of it.
 
     Args:
-      *paths: folders or files below `root`, such as "model" or "pipeline/config.py".
-      root: the project's folder.
+      *paths: folders or files below `root`, such as "model" or "config.py".
+      root: the package's folder.
 
     Raises:
       FileNotFoundError: a path does not exist: a hash of nothing would never change.

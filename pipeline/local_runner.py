@@ -11,14 +11,14 @@ import os
 import sys
 from pathlib import Path
 
-import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
+import blendinator  # noqa: F401  settles the Keras version before TFX imports TensorFlow
 
 # isort: split
 
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
-from pipeline.config_loader import load_config
-from pipeline.errors import BlendinatorError
+from blendinator.config_loader import load_config
+from blendinator.errors import BlendinatorError
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -33,11 +33,11 @@ def main() -> int:
         return 1
     # `tfx pipeline create` wraps `run` in a function that only notes the pipeline's name. Nothing is simulated then.
     if hasattr(LocalDagRunner.run, "__wrapped__"):
-        from pipeline.dag import create_pipeline
+        from blendinator.pipeline.dag import create_pipeline
 
         LocalDagRunner().run(create_pipeline(config, spans))
         return 0
-    from pipeline.run import run
+    from blendinator.pipeline.run import run
 
     return run(config, spans)
 

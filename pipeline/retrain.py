@@ -4,9 +4,9 @@ import logging
 import os
 import subprocess
 
-from pipeline import run_log
-from pipeline.config import Config
-from pipeline.run import FIRST_SPAN, perform, run_pipeline, simulate
+from blendinator.config import Config
+from blendinator.pipeline.history import run_log
+from blendinator.pipeline.run import FIRST_SPAN, perform, run_pipeline, simulate
 
 log = logging.getLogger("blendinator.retrain")
 
@@ -33,7 +33,7 @@ def retrain(config: Config, verbose: bool = False) -> int:
         if span is not None:
             simulate(config, span, console)
         result = run_pipeline(config, config.retraining.spans, console, begun)
-        from pipeline import retention
+        from blendinator.pipeline.history import retention
 
         retention.prune(config)
         return result
@@ -53,7 +53,7 @@ def span_to_simulate(config: Config) -> int | None:
 
     A retraining that was killed after its simulation goes on with the span that it made.
     """
-    from data.spans import list_spans
+    from blendinator.data.spans import list_spans
 
     if not config.retraining.simulate:
         return None

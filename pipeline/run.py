@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from pipeline import metadata, run_log
-from pipeline.config import Config
-from pipeline.console import quiet_console
-from pipeline.errors import BlendinatorError, DataError
-from pipeline.live import list_versions
-from pipeline.lock import BusyError, exclusive
-from pipeline.stack import use_in_memory_runner
+from blendinator.config import Config
+from blendinator.errors import BlendinatorError, DataError
+from blendinator.lock import BusyError, exclusive
+from blendinator.model.live import list_versions
+from blendinator.pipeline.console import quiet_console
+from blendinator.pipeline.history import metadata, run_log
+from blendinator.stack import use_in_memory_runner
 
 if TYPE_CHECKING:
-    from pipeline.summary import RunResult
+    from blendinator.pipeline.history.summary import RunResult
 
 log = logging.getLogger("blendinator.run")
 
@@ -60,7 +60,7 @@ def perform(config: Config, command: str, body: Callable[[Console, dict], "RunRe
       verbose: show on the terminal what goes to the log, too.
 
     Returns:
-      The log entry; see `pipeline.run_log`.
+      The log entry; see `blendinator.pipeline.history.run_log`.
 
     Raises:
       KeyboardInterrupt: on Ctrl-C and SIGTERM, with the state in order and the log entry written.
@@ -75,7 +75,7 @@ def perform(config: Config, command: str, body: Callable[[Console, dict], "RunRe
             try:
                 result = body(console, entry)
                 if result is not None:
-                    from pipeline.summary import print_summary
+                    from blendinator.pipeline.history.summary import print_summary
 
                     _note_result(entry, result)
                     print_summary(console, config, result, path, time.time() - started)
@@ -107,12 +107,12 @@ def perform(config: Config, command: str, body: Callable[[Console, dict], "RunRe
 
 
 def run_pipeline(config: Config, spans: str, console: Console, entry: dict, enable_cache: bool = True):
-    """The run itself; returns a `pipeline.summary.RunResult`, or None when there was nothing to do.
+    """The run itself; returns a `blendinator.pipeline.history.summary.RunResult`, or None when there was nothing to do.
 
     Notes the spans and the request in `entry`. Raises BlendinatorError and whatever else goes wrong.
     """
-    from data.spans import resolve_spans
-    from pipeline.fingerprint import data_fingerprint, request_fingerprint
+    from blendinator.data.spans import resolve_spans
+    from blendinator.pipeline.fingerprint import data_fingerprint, request_fingerprint
 
     metadata.back_up(config.metadata_path)
     check_space(config, spans)
@@ -128,14 +128,12 @@ def run_pipeline(config: Config, spans: str, console: Console, entry: dict, enab
         return None
 
     console.print("Loading TensorFlow and TFX", style="dim")
-    import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
-    # isort: split
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
-    from pipeline import retention, summary
-    from pipeline.dag import create_pipeline, trainer_config
-    from pipeline.live import NO_VERSION, find_live, training_key
-    from pipeline.report import write_report
+    from blendinator.model.live import NO_VERSION, find_live, training_key
+    from blendinator.pipeline.dag import create_pipeline, trainer_config
+    from blendinator.pipeline.history import retention, summary
+    from blendinator.pipeline.history.report import write_report
 
     Path(config.metadata_path).parent.mkdir(parents=True, exist_ok=True)
     live = find_live(config.serving_dir, training_key(trainer_config(config, fingerprint)))
@@ -184,17 +182,17 @@ def _utc(seconds):
 
 def simulate_if_missing(config: Config, spans: str, console) -> None:
     """Simulates the first span when the latest ones are asked for and there is none."""
-    from data.spans import list_spans, parse_selection
+    from blendinator.data.spans import list_spans, parse_selection
 
     if isinstance(parse_selection(spans), int) and not list_spans(config.data_root):
         simulate(config, FIRST_SPAN, console)
 
 
 def simulate(config: Config, span: int, console, workers: int | None = None) -> dict:
-    """Simulates a span with a progress bar and returns its manifest; see `data.simulate.simulate_span`."""
+    """Simulates a span with a progress bar and returns its manifest; see `blendinator.data.simulate.simulate_span`."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from data.simulate import simulate_span
+    from blendinator.data.simulate import simulate_span
 
     console.print(f"[bold]Simulating span {span}[/bold]")
     started = time.monotonic()
@@ -218,8 +216,8 @@ def simulate(config: Config, span: int, console, workers: int | None = None) -> 
 
 def warn_of_other_settings(config: Config, chosen: tuple[int, ...]) -> None:
     """Says so when a span that is used was simulated with other settings than the configuration's."""
-    from data.spans import read_manifest, span_dir
-    from pipeline.config_loader import config_to_dict
+    from blendinator.config_loader import config_to_dict
+    from blendinator.data.spans import read_manifest, span_dir
 
     wanted = config_to_dict(config.simulation)
     for span in chosen:
@@ -244,7 +242,7 @@ def check_space(config: Config, spans: str = "latest") -> None:
 
 def needed_space(config: Config, spans: str = "latest") -> float:
     """Bytes that a run may need: spans, their ingested copy, what the training maps into memory, working space."""
-    from data.spans import BYTES_PER_PIXEL, MAPPED_BYTES_PER_PIXEL, list_spans, parse_selection
+    from blendinator.data.spans import BYTES_PER_PIXEL, MAPPED_BYTES_PER_PIXEL, list_spans, parse_selection
 
     simulation, wanted, there = config.simulation, parse_selection(spans), len(list_spans(config.data_root))
     used = max(1, min(wanted, there)) if isinstance(wanted, int) else len(wanted)

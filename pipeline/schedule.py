@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.errors import BlendinatorError, ConfigError
+from blendinator.errors import BlendinatorError, ConfigError
 
 UNITS = "~/.config/systemd/user"
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of the month", 1, 31), ("month", 1, 12), ("day of the week", 0, 7))

@@ -8,7 +8,7 @@ import click
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from pipeline.cli import main
+from blendinator.pipeline.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 100  # columns of the commands' help

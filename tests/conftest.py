@@ -3,8 +3,8 @@
 import hypothesis
 import pytest
 
-import model  # noqa: F401
-from pipeline.stack import use_in_memory_runner
+import blendinator  # noqa: F401
+from blendinator.stack import use_in_memory_runner
 
 # The same cases every time, so that `make test` fails only where something changed; the nightly ones are new each time.
 hypothesis.settings.register_profile("quick", max_examples=200, deadline=None, derandomize=True, database=None)

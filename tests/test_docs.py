@@ -47,14 +47,14 @@ def test_pages_load_nothing_from_elsewhere(site):
 
 
 def test_the_reference_names_every_command(site):
-    from pipeline.cli import main
+    from blendinator.pipeline.cli import main
 
     page = (site / "commands.html").read_text(encoding="utf-8")
     assert all(f"blendinator {name}" in page for name in main.commands)
 
 
 def test_the_commands_in_the_text_exist_with_their_options():
-    from pipeline.cli import main
+    from blendinator.pipeline.cli import main
 
     calls = []
     for page in [*DOCS.glob("*.md"), *ROOT.glob("*.md")]:
@@ -70,8 +70,8 @@ def test_the_commands_in_the_text_exist_with_their_options():
 
 
 def test_the_configurations_in_the_text_can_be_loaded():
-    from pipeline.config import Config
-    from pipeline.config_loader import config_from_dict
+    from blendinator.config import Config
+    from blendinator.config_loader import config_from_dict
 
     loaded = 0
     for page in [*DOCS.glob("*.md"), *ROOT.glob("*.md")]:
@@ -165,7 +165,7 @@ def example(name):
 
 
 def test_the_example_of_a_metric():
-    from model.metrics import aggregate
+    from blendinator.model.metrics import aggregate
 
     names = dict(vars(aggregate))
     exec(example("metric"), names)
@@ -174,14 +174,14 @@ def test_the_example_of_a_metric():
 
 
 def test_the_example_of_a_slice():
-    from pipeline.config_loader import config_from_dict
+    from blendinator.config_loader import config_from_dict
 
     config = config_from_dict(yaml.safe_load(example("slice")))
     assert config.evaluation.thresholds[0].slice == "psf_fwhm 0.17 to 0.3"
 
 
 def test_the_example_of_a_survey(monkeypatch):
-    from data import survey
+    from blendinator.data import survey
 
     monkeypatch.setattr(survey, "PRESETS", dict(survey.PRESETS))
     exec(example("survey"), vars(survey).copy())
@@ -207,14 +207,14 @@ def table(page, heading):
 
 
 def test_the_record_is_documented():
-    from data.records import FEATURES
+    from blendinator.data.records import FEATURES
 
     assert table("records.md", "The record") == list(FEATURES)
 
 
 @pytest.mark.parametrize(("heading", "path", "functions"), [
     ("The manifest of a span", "data/simulate.py", {"_finish": "manifest", "span_settings": "settings"}),
-    ("Why a model was pushed, or not", "pipeline/explain.py", {"explain": None}),
+    ("Why a model was pushed, or not", "pipeline/history/explain.py", {"explain": None}),
     ("The log of the runs", "pipeline/run.py", {"perform": "entry"}),
 ])
 def test_the_json_is_documented(heading, path, functions):

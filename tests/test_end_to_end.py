@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import yaml
 
-from data import records, spans
+from blendinator.data import records, spans
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent

@@ -69,8 +69,6 @@ def test_every_task_ran(folder):
 
 
 def test_the_model_pushed_on_kubeflow_is_the_local_one(folder):
-    import model  # noqa: F401  settles the Keras version before TensorFlow is imported
-    # isort: split
     import tensorflow as tf
 
     here = tf.saved_model.load(str(pushed(folder / LOCAL / "serving" / "blendinator")))

@@ -13,22 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
-
-# isort: split
-
 import tensorflow_transform as tft
 from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.components.base import base_beam_executor, base_executor
 from tfx.types import artifact_utils
 
-from data.simulate import simulate_span
-from model.export import export
-from model.preprocessing import NORMALISED
-from model.probaunet import ProbaUNet
-from pipeline.config_loader import config_from_dict
-from pipeline.dag import create_pipeline
+from blendinator.config_loader import config_from_dict
+from blendinator.data.simulate import simulate_span
+from blendinator.model.export import export
+from blendinator.model.preprocessing import NORMALISED
+from blendinator.model.probaunet import ProbaUNet
+from blendinator.pipeline.dag import create_pipeline
 
 SCENES = {"train_scenes": 30, "calibration_scenes": 6, "test_scenes": 24}
 RAW = {

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
-from data.spans import span_dir
+from blendinator.data.spans import span_dir
 
 ROOT = Path(__file__).resolve().parents[1]
 TRIXIE = ["sh", str(ROOT / "scripts" / "trixie.sh")]
@@ -34,7 +34,7 @@ TOLERANCE = 1e-5  # float32 of other libraries; 2.4e-7 when this was written
 DRAW = """
 import sys
 import numpy as np
-import model
+import blendinator
 import tensorflow as tf
 _, version, output = sys.argv
 images = tf.constant(np.random.default_rng(0).normal(20, 60, (8, 32, 32)).astype(np.float32))
@@ -111,7 +111,7 @@ def records(folder):
 
 
 def test_both_stacks_are_there(here, there):
-    names = {stack.python("-c", "from pipeline.stack import stack_name; print(stack_name())").strip()
+    names = {stack.python("-c", "from blendinator.stack import stack_name; print(stack_name())").strip()
              for stack in (here, there)}
     assert names == {"compatible", "current"}
 

@@ -1,14 +1,10 @@
 """The component's specification."""
 
-import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
-
-# isort: split
-
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
 
-from components.anomaly_gate import executor
+from blendinator.components.anomaly_gate import executor
 
 
 class AnomalyGateSpec(component_spec.ComponentSpec):

@@ -14,10 +14,10 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from data import spans
-from pipeline.errors import DataError
-from pipeline.files import link_or_copy
-from schemas.schema import find_violation
+from blendinator.data import spans
+from blendinator.errors import DataError
+from blendinator.files import link_or_copy
+from blendinator.schemas.schema import find_violation
 
 STATISTICS = "statistics"
 ANOMALIES = "SchemaDiff.pb"  # the name ExampleValidator gives

@@ -1,13 +1,9 @@
 """TFX's Pusher with an executor of our own."""
 
-import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
-
-# isort: split
-
 from tfx.components.pusher import component
 from tfx.dsl.components.base import executor_spec
 
-from components.atomic_pusher import executor
+from blendinator.components.atomic_pusher import executor
 
 
 class Pusher(component.Pusher):

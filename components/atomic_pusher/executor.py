@@ -8,7 +8,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
-from pipeline.versions import publish
+from blendinator.model.versions import publish
 
 log = logging.getLogger("blendinator.push")
 

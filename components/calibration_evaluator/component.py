@@ -4,7 +4,7 @@ from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
 
-from components.calibration_evaluator import executor
+from blendinator.components.calibration_evaluator import executor
 
 
 class CalibrationEvaluatorSpec(component_spec.ComponentSpec):
@@ -52,7 +52,7 @@ class CalibrationEvaluator(base_beam_component.BaseBeamComponent):
         Args:
           examples: Examples with a split `test`.
           model: Model whose serving export has the signature `sample`.
-          config: the configuration that the evaluation reads, as JSON (`pipeline.dag.evaluator_config`).
+          config: the configuration that the evaluation reads, as JSON (`blendinator.pipeline.dag.evaluator_config`).
           thresholds: JSON, a list of rules in place of the configuration's `evaluation.thresholds`; none if empty.
           code: a hash of the code, for the same reason.
           baseline_model: the Model that is live (from `LiveModel`, which may hold none; a Trainer's artifact; or a

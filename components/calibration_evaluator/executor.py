@@ -11,14 +11,14 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.calibration_evaluator import scoring
-from data import records
-from model import gallery
-from model.metrics import evaluation, rules, scenes
-from pipeline.config import Config
-from pipeline.config_loader import config_from_dict
-from pipeline.errors import ConfigError, DataError
-from pipeline.live import holds_no_model, live_version
+from blendinator.components.calibration_evaluator import scoring
+from blendinator.config import Config
+from blendinator.config_loader import config_from_dict
+from blendinator.data import records
+from blendinator.errors import ConfigError, DataError
+from blendinator.model import gallery
+from blendinator.model.live import holds_no_model, live_version
+from blendinator.model.metrics import evaluation, rules, scenes
 
 FORMAT_VERSION = 1
 EXTREMES_SHOWN = 3  # scenes on each of the pages of best, typical and worst ones

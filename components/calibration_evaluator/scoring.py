@@ -7,11 +7,11 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
-from data import records
-from model import classical
-from model.metrics import scenes
-from pipeline.config import ClassicalConfig, EvaluationConfig
-from pipeline.errors import BlendinatorError, DataError, ModelError
+from blendinator.config import ClassicalConfig, EvaluationConfig
+from blendinator.data import records
+from blendinator.errors import BlendinatorError, DataError, ModelError
+from blendinator.model import classical
+from blendinator.model.metrics import scenes
 
 CANDIDATE, LIVE, CLASSICAL = "candidate", "live", "classical"
 
@@ -35,7 +35,7 @@ class Sampler:
     def draw(self, images: np.ndarray, num_samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Samples uint8 [B, N, H, W] and probabilities float32 [B, H, W, 3] of images [B, H, W] in electrons.
 
-        An image's draws depend on its pixels and the seed alone (`model.sampling.image_noise`), whatever else is in the
+        An image's draws depend on its pixels and the seed alone (`blendinator.model.sampling.image_noise`), whatever else is in the
         batch.
         """
         import tensorflow as tf

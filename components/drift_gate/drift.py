@@ -13,7 +13,7 @@ import math
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from pipeline.config import DriftConfig
+from blendinator.config import DriftConfig
 
 SCALARS = ("sky_sigma", "psf_fwhm", "snr", "blended_share", "num_galaxies")
 PIXELS = "image"

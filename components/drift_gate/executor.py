@@ -10,10 +10,10 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from components.drift_gate import drift
-from pipeline.config import DriftConfig
-from pipeline.errors import DataError
-from pipeline.live import STATISTICS_FILE, live_version
+from blendinator.components.drift_gate import drift
+from blendinator.config import DriftConfig
+from blendinator.errors import DataError
+from blendinator.model.live import STATISTICS_FILE, live_version
 
 log = logging.getLogger("blendinator.drift")
 

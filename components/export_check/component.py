@@ -1,14 +1,10 @@
 """The component's specification."""
 
-import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
-
-# isort: split
-
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
 
-from components.export_check import executor
+from blendinator.components.export_check import executor
 
 
 class ExportCheckSpec(component_spec.ComponentSpec):
@@ -40,7 +36,7 @@ class ExportCheck(base_component.BaseComponent):
     SPEC_CLASS = ExportCheckSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, examples: types.BaseChannel, model: types.BaseChannel, num_samples: int, seed: int,  # noqa: F811
+    def __init__(self, examples: types.BaseChannel, model: types.BaseChannel, num_samples: int, seed: int,
                  stamp_size: int, code: str = ""):
         """
         Args:

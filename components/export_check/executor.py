@@ -13,8 +13,8 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from data import records, spans
-from pipeline.errors import DataError
+from blendinator.data import records, spans
+from blendinator.errors import DataError
 
 log = logging.getLogger("blendinator.export_check")
 

@@ -1,14 +1,10 @@
 """The component's specification."""
 
-import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
-
-# isort: split
-
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
 
-from components.live_model import executor
+from blendinator.components.live_model import executor
 
 
 class LiveModelSpec(component_spec.ComponentSpec):
@@ -33,7 +29,7 @@ class LiveModel(base_component.BaseComponent):
     Outputs:
       model: the live version's SavedModel under `Format-Serving`, where Trainer's `base_model` looks for it, and
         `live.json`. There may be no live version: then the artifact holds `live.json` alone, which says so
-        (`pipeline.live.holds_no_model`).
+        (`blendinator.model.live.holds_no_model`).
     """
 
     SPEC_CLASS = LiveModelSpec
@@ -43,7 +39,7 @@ class LiveModel(base_component.BaseComponent):
         """
         Args:
           serving_dir: folder of the pushed versions.
-          key: `pipeline.live.training_key` of the model to be trained, which is not live for itself.
+          key: `blendinator.model.live.training_key` of the model to be trained, which is not live for itself.
           version: the version's number; "none" for no live model; empty to look into `serving_dir` when the component
             runs. A caller that can look gives it, so that the cache sees a changed live model.
           code: a hash of the code, for the same reason.

@@ -8,9 +8,9 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from pipeline.errors import ModelError
-from pipeline.files import link_tree
-from pipeline.live import LIVE_FILE, NO_VERSION, damaged, find_live, read_facts
+from blendinator.errors import ModelError
+from blendinator.files import link_tree
+from blendinator.model.live import LIVE_FILE, NO_VERSION, damaged, find_live, read_facts
 
 log = logging.getLogger("blendinator.live")
 

@@ -7,7 +7,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from schemas.schema import load_schema
+from blendinator.schemas.schema import load_schema
 
 SCHEMA_FILE = "schema.pbtxt"  # the name that TFX's own components give
 

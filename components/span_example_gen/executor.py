@@ -10,8 +10,8 @@ from tfx.dsl.components.base import base_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from data import records, spans
-from pipeline.errors import DataError
+from blendinator.data import records, spans
+from blendinator.errors import DataError
 
 log = logging.getLogger("blendinator.ingest")
 

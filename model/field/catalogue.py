@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from model.field import components
+from blendinator.model.field import components
 
 EDGE, MISSING = 1, 2  # flags
 INTERVALS = {"68": (0.16, 0.84), "95": (0.025, 0.975)}

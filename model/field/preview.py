@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from model.client import NO_DATA
-from model.gallery import CLASS_COLORS, CLASS_NAMES, class_colors, stretch
+from blendinator.model.client import NO_DATA
+from blendinator.model.gallery import CLASS_COLORS, CLASS_NAMES, class_colors, stretch
 
 PANEL = 900  # pixels a side to which a large field is averaged
 WHITE = 0.998  # quantile of the image that is shown white: a field holds stars and large galaxies

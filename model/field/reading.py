@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from model.field import background as sky, units
-from pipeline.errors import DataError
+from blendinator.errors import DataError
+from blendinator.model.field import background as sky, units
 
 COUNTS, MOST = ("NAXIS", "ZNAXIS", "TFIELDS", "WCSAXES"), 999  # of the FITS standard
 LARGEST_SIDE = 1_000_000  # pixels; a damaged header of a compressed image can ask for any number

@@ -5,12 +5,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.client import Segmenter
-from model.field import catalogue, truth, units, writing
-from model.field.preview import Previewer
-from model.field.reading import Field, celestial_wcs, open_field, pixel_scale
-from model.field.segment import Report, segment
-from pipeline.errors import ConfigError
+from blendinator.errors import ConfigError
+from blendinator.model.client import Segmenter
+from blendinator.model.field import catalogue, truth, units, writing
+from blendinator.model.field.preview import Previewer
+from blendinator.model.field.reading import Field, celestial_wcs, open_field, pixel_scale
+from blendinator.model.field.segment import Report, segment
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from model.client import NO_DATA, Segmenter, Timing, check_draws, empty_maps, pad_rows, place
-from model.field.reading import Field
+from blendinator.model.client import NO_DATA, Segmenter, Timing, check_draws, empty_maps, pad_rows, place
+from blendinator.model.field.reading import Field
 
 
 @dataclass(frozen=True)

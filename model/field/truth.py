@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import DataError
+from blendinator.errors import DataError
 
 BLEND = 0.5
 MAGNITUDE_STEP = 1.0

@@ -8,7 +8,7 @@ point))`, Z being the magnitude of one electron in the survey's whole exposure.
 import math
 from dataclasses import dataclass
 
-from pipeline.errors import ConfigError, DataError
+from blendinator.errors import ConfigError, DataError
 
 # AB magnitude of one unit of flux density per pixel.
 FLUX_DENSITIES = {"Jy": 8.90, "mJy": 16.40, "uJy": 23.90, "nJy": 31.40, "nanomaggy": 22.5, "nmgy": 22.5, "maggy": 0.0}

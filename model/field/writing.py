@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from model.client import NO_DATA
-from pipeline.errors import ConfigError, DataError
+from blendinator.errors import ConfigError, DataError
+from blendinator.model.client import NO_DATA
 
 BLOCK = 2880  # bytes of a FITS block
 # EXTNAME: (type on disk, what it holds)

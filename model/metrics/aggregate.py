@@ -6,7 +6,7 @@ A ratio with an empty denominator is NaN: a metric that the scenes at hand don't
 
 import numpy as np
 
-from model.metrics.scenes import CURVE_THRESHOLDS, DESCRIPTORS, DRAWS, LEVELS, QUANTITIES, scene_statistics
+from blendinator.model.metrics.scenes import CURVE_THRESHOLDS, DESCRIPTORS, DRAWS, LEVELS, QUANTITIES, scene_statistics
 
 CLASSES = ("background", "galaxy", "blended")
 OBJECT_COUNTS = ("true", "recognised", "marked", "right")

@@ -2,9 +2,16 @@
 
 import numpy as np
 
-from model.metrics.aggregate import CLASSES, OBJECT_COUNTS, RANKED, presence_calibration, ratio, risk_coverage
-from model.metrics.bootstrap import interval
-from model.metrics.scenes import CURVE_THRESHOLDS
+from blendinator.model.metrics.aggregate import (
+    CLASSES,
+    OBJECT_COUNTS,
+    RANKED,
+    presence_calibration,
+    ratio,
+    risk_coverage,
+)
+from blendinator.model.metrics.bootstrap import interval
+from blendinator.model.metrics.scenes import CURVE_THRESHOLDS
 
 
 def curves(sums: dict[str, np.ndarray], replicates: dict[str, np.ndarray]) -> dict[str, dict[str, list]]:

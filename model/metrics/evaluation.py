@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 
-from data.records import POPULATIONS
-from model.metrics.aggregate import metrics, sum_rows
-from model.metrics.bootstrap import interval, poisson_weights
-from model.metrics.curves import curves
-from model.metrics.scenes import select
-from pipeline.config import EvaluationConfig, SliceConfig
+from blendinator.config import EvaluationConfig, SliceConfig
+from blendinator.data.records import POPULATIONS
+from blendinator.model.metrics.aggregate import metrics, sum_rows
+from blendinator.model.metrics.bootstrap import interval, poisson_weights
+from blendinator.model.metrics.curves import curves
+from blendinator.model.metrics.scenes import select
 
 
 def evaluate_rows(rows: dict[str, np.ndarray], config: EvaluationConfig) -> dict[str, dict]:

@@ -6,7 +6,7 @@ the N samples of a scene are N + 1 exchangeable draws of the same distribution.
 
 import numpy as np
 
-from model.metrics.objects import Groups
+from blendinator.model.metrics.objects import Groups
 
 FOREGROUND = (1, 2)
 

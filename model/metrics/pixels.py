@@ -6,7 +6,7 @@ Shapes: B scenes, H x W pixels, C = 3 classes (0 background, 1 one galaxy, 2 ble
 import numpy as np
 from scipy import ndimage
 
-from data.records import NUM_CLASSES
+from blendinator.data.records import NUM_CLASSES
 
 # Probabilities are means over draws in float32; a class that no draw supports can come out as exactly 0.
 PROBABILITY_FLOOR = 1e-7

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
-from model.metrics.aggregate import lower_is_better, metrics, sum_rows
-from model.metrics.bootstrap import interval, poisson_weights
-from model.metrics.evaluation import inside
-from model.metrics.scenes import LEVELS, select
-from pipeline.config import EvaluationConfig, RelativeConfig, SliceConfig, ThresholdConfig
+from blendinator.config import EvaluationConfig, RelativeConfig, SliceConfig, ThresholdConfig
+from blendinator.model.metrics.aggregate import lower_is_better, metrics, sum_rows
+from blendinator.model.metrics.bootstrap import interval, poisson_weights
+from blendinator.model.metrics.evaluation import inside
+from blendinator.model.metrics.scenes import LEVELS, select
 
 
 def check_rule(rule: ThresholdConfig, report: dict, min_scenes: int) -> dict:

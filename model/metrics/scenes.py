@@ -7,8 +7,8 @@ Each row depends on its own scene only, bit for bit, however the scenes are batc
 
 import numpy as np
 
-from model.metrics import joint, objects, pixels
-from model.metrics.bootstrap import scene_seeds
+from blendinator.model.metrics import joint, objects, pixels
+from blendinator.model.metrics.bootstrap import scene_seeds
 
 SCALARS = (
     "num_galaxies", "min_separation", "brightest_magnitude", "magnitude_difference", "snr", "blended_share",

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from pipeline.config import Config
-from pipeline.errors import ConfigError
+from blendinator.config import Config
+from blendinator.errors import ConfigError
 
 config_option = click.option(
     "--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults.")

@@ -6,9 +6,9 @@ import sys
 
 import click
 
-from pipeline.commands._options import config_option
-from pipeline.config_loader import load_config
-from pipeline.tables import columns
+from blendinator.config_loader import load_config
+from blendinator.pipeline.commands._options import config_option
+from blendinator.pipeline.tables import columns
 
 
 @click.command()
@@ -17,7 +17,7 @@ from pipeline.tables import columns
 def doctor(config_path, as_json):
     """Check the machine, the installed libraries and the output folder. Exit code 0: a run can start, 1: it cannot."""
     config = load_config(config_path)
-    from pipeline.doctor import OK, PROBLEM, examine
+    from blendinator.pipeline.doctor import OK, PROBLEM, examine
 
     checks = examine(config)
     if as_json:

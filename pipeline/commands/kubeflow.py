@@ -4,9 +4,9 @@ import json
 
 import click
 
-from pipeline.commands._options import config_option
-from pipeline.config_loader import load_config
-from pipeline.stack import load_tensorflow_quietly
+from blendinator.config_loader import load_config
+from blendinator.pipeline.commands._options import config_option
+from blendinator.stack import load_tensorflow_quietly
 
 steps_option = click.option("--training-steps", type=click.IntRange(1), help="In place of training.steps.")
 parameter_option = click.option(
@@ -29,7 +29,7 @@ def kubeflow():
 @click.option("--single-pod", is_flag=True, help="One pod for the whole pipeline, on the mounted volume.")
 def compile_command(config_path, image, pipeline_root, output, spans, single_pod):
     """Write the pipeline as a file for Kubeflow; needs no cluster."""
-    from pipeline.console import without_warnings
+    from blendinator.pipeline.console import without_warnings
 
     config = load_config(config_path)
     load_tensorflow_quietly()
@@ -37,7 +37,7 @@ def compile_command(config_path, image, pipeline_root, output, spans, single_pod
 
     logging.set_verbosity(logging.ERROR)
     with without_warnings():
-        from pipeline.kubeflow_pipelines import compiler
+        from blendinator.pipeline.kubeflow import compiler
 
         compile_it = compiler.compile_single_pod if single_pod else compiler.compile_pipeline
         compiler.write_yaml(compile_it(config, image, pipeline_root, spans), output)
@@ -54,7 +54,7 @@ def compile_command(config_path, image, pipeline_root, output, spans, single_pod
               help="What becomes of the types of artifacts between tasks.")
 def try_command(file, folder, pairs, training_steps, types):
     """Run a compiled pipeline on this machine: every task's own command, as a cluster would start it."""
-    from pipeline.kubeflow_pipelines.simulator import Simulator
+    from blendinator.pipeline.kubeflow.simulator import Simulator
 
     parameters = parse_parameters(pairs, training_steps)
     if "data_root" in parameters:
@@ -112,7 +112,7 @@ def connect(host, config):
     """Kubeflow's API, with what the environment says of the user."""
     import os
 
-    from pipeline.kubeflow_pipelines.client import COOKIES, TOKEN, Cluster
+    from blendinator.pipeline.kubeflow.client import COOKIES, TOKEN, Cluster
 
     return Cluster(host or config.kubeflow.host, config.kubeflow.namespace, os.environ.get(TOKEN, ""),
                    os.environ.get(COOKIES, ""))

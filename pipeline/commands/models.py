@@ -4,9 +4,9 @@ import json
 
 import click
 
-from pipeline.commands._options import config_option
-from pipeline.config_loader import load_config
-from pipeline.tables import columns
+from blendinator.config_loader import load_config
+from blendinator.pipeline.commands._options import config_option
+from blendinator.pipeline.tables import columns
 
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for other programs.")
 
@@ -17,7 +17,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for
 def models(config_path, as_json):
     """List the pushed versions with date, spans and headline metrics; * is the live one."""
     config = load_config(config_path)
-    from pipeline.lineage import list_models
+    from blendinator.pipeline.history.lineage import list_models
 
     found = list_models(config)
     if as_json:
@@ -44,7 +44,7 @@ def models(config_path, as_json):
 def lineage(config_path, version, as_json):
     """Say what made a version: spans, code, run, start, baseline and metrics."""
     config = load_config(config_path)
-    from pipeline.lineage import lineage as find_lineage
+    from blendinator.pipeline.history.lineage import lineage as find_lineage
 
     found = find_lineage(config, version)
     if as_json:
@@ -78,7 +78,7 @@ def rollback(config_path, version):
     version stays for inspection.
     """
     config = load_config(config_path)
-    from pipeline.lineage import rollback as roll_back
+    from blendinator.pipeline.history.lineage import rollback as roll_back
 
     target = roll_back(config, version)
     click.echo(

@@ -2,9 +2,9 @@
 
 import click
 
-from pipeline.commands._options import choose_model, model_option, trust_option
-from pipeline.config_loader import load_config
-from pipeline.stack import load_tensorflow_quietly
+from blendinator.config_loader import load_config
+from blendinator.pipeline.commands._options import choose_model, model_option, trust_option
+from blendinator.stack import load_tensorflow_quietly
 
 
 @click.command()
@@ -31,12 +31,11 @@ def predict(records, output, num_samples, seed, model, trust_model, config_path,
     folder = choose_model(config, model, trust_model)
     load_tensorflow_quietly()
 
-    import model as _  # noqa: F401  settles the Keras version before TensorFlow is imported
-    from pipeline.console import without_warnings
+    from blendinator.pipeline.console import without_warnings
 
     with without_warnings():
-        from components.bulk_inference.predict import predict as run
-        from model.client import find_model
+        from blendinator.model.client import find_model
+        from blendinator.pipeline.bulk_inference import predict as run
 
         account = run(records, output, find_model(folder), num_samples, seed, not no_samples,
                       config.beam.pipeline_args)

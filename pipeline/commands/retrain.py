@@ -4,9 +4,9 @@ import sys
 
 import click
 
-from pipeline.commands._options import config_option, verbose_option
-from pipeline.config_loader import load_config
-from pipeline.tables import columns, megabytes
+from blendinator.config_loader import load_config
+from blendinator.pipeline.commands._options import config_option, verbose_option
+from blendinator.pipeline.tables import columns, megabytes
 
 
 @click.command()
@@ -19,7 +19,7 @@ def retrain(config_path, verbose):
     run adds a line to logs/runs.jsonl in the output folder.
     """
     config = load_config(config_path)
-    from pipeline.retrain import retrain as retrain_once
+    from blendinator.pipeline.retrain import retrain as retrain_once
 
     sys.exit(retrain_once(config, verbose))
 
@@ -34,7 +34,7 @@ def schedule(config_path, expression, kind, install):
     config = load_config(config_path)
     from pathlib import Path
 
-    from pipeline import schedule as schedules
+    from blendinator.pipeline import schedule as schedules
 
     kind, words, folder = kind or schedules.default_kind(), schedules.command(config_path), str(Path.cwd())
     if kind == "systemd":
@@ -57,7 +57,8 @@ def schedule(config_path, expression, kind, install):
 def prune(config_path, dry_run):
     """Remove what the section `retraining` of the configuration no longer keeps."""
     config = load_config(config_path)
-    from pipeline import lock, retention
+    from blendinator import lock
+    from blendinator.pipeline.history import retention
 
     if dry_run:
         doomed = retention.plan(config)

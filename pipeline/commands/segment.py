@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands._options import choose_model, model_option, trust_option
-from pipeline.config_loader import load_config
-from pipeline.stack import load_tensorflow_quietly
+from blendinator.config_loader import load_config
+from blendinator.pipeline.commands._options import choose_model, model_option, trust_option
+from blendinator.stack import load_tensorflow_quietly
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -65,8 +65,8 @@ def segment(field, output, num_samples, seed, model, trust_model, config_path, c
     model = choose_model(load_config(config_path), model, trust_model)
     load_tensorflow_quietly()
 
-    from model.client import Segmenter, check_draws
-    from model.field import catalogue as catalogues, run, truth as truths, writing
+    from blendinator.model.client import Segmenter, check_draws
+    from blendinator.model.field import catalogue as catalogues, run, truth as truths, writing
 
     check_draws(num_samples, seed)
     for path in (output, catalogue, preview):  # before a model is loaded

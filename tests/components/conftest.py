@@ -7,11 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
-
-# isort: split
-
-from data import records, spans
+from blendinator.data import records, spans
 
 SIZE = 8
 

@@ -9,11 +9,11 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
-from components.anomaly_gate import executor
-from components.span_example_gen import executor as ingest
-from data import records, spans
-from pipeline.errors import DataError
-from schemas.schema import load_schema
+from blendinator.components.anomaly_gate import executor
+from blendinator.components.span_example_gen import executor as ingest
+from blendinator.data import records, spans
+from blendinator.errors import DataError
+from blendinator.schemas.schema import load_schema
 
 SIZE = 8
 

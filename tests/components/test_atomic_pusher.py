@@ -7,9 +7,8 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
-import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
-from components.atomic_pusher import executor
-from pipeline.live import FACTS_FILE, list_versions
+from blendinator.components.atomic_pusher import executor
+from blendinator.model.live import FACTS_FILE, list_versions
 
 
 def artifact(kind, path, **properties):

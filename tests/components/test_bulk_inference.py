@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from components.bulk_inference import predict as bulk
-from components.calibration_evaluator.scoring import Sampler, read_records
-from data import records, spans
-from pipeline.cli import main
-from pipeline.errors import ConfigError, DataError, ModelError
+from blendinator.components.calibration_evaluator.scoring import Sampler, read_records
+from blendinator.data import records, spans
+from blendinator.errors import ConfigError, DataError, ModelError
+from blendinator.pipeline import predict as bulk
+from blendinator.pipeline.cli import main
 
 
 class Export(tf.Module):

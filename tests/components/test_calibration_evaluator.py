@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from tfx.types import artifact_utils, standard_artifacts
 
-import model  # noqa: F401 - settles Keras before TensorFlow is imported
-from components.calibration_evaluator import executor, scoring
-from components.calibration_evaluator.component import CalibrationEvaluator
-from data import records
-from pipeline.config import Config, EvaluationConfig, SimulationConfig, ThresholdConfig
-from pipeline.config_loader import config_to_dict
-from pipeline.errors import ConfigError, DataError, ModelError
+from blendinator.components.calibration_evaluator import executor, scoring
+from blendinator.components.calibration_evaluator.component import CalibrationEvaluator
+from blendinator.config import Config, EvaluationConfig, SimulationConfig, ThresholdConfig
+from blendinator.config_loader import config_to_dict
+from blendinator.data import records
+from blendinator.errors import ConfigError, DataError, ModelError
 
 SIZE = 32
 EASY = (ThresholdConfig("iou_galaxy", "boosted", min=0.5),)
@@ -50,7 +49,7 @@ def model_artifact(tmp_path_factory):
     """A SavedModel with the signature `sample` that classifies by the pixel's flux, with noise."""
     import tensorflow as tf
 
-    from model.sampling import image_noise
+    from blendinator.model.sampling import image_noise
 
     class Fake(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.float32, "image"),

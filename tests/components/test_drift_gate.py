@@ -10,14 +10,13 @@ import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
-import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
-from components.drift_gate import drift, executor
-from data.simulate import simulate_span
-from data.spans import span_dir
-from pipeline.config import DriftConfig, SimulationConfig
-from pipeline.config_loader import config_to_dict
-from pipeline.errors import DataError
-from pipeline.live import LIVE_FILE, STATISTICS_FILE
+from blendinator.components.drift_gate import drift, executor
+from blendinator.config import DriftConfig, SimulationConfig
+from blendinator.config_loader import config_to_dict
+from blendinator.data.simulate import simulate_span
+from blendinator.data.spans import span_dir
+from blendinator.errors import DataError
+from blendinator.model.live import LIVE_FILE, STATISTICS_FILE
 
 SCENES = 2000
 

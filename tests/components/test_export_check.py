@@ -8,9 +8,9 @@ import tensorflow as tf
 from tfx.components.util import model_utils
 from tfx.types import standard_artifacts
 
-from components.export_check import executor, signatures
-from data import records, spans
-from pipeline.errors import DataError
+from blendinator.components.export_check import executor, signatures
+from blendinator.data import records, spans
+from blendinator.errors import DataError
 
 SIZE = 8
 NUM_SAMPLES = 5

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from components.calibration_evaluator import executor, scoring
-from model.metrics import joint, rules, scenes
-from model.metrics.bootstrap import interval, poisson_weights
-from pipeline.config import Config, EvaluationConfig, RelativeConfig, SliceConfig, ThresholdConfig
+from blendinator.components.calibration_evaluator import executor, scoring
+from blendinator.config import Config, EvaluationConfig, RelativeConfig, SliceConfig, ThresholdConfig
+from blendinator.model.metrics import joint, rules, scenes
+from blendinator.model.metrics.bootstrap import interval, poisson_weights
 
 SIZE, DRAWS, WIDTH = 24, 8, 1.0
 RULES = (

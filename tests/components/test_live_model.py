@@ -7,10 +7,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
-import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
-from components.live_model import executor
-from pipeline.errors import ModelError
-from pipeline.live import FACTS_FILE, holds_no_model, live_version
+from blendinator.components.live_model import executor
+from blendinator.errors import ModelError
+from blendinator.model.live import FACTS_FILE, holds_no_model, live_version
 
 
 def push(serving, version, key):

@@ -7,10 +7,10 @@ import pytest
 from tfx.components.util import examples_utils
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.span_example_gen import executor
-from components.span_example_gen.component import SpanExampleGen
-from data import records, spans
-from pipeline.errors import ConfigError, DataError
+from blendinator.components.span_example_gen import executor
+from blendinator.components.span_example_gen.component import SpanExampleGen
+from blendinator.data import records, spans
+from blendinator.errors import ConfigError, DataError
 
 
 def ingest(span_maker, tmp_path, selection="latest", size=8):

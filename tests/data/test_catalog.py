@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from data.catalog import read_catalog
-from data.scene import Simulator
-from pipeline.config import PopulationConfig, SimulationConfig
-from pipeline.errors import DataError
+from blendinator.config import PopulationConfig, SimulationConfig
+from blendinator.data.catalog import read_catalog
+from blendinator.data.scene import Simulator
+from blendinator.errors import DataError
 
 COSMOS_FILE = Path(__file__).parents[3] / "shared" / "catalogs" / "cosmos_sersic_100.fits"
 

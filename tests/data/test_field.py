@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from data.field import FieldSimulator
-from data.population import Galaxies
-from pipeline.config import SimulationConfig
+from blendinator.config import SimulationConfig
+from blendinator.data.field import FieldSimulator
+from blendinator.data.population import Galaxies
 
 SIDE = 160
 

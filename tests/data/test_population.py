@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from data import population
-from data.scene import Simulator
-from data.survey import get_survey
-from pipeline.config import PopulationConfig, SimulationConfig
+from blendinator.config import PopulationConfig, SimulationConfig
+from blendinator.data import population
+from blendinator.data.scene import Simulator
+from blendinator.data.survey import get_survey
 
 SURVEY = get_survey("euclid_wide")
 

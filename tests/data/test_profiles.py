@@ -4,8 +4,8 @@ import galsim
 import numpy as np
 import pytest
 
-from data import profiles
-from data.survey import get_survey
+from blendinator.data import profiles
+from blendinator.data.survey import get_survey
 
 SURVEY = get_survey("euclid_wide")
 

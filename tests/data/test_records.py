@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data import records
-from pipeline.errors import DataError
+from blendinator.data import records
+from blendinator.errors import DataError
 
 
 def scene(size=4):

@@ -6,10 +6,10 @@ import galsim
 import numpy as np
 import pytest
 
-from data.galsim_renderer import GalSimRenderer
-from data.scene import Simulator
-from pipeline.config import PopulationConfig, SimulationConfig
-from pipeline.errors import DataError
+from blendinator.config import PopulationConfig, SimulationConfig
+from blendinator.data.galsim_renderer import GalSimRenderer
+from blendinator.data.scene import Simulator
+from blendinator.errors import DataError
 
 CASES = {
     "boosted": (SimulationConfig(train_boosted_share=1.0), 20),

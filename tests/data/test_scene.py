@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from data.scene import Simulator, population_of, split_start, unit_noise
-from pipeline.config import PopulationConfig, SimulationConfig
-from pipeline.errors import DataError
+from blendinator.config import PopulationConfig, SimulationConfig
+from blendinator.data.scene import Simulator, population_of, split_start, unit_noise
+from blendinator.errors import DataError
 
 CONFIG = SimulationConfig(train_scenes=10, calibration_scenes=4, test_scenes=6)
 EMPTY = PopulationConfig(density_scale=0.0)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from data.scene import Simulator
-from data.show import galaxy_table, parse_scene_id, show_scene
-from pipeline.config import PopulationConfig, SimulationConfig
-from pipeline.errors import ConfigError, DataError
+from blendinator.config import PopulationConfig, SimulationConfig
+from blendinator.data.scene import Simulator
+from blendinator.data.show import galaxy_table, parse_scene_id, show_scene
+from blendinator.errors import ConfigError, DataError
 
 CONFIG = SimulationConfig(stamp_size=32, train_scenes=5, calibration_scenes=1, test_scenes=1)
 

@@ -6,8 +6,8 @@ import json
 import pytest
 import tensorflow as tf
 
-from data import spans
-from pipeline.errors import ConfigError, DataError
+from blendinator.data import spans
+from blendinator.errors import ConfigError, DataError
 
 
 def write_span(root, span, shards=(("train-00000-of-00001.tfrecord.gz", (b"one", b"two")),)):

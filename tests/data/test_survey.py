@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from data.survey import get_survey
-from pipeline.errors import ConfigError
+from blendinator.data.survey import get_survey
+from blendinator.errors import ConfigError
 
 
 def test_euclid_wide():

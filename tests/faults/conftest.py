@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.config import Config
-from pipeline.config_loader import load_config
+from blendinator.config import Config
+from blendinator.config_loader import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 # Too small for a model of any use, and every model is pushed: what is tested is what happens around it.

@@ -22,19 +22,19 @@ import time
 import types
 from pathlib import Path
 
-import model
+import blendinator
 
 # isort: split
 
 from tfx.orchestration.portable import launcher
 
-import data.simulate
-import model.trainer  # noqa: F401  imported before the forks
-import pipeline.dag
-import pipeline.report
-import pipeline.run
-import pipeline.versions
-from pipeline import cli
+import blendinator.data.simulate
+import blendinator.model.trainer
+import blendinator.model.versions
+import blendinator.pipeline.dag
+import blendinator.pipeline.history.report
+import blendinator.pipeline.run
+from blendinator.pipeline import cli
 
 FILLER = "filler"
 SPARE = 100_000_000
@@ -87,11 +87,11 @@ def plant(request):
     if "clock" in request:
         # Of our own modules: libraries in C go by the machine's clock, and grpc compares the two.
         ahead = types.SimpleNamespace(**{**vars(time), "time": lambda: time.time() + request["clock"]})
-        pipeline.run.time = pipeline.versions.time = ahead
+        blendinator.pipeline.run.time = blendinator.model.versions.time = ahead
     if "step" not in request:
         return
     fault = FAULTS[request["fault"]]
-    run_executor, simulate_span = launcher.Launcher._run_executor, data.simulate.simulate_span
+    run_executor, simulate_span = launcher.Launcher._run_executor, blendinator.data.simulate.simulate_span
 
     def faulty(self, info):
         here = info.pipeline_node.node_info.id == request["step"]
@@ -111,7 +111,7 @@ def plant(request):
                 progress = lambda done, total: done and fault(folder)
             return simulate_span(*args, progress=progress, **more)
 
-        data.simulate.simulate_span = faulty_simulation
+        blendinator.data.simulate.simulate_span = faulty_simulation
 
 
 def call(request, output):
@@ -167,7 +167,7 @@ def left(group):
 
 
 def main():
-    pipeline.run.WORKING_SPACE = 0  # the small disk of a test suffices
+    blendinator.pipeline.run.WORKING_SPACE = 0  # the small disk of a test suffices
     for line in sys.stdin:
         request = json.loads(line)
         started = time.monotonic()

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from pipeline import metadata, run_log
-from pipeline.live import list_versions
+from blendinator.model.live import list_versions
+from blendinator.pipeline.history import metadata, run_log
 
 FULL = "there is no space left on the disk|The disk is full"
 DAY = 86400

@@ -6,9 +6,9 @@ killed in step after step, which the cache makes cheap, and compared with one th
 
 import pytest
 
-from pipeline import explain, lineage, metadata, run_log
-from pipeline.live import list_versions
-from pipeline.lock import exclusive
+from blendinator.lock import exclusive
+from blendinator.model.live import list_versions
+from blendinator.pipeline.history import explain, lineage, metadata, run_log
 
 SETTINGS = {"retraining": {"simulate": False}}  # the first span is simulated all the same
 

@@ -8,11 +8,11 @@ import json
 import signal
 import sys
 
-from data import spans
-from pipeline import metadata, run_log
-from pipeline.live import list_versions, read_facts
-from pipeline.lock import exclusive
-from pipeline.versions import INCOMING, REMOVED, digest
+from blendinator.data import spans
+from blendinator.lock import exclusive
+from blendinator.model.live import list_versions, read_facts
+from blendinator.model.versions import INCOMING, REMOVED, digest
+from blendinator.pipeline.history import metadata, run_log
 
 RUNS_KILLED = 4  # one after the other, before one that is left alone
 EXIT_CODES = {signal.SIGKILL: 137, signal.SIGTERM: 143}

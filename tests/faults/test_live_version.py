@@ -7,12 +7,12 @@ import shutil
 import pytest
 from tensorflow.core.protobuf import saved_model_pb2
 
-from components.live_model import executor
-from data import spans
-from pipeline import lineage, retention
-from pipeline.config import Config, RetrainingConfig
-from pipeline.errors import ModelError
-from pipeline.live import FACTS_FILE, find_live, list_versions
+from blendinator.components.live_model import executor
+from blendinator.config import Config, RetrainingConfig
+from blendinator.data import spans
+from blendinator.errors import ModelError
+from blendinator.model.live import FACTS_FILE, find_live, list_versions
+from blendinator.pipeline.history import lineage, retention
 
 
 def push(config, number, key):

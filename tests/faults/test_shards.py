@@ -7,8 +7,8 @@ import struct
 import numpy as np
 import pytest
 
-from data import records, spans
-from pipeline.errors import DataError
+from blendinator.data import records, spans
+from blendinator.errors import DataError
 
 NAME = "train-00000-of-00001.tfrecord.gz"
 COUNT = 3

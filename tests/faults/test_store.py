@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
-from pipeline import metadata, run, run_log
-from pipeline.config import Config
-from pipeline.errors import DataError
+from blendinator.config import Config
+from blendinator.errors import DataError
+from blendinator.pipeline import run
+from blendinator.pipeline.history import metadata, run_log
 
 HOLD = """
 import sqlite3, sys, time

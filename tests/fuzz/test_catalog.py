@@ -8,9 +8,9 @@ from astropy.io import fits
 from astropy.table import Table
 from hypothesis import given, strategies as st
 
-from data import catalog
-from data.catalog import read_catalog
-from pipeline.errors import DataError
+from blendinator.data import catalog
+from blendinator.data.catalog import read_catalog
+from blendinator.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what libraries say of damaged input is no news here
 

@@ -7,9 +7,9 @@ import pytest
 import yaml
 from hypothesis import given, strategies as st
 
-from pipeline.config import Config
-from pipeline.config_loader import load_config
-from pipeline.errors import ConfigError
+from blendinator.config import Config
+from blendinator.config_loader import load_config
+from blendinator.errors import ConfigError
 
 TINY = (Path(__file__).resolve().parents[2] / "configs" / "tiny.yaml").read_bytes()
 # Seven levels of nine references each: five million items in 300 bytes.

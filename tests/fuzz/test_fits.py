@@ -8,8 +8,8 @@ import pytest
 from astropy.io import fits
 from hypothesis import given, strategies as st
 
-from model.field.reading import open_field
-from pipeline.errors import ConfigError, DataError
+from blendinator.errors import ConfigError, DataError
+from blendinator.model.field.reading import open_field
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what libraries say of damaged input is no news here
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, strategies as st
 from tensorflow.core.example import example_pb2
 
-from data import records
-from pipeline.errors import DataError
+from blendinator.data import records
+from blendinator.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what libraries say of damaged input is no news here
 

@@ -9,9 +9,9 @@ import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
-from model.input_data import Scenes
-from model.preprocessing import preprocessing_fn
-from pipeline.config import Config, ModelConfig, TrainingConfig
+from blendinator.config import Config, ModelConfig, TrainingConfig
+from blendinator.model.input_data import Scenes
+from blendinator.model.preprocessing import preprocessing_fn
 
 SIDE = 16
 SKY_SIGMA = 26.0

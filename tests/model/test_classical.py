@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from model import classical
-from pipeline.config import ClassicalConfig
+from blendinator.config import ClassicalConfig
+from blendinator.model import classical
 
 
 def galaxies(*centres, size=48, sigma=2.5, peak=400.0):

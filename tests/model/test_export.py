@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model import sampling
-from model.export import WEIGHTS_FILE, _softmax_and_entropy, export
-from model.preprocessing import NORMALISED
-from model.probaunet import ProbaUNet
-from model.warmup import WARMUP_FILE, predict_request
-from pipeline.live import FACTS_FILE, FIELD_FILE
+from blendinator.model import sampling
+from blendinator.model.export import WEIGHTS_FILE, _softmax_and_entropy, export
+from blendinator.model.live import FACTS_FILE, FIELD_FILE
+from blendinator.model.preprocessing import NORMALISED
+from blendinator.model.probaunet import ProbaUNet
+from blendinator.model.serving_warmup import WARMUP_FILE, predict_request
 
 
 @pytest.fixture(scope="module")

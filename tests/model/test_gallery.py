@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model import gallery
+from blendinator.model import gallery
 
 
 def scene(size=16):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data import records
-from data.spans import MAPPED_BYTES_PER_PIXEL, frame_record
-from model import input_data
-from pipeline.config import TrainingConfig
-from pipeline.errors import DataError
+from blendinator.config import TrainingConfig
+from blendinator.data import records
+from blendinator.data.spans import MAPPED_BYTES_PER_PIXEL, frame_record
+from blendinator.errors import DataError
+from blendinator.model import input_data
 
 CONFIG = TrainingConfig(steps=12, batch_size=8, seed=5)
 

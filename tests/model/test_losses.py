@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from model import losses
+from blendinator.model import losses
 
 tfd = tfp.distributions
 

@@ -1,6 +1,6 @@
 """What a finished training is told about its latent."""
 
-from model.monitors import concerns
+from blendinator.model.monitors import concerns
 
 ALIVE = {"active_units": 2, "diversity": 0.1}
 ELBO = {"phase": "elbo", "kl_per_dimension": [0.02, 3.0]}

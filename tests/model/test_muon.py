@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from model.muon import Muon, orthogonalised
+from blendinator.model.muon import Muon, orthogonalised
 
 
 def test_singular_values_come_near_one_and_directions_stay():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model import network
-from model.probaunet import ProbaUNet
-from pipeline.config import ModelConfig
+from blendinator.config import ModelConfig
+from blendinator.model import network
+from blendinator.model.probaunet import ProbaUNet
 
 
 @pytest.mark.parametrize("factor", [2, 8])

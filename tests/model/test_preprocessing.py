@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from model import preprocessing
+from blendinator.model import preprocessing
 
 
 def quantile_boundaries(values):

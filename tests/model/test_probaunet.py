@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model import losses, network
-from model.probaunet import ProbaUNet, draw
-from pipeline.config import ModelConfig
+from blendinator.config import ModelConfig
+from blendinator.model import losses, network
+from blendinator.model.probaunet import ProbaUNet, draw
 
 TINY = ModelConfig(channels=(4, 6), convs_per_block=1, head_channels=5, head_layers=2, latent_dim=3)
 VARIANTS = [dataclasses.replace(TINY, latent=latent, prior_encoder=prior)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model import sampling
+from blendinator.model import sampling
 
 
 def fields(draws, side=24, correlation=8.0):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from model.trainer import resolve
+from blendinator.model.trainer import resolve
 
 
 @pytest.fixture

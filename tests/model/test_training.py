@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model import training
-from model.probaunet import ProbaUNet
-from model.recalibration import recalibrate
-from pipeline.errors import ConfigError
+from blendinator.errors import ConfigError
+from blendinator.model import training
+from blendinator.model.probaunet import ProbaUNet
+from blendinator.model.recalibration import recalibrate
 
 
 def new_model(config):
@@ -136,16 +136,16 @@ def test_recalibration_undoes_logits_that_are_three_times_too_sure(tmp_path, tin
 MIRRORED = """
 import sys
 
-import model  # settles the Keras version
+import blendinator  # settles the Keras version
 import numpy as np
 import tensorflow as tf
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from model.input_data import Scenes, training_batches
-from model.probaunet import ProbaUNet
-from model.training import Optimizers, make_steps
-from pipeline.config import ModelConfig, TrainingConfig
+from blendinator.model.input_data import Scenes, training_batches
+from blendinator.model.probaunet import ProbaUNet
+from blendinator.model.training import Optimizers, make_steps
+from blendinator.config import ModelConfig, TrainingConfig
 
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]) if sys.argv[1] == "two" else tf.distribute.get_strategy()
 settings = TrainingConfig(steps=4, batch_size=4, deterministic_share=1.0, multi_sample_share=0.0)

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data import records, spans
-from data.simulate import simulate_span
-from model import warm_start
-from model.export import WEIGHTS_FILE
-from model.preprocessing import sigma_from_quantiles
-from model.probaunet import ProbaUNet
-from pipeline.config import Config, ModelConfig, RetrainingConfig, SimulationConfig, TrainingConfig, WarmStartConfig
-from pipeline.config_loader import config_to_dict
-from pipeline.live import FACTS_FILE, LIVE_FILE
+from blendinator.config import Config, ModelConfig, RetrainingConfig, SimulationConfig, TrainingConfig, WarmStartConfig
+from blendinator.config_loader import config_to_dict
+from blendinator.data import records, spans
+from blendinator.data.simulate import simulate_span
+from blendinator.model import warm_start
+from blendinator.model.export import WEIGHTS_FILE
+from blendinator.model.live import FACTS_FILE, LIVE_FILE
+from blendinator.model.preprocessing import sigma_from_quantiles
+from blendinator.model.probaunet import ProbaUNet
 
 MODEL = ModelConfig(channels=(4, 8), convs_per_block=1, head_channels=4, head_layers=2, latent_dim=2)
 CONFIG = dataclasses.replace(Config(), model=MODEL)

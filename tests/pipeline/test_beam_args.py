@@ -2,14 +2,16 @@
 
 import argparse
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 
-from pipeline.beam_args import REQUIRED, check_beam_args, parse_beam_args, runner_name
-from pipeline.config_loader import config_from_dict
-from pipeline.errors import ConfigError
-from pipeline.fingerprint import PROJECT
+from blendinator.config_loader import config_from_dict
+from blendinator.errors import ConfigError
+from blendinator.pipeline.beam_args import REQUIRED, check_beam_args, parse_beam_args, runner_name
+
+PROJECT = Path(__file__).resolve().parents[2]
 
 BLOCKS = [yaml.safe_load(text)
           for text in re.findall(r"```yaml\n(.*?)```", (PROJECT / "docs" / "beam.md").read_text(), re.DOTALL)]

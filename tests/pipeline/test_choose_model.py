@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from pipeline.commands._options import choose_model
-from pipeline.config import Config
-from pipeline.errors import ConfigError
+from blendinator.config import Config
+from blendinator.errors import ConfigError
+from blendinator.pipeline.commands._options import choose_model
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline import cli, report, run, run_log
+from blendinator.pipeline import cli, run
+from blendinator.pipeline.history import report, run_log
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,7 +25,7 @@ def write(tmp_path, text):
 
 
 def test_help_loads_nothing_heavy():
-    code = ("import sys; from click.testing import CliRunner; from pipeline.cli import main;"
+    code = ("import sys; from click.testing import CliRunner; from blendinator.pipeline.cli import main;"
             "assert CliRunner().invoke(main, ['--help']).exit_code == 0;"
             "print([name for name in ('tensorflow', 'tfx', 'numpy', 'apache_beam') if name in sys.modules])")
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
@@ -96,7 +97,7 @@ def test_a_path_that_cannot_be_used_is_one_message(tmp_path, monkeypatch, argume
 
 def test_simulate_prints_nothing_but_its_own_words(tmp_path):
     config = write(tmp_path, "simulation: {stamp_size: 32, train_scenes: 2, calibration_scenes: 2, test_scenes: 2}\n")
-    command = [sys.executable, "-m", "pipeline.cli", "simulate", "--config", config]
+    command = [sys.executable, "-m", "blendinator.pipeline.cli", "simulate", "--config", config]
     process = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert (process.returncode, process.stderr) == (0, "")
 
@@ -117,7 +118,7 @@ def test_defect_keeps_its_traceback(tmp_path, monkeypatch, capfd):
 
 @pytest.mark.parametrize("pushed, code", [(True, 0), (False, 3)])
 def test_explain_shows_the_explanation_and_its_verdict(pushed, code, tmp_path, monkeypatch):
-    from pipeline import explain
+    from blendinator.pipeline.history import explain
 
     monkeypatch.setattr(explain, "explain", lambda config, name: {"pushed": pushed, "run": name})
     result = invoke("explain", "--config", write(tmp_path, ""), "--run", "r1", "--json")
@@ -127,7 +128,7 @@ def test_explain_shows_the_explanation_and_its_verdict(pushed, code, tmp_path, m
 
 
 def test_report_prints_its_paths(tmp_path, monkeypatch):
-    from pipeline import report
+    from blendinator.pipeline.history import report
 
     monkeypatch.setattr(report, "write_report", lambda config, name, folder: (Path(folder, "a"), Path(folder, "b")))
     result = invoke("report", "--config", write(tmp_path, ""), "--folder", "/f")

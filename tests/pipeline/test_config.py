@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.config import Config
-from pipeline.config_loader import config_from_dict, config_to_dict, load_config
-from pipeline.errors import ConfigError
+from blendinator.config import Config
+from blendinator.config_loader import config_from_dict, config_to_dict, load_config
+from blendinator.errors import ConfigError
 
 
 def test_a_file_names_only_what_it_changes(tmp_path):

@@ -6,7 +6,7 @@ import subprocess
 
 import absl.logging
 
-from pipeline.console import quiet_console
+from blendinator.pipeline.console import quiet_console
 
 
 def test_only_our_progress_reaches_the_terminal(tmp_path, capfd):

@@ -3,11 +3,11 @@
 import ast
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
-from pipeline import dag
-from pipeline.config import (
+from blendinator.config import (
     BeamConfig,
     Config,
     EvaluationConfig,
@@ -17,13 +17,13 @@ from pipeline.config import (
     TrainingConfig,
     WarmStartConfig,
 )
-from pipeline.config_loader import config_from_dict
-from pipeline.fingerprint import PROJECT
-from pipeline.live import training_key
+from blendinator.config_loader import config_from_dict
+from blendinator.model.live import training_key
+from blendinator.pipeline import dag
 
-PACKAGES = ("components", "data", "model", "pipeline", "schemas")
-NO_RESULT = {"pipeline/config.py", "pipeline/config_loader.py", "pipeline/beam_args.py", "pipeline/errors.py",
-             "pipeline/stack.py"}
+PACKAGE = Path(__file__).resolve().parents[2] / "blendinator"
+
+NO_RESULT = {"config.py", "config_loader.py", "pipeline/beam_args.py", "errors.py", "stack.py"}
 
 
 def build(config, spans="1"):
@@ -120,11 +120,11 @@ def imported(path: str) -> set[str]:
     """
     found, waiting = set(), [path]
     while waiting:
-        for node in ast.walk(ast.parse((PROJECT / waiting.pop()).read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGES:
-                parent = node.module.replace(".", "/")
+        for node in ast.walk(ast.parse((PACKAGE / waiting.pop()).read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("blendinator."):
+                parent = node.module.removeprefix("blendinator.").replace(".", "/")
                 names = [f"{parent}.py", *(f"{parent}/{alias.name}.py" for alias in node.names)]
-                new = {name for name in names if (PROJECT / name).is_file()} - found - NO_RESULT
+                new = {name for name in names if (PACKAGE / name).is_file()} - found - NO_RESULT
                 found |= new
                 waiting += new
     return found
@@ -138,9 +138,9 @@ def test_the_trainers_hash_covers_all_the_code_it_runs():
     ("calibration_evaluator/executor", dag.SCORING),
     ("export_check/executor", ("components/export_check", "data/spans.py", *dag.CONTRACT)),
     ("span_example_gen/executor", ("components/span_example_gen", "data/spans.py", *dag.CONTRACT)),
-    ("anomaly_gate/executor", ("components/anomaly_gate", *dag.SCHEMA, "data/spans.py", "pipeline/files.py")),
-    ("drift_gate/executor", ("components/drift_gate", "pipeline/live.py")),
-    ("live_model/executor", ("components/live_model", "pipeline/live.py", "pipeline/files.py")),
+    ("anomaly_gate/executor", ("components/anomaly_gate", *dag.SCHEMA, "data/spans.py", "files.py")),
+    ("drift_gate/executor", ("components/drift_gate", "model/live.py")),
+    ("live_model/executor", ("components/live_model", "model/live.py", "files.py")),
     ("scene_schema/executor", ("components/scene_schema", *dag.SCHEMA)),
 ])
 def test_a_components_hash_covers_all_the_code_it_runs(path, covered):

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.config import Config
-from pipeline.config_loader import load_config
+from blendinator.config import Config
+from blendinator.config_loader import load_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 

@@ -10,9 +10,10 @@ from importlib import metadata
 import pytest
 from click.testing import CliRunner
 
-from data.spans import MANIFEST
-from pipeline import cli, doctor, lock
-from pipeline.config import Config
+from blendinator import lock
+from blendinator.config import Config
+from blendinator.data.spans import MANIFEST
+from blendinator.pipeline import cli, doctor
 
 EXECUTIONS = "CREATE TABLE Execution (id INTEGER, last_known_state INTEGER)"
 
@@ -93,7 +94,7 @@ def test_writable(tmp_path):
 
 def test_running(tmp_path):
     assert doctor.running(tmp_path / "none").state == "ok"
-    script = ("import sys\nfrom pipeline.lock import exclusive\nwith exclusive(sys.argv[1], 'run'):\n"
+    script = ("import sys\nfrom blendinator.lock import exclusive\nwith exclusive(sys.argv[1], 'run'):\n"
               "    print('held', flush=True)\n    sys.stdin.read()")
     with subprocess.Popen([sys.executable, "-c", script, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           text=True) as process:

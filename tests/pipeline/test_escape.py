@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.escape import code, markdown, printable
+from blendinator.errors import DataError
+from blendinator.escape import code, markdown, printable
 
 
 @pytest.mark.parametrize("text, shown", [

@@ -9,15 +9,15 @@ from click.testing import CliRunner
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
-import model  # noqa: F401 - settles Keras before TensorFlow is imported
-from components.calibration_evaluator import executor, scoring
-from data import spans
-from model import gallery
-from model.metrics import scenes
-from pipeline import cli, explain, report
-from pipeline.config import Config, EvaluationConfig, RelativeConfig, SliceConfig, ThresholdConfig
-from pipeline.config_loader import config_to_dict
-from pipeline.errors import ConfigError, DataError
+from blendinator.components.calibration_evaluator import executor, scoring
+from blendinator.config import Config, EvaluationConfig, RelativeConfig, SliceConfig, ThresholdConfig
+from blendinator.config_loader import config_to_dict
+from blendinator.data import spans
+from blendinator.errors import ConfigError, DataError
+from blendinator.model import gallery
+from blendinator.model.metrics import scenes
+from blendinator.pipeline import cli
+from blendinator.pipeline.history import explain, report
 
 COMPLETE, FAILED = metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.FAILED
 EASY, HARD = ThresholdConfig("iou_galaxy", min=0.0), ThresholdConfig("iou_galaxy", min=0.99)

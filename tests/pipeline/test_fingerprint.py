@@ -5,9 +5,7 @@ import json
 
 import pytest
 
-from data import spans
-from pipeline import fingerprint
-from pipeline.config import (
+from blendinator.config import (
     BeamConfig,
     Config,
     DriftConfig,
@@ -16,7 +14,9 @@ from pipeline.config import (
     SimulationConfig,
     TrainingConfig,
 )
-from pipeline.fingerprint import code_fingerprint, data_fingerprint, request_fingerprint
+from blendinator.data import spans
+from blendinator.pipeline import fingerprint
+from blendinator.pipeline.fingerprint import code_fingerprint, data_fingerprint, request_fingerprint
 
 
 @pytest.fixture

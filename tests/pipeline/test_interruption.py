@@ -8,12 +8,12 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pipeline import run_log
-from pipeline.cli import _Group
-from pipeline.config import Config
-from pipeline.interruption import Terminated, exit_code, terminable
-from pipeline.lock import exclusive
-from pipeline.run import perform
+from blendinator.config import Config
+from blendinator.lock import exclusive
+from blendinator.pipeline.cli import _Group
+from blendinator.pipeline.history import run_log
+from blendinator.pipeline.interruption import Terminated, exit_code, terminable
+from blendinator.pipeline.run import perform
 
 
 def test_the_first_signal_is_an_exception_and_the_second_is_not():

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from pipeline.commands.kubeflow import kubeflow
-from pipeline.errors import ConfigError, DataError, ServiceError
-from pipeline.kubeflow_pipelines.client import ATTEMPTS, Cluster
+from blendinator.errors import ConfigError, DataError, ServiceError
+from blendinator.pipeline.commands.kubeflow import kubeflow
+from blendinator.pipeline.kubeflow.client import ATTEMPTS, Cluster
 
 KINDS = {
     "pipelines": ("pipeline_id", kfp_server_api.V2beta1Pipeline),

@@ -12,11 +12,11 @@ from kfp import components
 from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from pipeline.commands.kubeflow import kubeflow
-from pipeline.config import Config
-from pipeline.config_loader import config_from_dict
-from pipeline.errors import ConfigError
-from pipeline.kubeflow_pipelines import compiler, single_pod
+from blendinator.config import Config
+from blendinator.config_loader import config_from_dict
+from blendinator.errors import ConfigError
+from blendinator.pipeline.commands.kubeflow import kubeflow
+from blendinator.pipeline.kubeflow import compiler, single_pod
 
 IMAGE, ROOT = "registry.example.org/blendinator:1", "minio://mlpipeline/v2/artifacts"
 CLUSTER = {
@@ -42,7 +42,7 @@ def constant(spec, task, name):
 
 
 def test_every_component_of_the_dag_is_a_task(documents):
-    from pipeline.dag import create_pipeline
+    from blendinator.pipeline.dag import create_pipeline
 
     names = {component.id for component in create_pipeline(Config(output_dir="/x"), "1").components}
     assert set(documents[0]["root"]["dag"]["tasks"]) == names
@@ -51,7 +51,7 @@ def test_every_component_of_the_dag_is_a_task(documents):
 
 def test_every_task_runs_our_entry_point_in_the_image(documents):
     for container in containers(documents[0]).values():
-        assert container["image"] == IMAGE and container["command"] == ["python", "-m", "pipeline.kubeflow_entrypoint"]
+        assert container["image"] == IMAGE and container["command"] == ["python", "-m", "blendinator.pipeline.kubeflow.entrypoint"]
         position = container["args"].index("--json_serialized_outputs_spec_args")
         assert "artifactType" in container["args"][position + 1]
         assert "lifecycle" not in container  # no driver hook, which Kubeflow does not run
@@ -124,7 +124,7 @@ def test_kubeflows_protobuf_and_sdk_read_the_file(documents, tmp_path):
 def test_the_same_configuration_gives_the_same_file_in_another_process(documents, tmp_path):
     compiler.write_yaml(documents, tmp_path / "here.yaml")
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"kubeflow": CLUSTER}))
-    command = [sys.executable, "-m", "pipeline.cli", "kubeflow", "compile", "--config", tmp_path / "config.yaml",
+    command = [sys.executable, "-m", "blendinator.pipeline.cli", "kubeflow", "compile", "--config", tmp_path / "config.yaml",
                "--image", IMAGE,
                "--pipeline-root", ROOT, "--spans", "latest:3", "--output", tmp_path / "there.yaml"]
     process = subprocess.run(command, capture_output=True, text=True)
@@ -142,7 +142,7 @@ def test_artifacts_on_the_volume():
 def test_single_pod(tmp_path):
     spec, platform = compiler.compile_single_pod(config_from_dict({"kubeflow": CLUSTER}), IMAGE, ROOT, "1-3")
     [container] = containers(spec).values()
-    assert container["command"] == ["python", "-m", "pipeline.kubeflow_pipelines.single_pod"]
+    assert container["command"] == ["python", "-m", "blendinator.pipeline.kubeflow.single_pod"]
     assert container["resources"]["memoryRequest"] == 16.0
     [mounts] = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values()
     assert mounts["pvcMount"] == [{"constant": "galaxies", "mountPath": "/data"}]

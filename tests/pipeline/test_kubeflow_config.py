@@ -1,13 +1,15 @@
 """The section `kubeflow` and the pipeline's name: one message for each mistake."""
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 
-from pipeline.config_loader import config_from_dict
-from pipeline.errors import ConfigError
-from pipeline.fingerprint import PROJECT
+from blendinator.config_loader import config_from_dict
+from blendinator.errors import ConfigError
+
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("raw, message", [

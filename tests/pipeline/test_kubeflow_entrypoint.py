@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline import kubeflow_entrypoint as entrypoint
-from pipeline.errors import ConfigError
+from blendinator.errors import ConfigError
+from blendinator.pipeline.kubeflow import entrypoint
 
 PUSHER = "tfx.components.pusher.executor.Executor"
 TYPES = {"model": "tfx.Model", "model_blessing": "tfx.ModelBlessing", "infra_blessing": "tfx.InfraBlessing"}
@@ -233,7 +233,7 @@ def test_exit_code_and_message_of_a_users_mistake(task, monkeypatch, capsys):
 
 
 def test_exit_code_of_the_process(task):
-    command = [sys.executable, "-m", "pipeline.kubeflow_entrypoint", *task.arguments()]
+    command = [sys.executable, "-m", "blendinator.pipeline.kubeflow.entrypoint", *task.arguments()]
     command[command.index("--json_serialized_invocation_args") + 1] = "{{$}}"
     process = subprocess.run(command, capture_output=True, text=True)
     assert process.returncode == 1 and "which is no JSON" in process.stderr and "Traceback" not in process.stderr

@@ -6,10 +6,10 @@ import sys
 import pytest
 import yaml
 
-from pipeline.errors import ConfigError, DataError
-from pipeline.kubeflow_entrypoint import ROOT_VARIABLE
-from pipeline.kubeflow_pipelines.conditions import evaluate
-from pipeline.kubeflow_pipelines.simulator import (
+from blendinator.errors import ConfigError, DataError
+from blendinator.pipeline.kubeflow.conditions import evaluate
+from blendinator.pipeline.kubeflow.entrypoint import ROOT_VARIABLE
+from blendinator.pipeline.kubeflow.simulator import (
     Simulator,
     last_message,
     merge_output,

@@ -2,7 +2,7 @@
 
 import json
 
-from pipeline.live import FACTS_FILE, find_live, training_key
+from blendinator.model.live import FACTS_FILE, find_live, training_key
 
 
 def push(serving, version, key=None):

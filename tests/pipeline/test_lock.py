@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from pipeline.lock import LOCK_FILE, BusyError, exclusive
+from blendinator.lock import LOCK_FILE, BusyError, exclusive
 
 HOLD = """
 import sys, time
-from pipeline.lock import exclusive
+from blendinator.lock import exclusive
 with exclusive(sys.argv[1], "retrain"):
     print("held", flush=True)
     time.sleep(60)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from data import spans
-from pipeline import retention, retrain, run_log
-from pipeline.config import Config, RetrainingConfig
-from pipeline.errors import DataError
-from pipeline.run import nothing_to_do
+from blendinator.config import Config, RetrainingConfig
+from blendinator.data import spans
+from blendinator.errors import DataError
+from blendinator.pipeline import retrain
+from blendinator.pipeline.history import retention, run_log
+from blendinator.pipeline.run import nothing_to_do
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_a_hook_that_hangs_is_logged(config, caplog, monkeypatch):
 
 
 def test_two_never_run_at_once(config, tmp_path, capfd):
-    hold = ("import sys, time\nfrom pipeline.lock import exclusive\nwith exclusive(sys.argv[1], 'run'):\n"
+    hold = ("import sys, time\nfrom blendinator.lock import exclusive\nwith exclusive(sys.argv[1], 'run'):\n"
             "    print('held', flush=True)\n    time.sleep(60)")
     config = dataclasses.replace(config, retraining=RetrainingConfig(on_failure=f"cat > {tmp_path}/hook.json"))
     holder = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True)

@@ -12,11 +12,11 @@ import pytest
 import tensorflow as tf
 from rich.console import Console
 
-from data import spans
-from pipeline import run
-from pipeline.config import Config, SimulationConfig
-from pipeline.config_loader import config_to_dict
-from pipeline.errors import DataError, ModelError
+from blendinator.config import Config, SimulationConfig
+from blendinator.config_loader import config_to_dict
+from blendinator.data import spans
+from blendinator.errors import DataError, ModelError
+from blendinator.pipeline import run
 
 Usage = namedtuple("Usage", "total used free")
 

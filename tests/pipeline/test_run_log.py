@@ -1,6 +1,6 @@
 """The log of the runs: one line each, readable after a damaged one."""
 
-from pipeline import run_log
+from blendinator.pipeline.history import run_log
 
 
 def entry(status, spans=(1,), **more):

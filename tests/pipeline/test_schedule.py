@@ -5,8 +5,8 @@ import stat
 import pytest
 from click.testing import CliRunner
 
-from pipeline import cli, schedule
-from pipeline.errors import ConfigError
+from blendinator.errors import ConfigError
+from blendinator.pipeline import cli, schedule
 
 
 @pytest.mark.parametrize("expression, calendar", [

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline import stack
-from pipeline.cli import main
+from blendinator import stack
+from blendinator.pipeline.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,12 +28,12 @@ def test_version_names_the_stack():
 
 
 def test_module_imports_no_library():
-    code = "import sys, pipeline.stack; sys.exit(any(name in sys.modules for name in ('tfx', 'tensorflow', 'numpy')))"
+    code = "import sys, blendinator.stack; sys.exit(any(name in sys.modules for name in ('tfx', 'tensorflow', 'numpy')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_tensorflow_is_loaded_without_a_word_and_standard_error_is_left_open():
-    code = ("import sys; from pipeline.stack import load_tensorflow_quietly; load_tensorflow_quietly();"
+    code = ("import sys; from blendinator.stack import load_tensorflow_quietly; load_tensorflow_quietly();"
             "import model, tensorflow; print('still here', file=sys.stderr)")
     process = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
     assert (process.returncode, process.stdout, process.stderr) == (0, "", "still here\n")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from data import spans
-from pipeline import summary
-from pipeline.config import Config
+from blendinator.config import Config
+from blendinator.data import spans
+from blendinator.pipeline.history import summary
 
 RULE = {"kind": "absolute", "metric": "iou_galaxy", "population": "boosted", "slice": "", "min": 0.78, "max": None,
         "bound": "value", "scenes": 100, "value": 0.801, "candidate": 0.801, "live": None, "low": 0.79, "high": 0.81,

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from pipeline import versions
-from pipeline.live import FACTS_FILE, list_versions
+from blendinator.model import versions
+from blendinator.model.live import FACTS_FILE, list_versions
 
 
 @pytest.fixture

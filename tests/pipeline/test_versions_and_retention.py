@@ -12,11 +12,13 @@ from click.testing import CliRunner
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as proto
 
-from data import spans
-from pipeline import cli, lineage, metadata, retention, versions
-from pipeline.config import Config, RetrainingConfig
-from pipeline.errors import ConfigError, DataError, ModelError
-from pipeline.live import FACTS_FILE, list_versions
+from blendinator.config import Config, RetrainingConfig
+from blendinator.data import spans
+from blendinator.errors import ConfigError, DataError, ModelError
+from blendinator.model import versions
+from blendinator.model.live import FACTS_FILE, list_versions
+from blendinator.pipeline import cli
+from blendinator.pipeline.history import lineage, metadata, retention
 
 RULE = {"metric": "iou_galaxy", "population": "boosted", "slice": "", "bound": "value", "min": 0.5, "max": None,
         "value": 0.8, "low": 0.7, "high": 0.9, "scenes": 100, "passed": True, "reason": "kept"}

@@ -4,17 +4,12 @@ import gzip
 
 import numpy as np
 import pytest
-
-import model  # noqa: F401  settles the Keras version before TFDV imports TensorFlow
-
-# isort: split
-
 import tensorflow_data_validation as tfdv
 from tfx.types import standard_artifacts
 
-from components.scene_schema import executor
-from data import records, spans
-from schemas.schema import find_violation, load_schema
+from blendinator.components.scene_schema import executor
+from blendinator.data import records, spans
+from blendinator.schemas.schema import find_violation, load_schema
 
 SIZE = 8
 

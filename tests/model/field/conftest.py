@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from model.client import Segmenter
-from model.export import export
-from model.probaunet import ProbaUNet
-from pipeline.config_loader import config_to_dict
+from blendinator.config_loader import config_to_dict
+from blendinator.model.client import Segmenter
+from blendinator.model.export import export
+from blendinator.model.probaunet import ProbaUNet
 
 HEIGHT, WIDTH = 61, 83  # no multiples of anything
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.field import background
+from blendinator.model.field import background
 
 
 def test_level_and_noise_of_a_sky_with_sources_and_a_gradient():

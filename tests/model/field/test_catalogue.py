@@ -7,7 +7,7 @@ import pytest
 from astropy.table import Table
 from scipy import ndimage
 
-from model.field.catalogue import EDGE, MISSING, Cataloguer, Settings, intervals, to_table
+from blendinator.model.field.catalogue import EDGE, MISSING, Cataloguer, Settings, intervals, to_table
 
 
 def catalogue(maps, cuts, settings=Settings(min_pixels=1, reach=2), truth=None):
@@ -111,7 +111,7 @@ def test_intervals_by_hand():
 
 
 def test_table_has_units_and_survives_the_file(tmp_path, one_object, wcs_header):
-    from model.field.reading import celestial_wcs
+    from blendinator.model.field.reading import celestial_wcs
 
     columns, _ = catalogue(one_object, [0, 12])
     table = to_table(columns, wcs=celestial_wcs(wcs_header), poisson=True, electron_magnitude=30.0, meta={"SEED": 3})

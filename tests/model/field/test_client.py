@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.client import NO_DATA, Segmenter
-from pipeline.errors import ConfigError, DataError, ModelError
-from pipeline.live import FIELD_FILE
+from blendinator.errors import ConfigError, DataError, ModelError
+from blendinator.model.client import NO_DATA, Segmenter
+from blendinator.model.live import FIELD_FILE
 
 ROOT = Path(__file__).resolve().parents[3]
 TOLERANCE = 1e-5  # of probabilities, in float32: the order of sums may differ between tiles of other sizes

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from model.field import noise
+from blendinator.model.field import noise
 
 WHOLE = dict(seed=1, stream=noise.LATENT, draws=3, channels=2, top=0, left=0, height=100, width=90)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from model.field.reading import Plane, noise_of, open_field
-from pipeline.errors import DataError
+from blendinator.errors import DataError
+from blendinator.model.field.reading import Plane, noise_of, open_field
 
 SURVEY = {"name": "euclid_wide", "zero_point": 25.92, "exposure_time": 2260.0, "pixel_scale": 0.1, "sky_sigma": 26.3}
 STAMP = 16

@@ -6,10 +6,10 @@ from astropy.io import fits
 from astropy.table import Table
 from click.testing import CliRunner
 
-from model.field import run as runs
-from model.field.preview import Previewer
-from pipeline.cli import main
-from pipeline.config import Config
+from blendinator.config import Config
+from blendinator.model.field import run as runs
+from blendinator.model.field.preview import Previewer
+from blendinator.pipeline.cli import main
 
 PNG = b"\x89PNG"
 
@@ -119,7 +119,7 @@ def test_warnings_are_shown_and_kept(command, tmp_path, image):
 
 def test_preview_averages_blocks(tmp_path, monkeypatch):
     """A field of 5 x 4 pixels in blocks of 2; pixels without data don't count."""
-    from model.field import preview
+    from blendinator.model.field import preview
 
     monkeypatch.setattr(preview, "PANEL", 3)
     previewer = Previewer((5, 4))

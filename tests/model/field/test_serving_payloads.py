@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
-from model.warmup import predict_request
+from blendinator.model.serving_warmup import predict_request
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "serving.md"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.field.tiling import core_shape, plan
+from blendinator.model.field.tiling import core_shape, plan
 
 
 @pytest.mark.parametrize("height, width, side", [(1, 1, 64), (61, 83, 32), (200, 72, 64), (128, 128, 128)])

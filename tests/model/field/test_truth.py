@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from model.field.reading import celestial_wcs
-from model.field.truth import compare, describe, read_truth
-from pipeline.errors import DataError
+from blendinator.errors import DataError
+from blendinator.model.field.reading import celestial_wcs
+from blendinator.model.field.truth import compare, describe, read_truth
 
 # Three objects: the first holds two galaxies and is called a blend, the second one galaxy, the third none.
 COLUMNS = {"kind": np.array(["object"] * 3 + ["blend"]), "p_blend": np.array([0.8, 0.1, 0.6, 0.9]),

@@ -2,8 +2,8 @@
 
 import pytest
 
-from model.field.units import conversion
-from pipeline.errors import ConfigError, DataError
+from blendinator.errors import ConfigError, DataError
+from blendinator.model.field.units import conversion
 
 SURVEY = {"name": "euclid_wide", "zero_point": 25.92, "exposure_time": 2260.0}
 

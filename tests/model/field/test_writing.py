@@ -8,8 +8,8 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from model.field import writing
-from pipeline.errors import ConfigError, DataError
+from blendinator.errors import ConfigError, DataError
+from blendinator.model.field import writing
 
 SHAPE = (37, 41)
 

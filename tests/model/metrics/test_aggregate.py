@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model.metrics import aggregate, bootstrap
+from blendinator.model.metrics import aggregate, bootstrap
 
 
 def test_overlap_by_hand():

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from sklearn import calibration, metrics as sklearn_metrics
 
-import model  # noqa: F401 - settles Keras before TensorFlow is imported
-from model.metrics import aggregate, pixels, scenes
+from blendinator.model.metrics import aggregate, pixels, scenes
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import itertools
 import re
 from pathlib import Path
 
-from model.metrics.aggregate import metric_names
+from blendinator.model.metrics.aggregate import metric_names
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "calibration.md"
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model.metrics import joint
+from blendinator.model.metrics import joint
 
 
 def test_distance_of_two_maps_by_hand():

@@ -1,6 +1,6 @@
 import numpy as np
 
-from model.metrics import objects
+from blendinator.model.metrics import objects
 
 
 def test_recognised_blends_by_hand():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model.metrics import pixels
+from blendinator.model.metrics import pixels
 
 # One scene of 2 x 3 pixels.
 TRUTH = np.array([[[0, 0, 1], [1, 2, 2]]])

@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from model.metrics import evaluation, rules, scenes
-from pipeline.config import EvaluationConfig, SliceConfig, ThresholdConfig
+from blendinator.config import EvaluationConfig, SliceConfig, ThresholdConfig
+from blendinator.model.metrics import evaluation, rules, scenes
 
 REPORT = {"boosted": {
     "scenes": 100,

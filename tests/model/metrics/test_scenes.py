@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model.metrics import aggregate, scenes
+from blendinator.model.metrics import aggregate, scenes
 
 
 def blobs(count=6, draws=4, size=16, seed=0):

@@ -22,9 +22,9 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from pipeline.errors import ConfigError, DataError
-from pipeline.kubeflow_entrypoint import ROOT_VARIABLE, local_path
-from pipeline.kubeflow_pipelines.conditions import evaluate
+from blendinator.errors import ConfigError, DataError
+from blendinator.pipeline.kubeflow.conditions import evaluate
+from blendinator.pipeline.kubeflow.entrypoint import ROOT_VARIABLE, local_path
 
 LOGS = "executor-logs"  # the driver's own output
 TYPES = ("lost", "general", "kept")  # what becomes of the types of input artifacts

@@ -1,6 +1,6 @@
 """The configuration as frozen dataclasses: every key, its default and what is allowed.
 
-`pipeline/config_loader.py` reads them from one YAML file; `configs/default.yaml` spells the same out with comments.
+`blendinator/config_loader.py` reads them from one YAML file; `configs/default.yaml` spells the same out with comments.
 """
 
 from dataclasses import dataclass, field

@@ -1,7 +1,7 @@
 """The DAG as a Kubeflow Pipelines v2 specification (schema 2.1.0), made offline.
 
 TFX's compiler writes the tasks; this module adds what it leaves out: the parameters' defaults, the pipeline root, the
-types of each task's outputs for `pipeline.kubeflow_entrypoint`, and the volume, secrets and node pools.
+types of each task's outputs for `blendinator.pipeline.kubeflow.entrypoint`, and the volume, secrets and node pools.
 """
 
 import dataclasses
@@ -10,28 +10,24 @@ import re
 from pathlib import Path
 from typing import Any
 
-import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
-
-# isort: split
-
 import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 from tfx import v1 as tfx
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
-from data.spans import parse_selection
-from pipeline.beam_args import runner_name
-from pipeline.config import Config, KubeflowConfig, ResourceConfig
-from pipeline.config_loader import config_to_dict
-from pipeline.dag import create_pipeline
-from pipeline.errors import ConfigError
-from pipeline.kubeflow_entrypoint import ROOT_VARIABLE, STORES
-from pipeline.kubeflow_pipelines import platform
+from blendinator.config import Config, KubeflowConfig, ResourceConfig
+from blendinator.config_loader import config_to_dict
+from blendinator.data.spans import parse_selection
+from blendinator.errors import ConfigError
+from blendinator.pipeline.beam_args import runner_name
+from blendinator.pipeline.dag import create_pipeline
+from blendinator.pipeline.kubeflow import platform
+from blendinator.pipeline.kubeflow.entrypoint import ROOT_VARIABLE, STORES
 
 ResourceSpec = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
-COMMAND = ["python", "-m", "pipeline.kubeflow_entrypoint"]
-SINGLE_POD_COMMAND = ["python", "-m", "pipeline.kubeflow_pipelines.single_pod"]
+COMMAND = ["python", "-m", "blendinator.pipeline.kubeflow.entrypoint"]
+SINGLE_POD_COMMAND = ["python", "-m", "blendinator.pipeline.kubeflow.single_pod"]
 SINGLE_POD_TASK = "Trainer"  # so that the resources and the node pool of the Trainer are its own
 DESCRIPTIONS = {
     "spans": "Spans to train on: latest, latest:3, or numbers and ranges such as 1,3-5.",

@@ -50,8 +50,6 @@ def load_tensorflow_quietly() -> None:
         saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 2)
         try:
-            import model  # noqa: F401  settles the Keras version before TensorFlow is imported
-            # isort: split
             import tensorflow as tf
 
             tf.constant(0.0) + 0.0

@@ -6,12 +6,12 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-from data import spans as span_files
-from pipeline import explain as explanations, report_figures as figures
-from pipeline.config import Config
-from pipeline.errors import DataError
-from pipeline.escape import code, markdown
-from pipeline.live import FACTS_FILE
+from blendinator.config import Config
+from blendinator.data import spans as span_files
+from blendinator.errors import DataError
+from blendinator.escape import code, markdown
+from blendinator.model.live import FACTS_FILE
+from blendinator.pipeline.history import explain as explanations, report_figures as figures
 
 PAGE, SUMMARY, TEMPLATE = "report.html", "report.md", "report_template.html"
 VERSIONS = ("tensorflow", "keras", "tensorflow-probability", "tfx", "apache-beam", "numpy", "scipy")

@@ -16,10 +16,10 @@ import numpy as np
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from components.calibration_evaluator.scoring import Sampler, read_records
-from data.spans import frame_record
-from pipeline.errors import BlendinatorError, ConfigError, DataError, ModelError
-from pipeline.stack import use_in_memory_runner
+from blendinator.components.calibration_evaluator.scoring import Sampler, read_records
+from blendinator.data.spans import frame_record
+from blendinator.errors import BlendinatorError, ConfigError, DataError, ModelError
+from blendinator.stack import use_in_memory_runner
 
 ACCOUNT = "account.json"
 BATCH = 16 * 64 * 64  # pixels of the images that are drawn at once; a larger image is drawn alone

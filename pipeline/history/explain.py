@@ -7,11 +7,11 @@ import datetime
 import json
 from pathlib import Path
 
-from pipeline.config import Config
-from pipeline.errors import ConfigError, DataError
-from pipeline.live import FACTS_FILE
-from pipeline.metadata import open_store
-from pipeline.tables import columns
+from blendinator.config import Config
+from blendinator.errors import ConfigError, DataError
+from blendinator.model.live import FACTS_FILE
+from blendinator.pipeline.history.metadata import open_store
+from blendinator.pipeline.tables import columns
 
 FORMAT_VERSION = 1
 EXIT_PUSHED, EXIT_NOT_PUSHED = 0, 3  # 1 and 2 are errors: of the run or its data, and of the command line
@@ -33,8 +33,8 @@ def explain(config: Config, run: str | None = None) -> dict:
       - `rules`: list of dictionaries with `kind` (absolute or relative), `metric`, `population`, `slice`, `bound`,
         `min` and `max` or `margin`, `value`, `low`, `high` (the metric, or the gain over the live model), `candidate`
         and `live` (values; None without a live model), `scenes`, `passed`, `reason`;
-      - `start`: how the training started, see `model.warm_start.start`; {} for a model of an earlier version;
-      - `drift`: list of comparisons with the live model's data, see `components.drift_gate.drift.compare`; empty where
+      - `start`: how the training started, see `blendinator.model.warm_start.start`; {} for a model of an earlier version;
+      - `drift`: list of comparisons with the live model's data, see `blendinator.components.drift_gate.drift.compare`; empty where
         there was nothing to compare with;
       - `export_checks`: list of `name`, `passed`, `detail`;
       - `metrics`: by population, every metric with its interval, and by slice; likewise `live_metrics` and

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import yaml
 
-from data.spans import parse_selection
-from pipeline.beam_args import check_beam_args
-from pipeline.config import Config, RelativeConfig, SecretConfig
-from pipeline.errors import ConfigError
+from blendinator.config import Config, RelativeConfig, SecretConfig
+from blendinator.data.spans import parse_selection
+from blendinator.errors import ConfigError
+from blendinator.pipeline.beam_args import check_beam_args
 
 
 class _Loader(yaml.SafeLoader):
@@ -128,9 +128,9 @@ def config_to_dict(config) -> dict:
 def _check_names(evaluation, source):
     """Rules name metrics and slices: a misspelt one should not come to light after hours of training."""
     # Imported here: most users of the configuration need none of it.
-    from model.metrics.aggregate import metric_names
-    from model.metrics.rules import goodness, slice_names
-    from model.metrics.scenes import SCALARS
+    from blendinator.model.metrics.aggregate import metric_names
+    from blendinator.model.metrics.rules import goodness, slice_names
+    from blendinator.model.metrics.scenes import SCALARS
 
     for i, cut in enumerate(evaluation.slices):
         if cut.scalar not in SCALARS:

@@ -5,10 +5,11 @@ import logging
 import time
 from pathlib import Path
 
-from pipeline import metadata, versions
-from pipeline.config import Config
-from pipeline.errors import ConfigError, DataError, ModelError
-from pipeline.live import list_versions, readable_facts
+from blendinator.config import Config
+from blendinator.errors import ConfigError, DataError, ModelError
+from blendinator.model import versions
+from blendinator.model.live import list_versions, readable_facts
+from blendinator.pipeline.history import metadata
 
 log = logging.getLogger("blendinator.versions")
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import kfp_server_api
 import urllib3
 
-from pipeline.console import without_warnings
-from pipeline.errors import ConfigError, ServiceError
-from pipeline.kubeflow_pipelines.simulator import read_pipeline, root_parameters
+from blendinator.errors import ConfigError, ServiceError
+from blendinator.pipeline.console import without_warnings
+from blendinator.pipeline.kubeflow.simulator import read_pipeline, root_parameters
 
 ATTEMPTS = 4
 TIMEOUT = 20  # seconds, for the first request

@@ -7,7 +7,7 @@ the message without a traceback and exits with code 1. Anything else that is rai
 traceback.
 """
 
-from pipeline.escape import printable
+from blendinator.escape import printable
 
 
 class BlendinatorError(Exception):

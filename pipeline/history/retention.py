@@ -14,13 +14,14 @@ import os
 import shutil
 from pathlib import Path
 
-from data import spans as span_files
-from pipeline import metadata, versions
-from pipeline.config import Config
-from pipeline.errors import DataError
-from pipeline.files import size
-from pipeline.lineage import baselines
-from pipeline.live import list_versions, readable_facts
+from blendinator.config import Config
+from blendinator.data import spans as span_files
+from blendinator.errors import DataError
+from blendinator.files import size
+from blendinator.model import versions
+from blendinator.model.live import list_versions, readable_facts
+from blendinator.pipeline.history import metadata
+from blendinator.pipeline.history.lineage import baselines
 
 log = logging.getLogger("blendinator.prune")
 

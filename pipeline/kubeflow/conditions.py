@@ -4,7 +4,7 @@ import ast
 import operator
 import re
 
-from pipeline.errors import DataError
+from blendinator.errors import DataError
 
 _COMPARE = {ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
             ast.GtE: operator.ge}

@@ -7,7 +7,7 @@ from google.protobuf import json_format
 from kfp.kubernetes import kubernetes_executor_config_pb2 as kubernetes
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from pipeline.config import KubeflowConfig, ResourceConfig
+from blendinator.config import KubeflowConfig, ResourceConfig
 
 
 def platform_spec(spec: dict, settings: KubeflowConfig) -> dict:

@@ -1,4 +1,4 @@
-"""The short table that ends a run; `pipeline/explain.py` reads the metadata store for it."""
+"""The short table that ends a run; `pipeline/history/explain.py` reads the metadata store for it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from data.spans import read_manifest, span_dir
-from pipeline import explain as explanations
-from pipeline.config import Config
+from blendinator.config import Config
+from blendinator.data.spans import read_manifest, span_dir
+from blendinator.pipeline.history import explain as explanations
 
 METRICS, PICTURE = "metrics.json", "examples.png"
 
@@ -24,7 +24,7 @@ class RunResult:
       pushed: whether the model was pushed and its version is there.
       reason: why it was or was not.
       version_path: the pushed version, or None.
-      rules: the rules of the gate with what was found, as `pipeline.explain.explain` returns them.
+      rules: the rules of the gate with what was found, as `blendinator.pipeline.history.explain.explain` returns them.
       metrics_path, picture_path: files of the evaluation.
       report_path: the HTML report.
     """

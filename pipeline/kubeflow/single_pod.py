@@ -4,14 +4,14 @@ import argparse
 import json
 import sys
 
-from pipeline.config import Config
-from pipeline.config_loader import config_from_dict
-from pipeline.errors import BlendinatorError, ConfigError
+from blendinator.config import Config
+from blendinator.config_loader import config_from_dict
+from blendinator.errors import BlendinatorError, ConfigError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the pipeline as `blendinator run` does; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="pipeline.kubeflow_pipelines.single_pod")
+    parser = argparse.ArgumentParser(prog="blendinator.pipeline.kubeflow.single_pod")
     parser.add_argument("--config_json", required=True)
     parser.add_argument("--spans", default="latest")
     parser.add_argument("--train_args", default="")
@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BlendinatorError as error:
         print(error, file=sys.stderr)
         return 1
-    from pipeline.run import run
+    from blendinator.pipeline.run import run
 
     return run(config, options.spans)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import DataError
+from blendinator.errors import DataError
 
 PUSHED_MODEL = "PushedModel"
 BACKUP = ".backup"  # added to the store's name

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import BlendinatorError
+from blendinator.errors import BlendinatorError
 
 LOCK_FILE = ".lock"
 _FLOCK = "hhqqi4x"  # C's struct flock on 64-bit Linux: type, whence, start, length, process

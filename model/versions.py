@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from pipeline.files import sync_tree
-from pipeline.live import list_versions
+from blendinator.files import sync_tree
+from blendinator.model.live import list_versions
 
 INCOMING, REMOVED = ".incoming-", ".removed-"
 

@@ -4,11 +4,11 @@ import hashlib
 import json
 from pathlib import Path
 
-from pipeline.errors import ModelError
+from blendinator.errors import ModelError
 
 # Facts of the training, written into each export; TensorFlow Serving ignores assets.extra.
 FACTS_FILE = "assets.extra/blendinator.json"
-FIELD_FILE = "assets.extra/field.json"  # what `model.client` must know to cut a field into tiles
+FIELD_FILE = "assets.extra/field.json"  # what `blendinator.model.client` must know to cut a field into tiles
 FIELD_FORMAT = 1
 STATISTICS_FILE = "assets.extra/statistics.pb"  # TFDV's statistics of the training split, the reference for drift
 LIVE_FILE = "live.json"  # in the artifact of `LiveModel`: which version it holds, if any

@@ -25,8 +25,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pipeline.errors import BlendinatorError, ConfigError
-from pipeline.stack import use_in_memory_runner
+from blendinator.errors import BlendinatorError, ConfigError
+from blendinator.stack import use_in_memory_runner
 
 log = logging.getLogger("blendinator.kubeflow")
 
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     Other errors are raised: their traceback in the pod's log is what helps.
     """
-    parser = argparse.ArgumentParser(prog="pipeline.kubeflow_entrypoint")
+    parser = argparse.ArgumentParser(prog="blendinator.pipeline.kubeflow.entrypoint")
     parser.add_argument("--executor_class_path", required=True)
     parser.add_argument("--json_serialized_invocation_args", required=True)
     parser.add_argument("--json_serialized_inputs_spec_args", default="{}")
@@ -216,9 +216,6 @@ def view_flat_model(artifact: dict, view: Path, local: dict[str, str]) -> None:
 
 def run_executor(class_path: str, executor_input: dict, inputs_spec: dict, beam_args: list[str]) -> None:
     """Calls TFX's own entry point with a repaired ExecutorInput."""
-    import model  # noqa: F401  settles the Keras version before TFX imports TensorFlow
-    # isort: split
-
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
     use_in_memory_runner()

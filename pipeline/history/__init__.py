@@ -1,0 +1,1 @@
+"""What earlier runs left: metadata, the run log, lineage, retention, explanations and reports."""
