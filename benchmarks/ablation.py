@@ -42,16 +42,28 @@ VARIANTS = {
     "deterministic": ("deterministic U-Net", {}, dict(deterministic_share=1.0, multi_sample_share=0.0)),
     "classic": ("classic ProbaUNet: one z a stamp, ELBO", CLASSIC_NET, ALL_ELBO),
     "balance": ("+ KL balancing 0.8", CLASSIC_NET, ALL_ELBO | dict(kl_balance=0.8)),
-    "multi": ("+ multi-sample steps, last 35 %, on blocks", CLASSIC_NET,
-              ALL_ELBO | dict(kl_balance=0.8, multi_sample_share=0.35, marginal_weight=0.0)),
-    "marginal": ("+ half of their weight on the pixels' marginals", CLASSIC_NET,
-                 ALL_ELBO | dict(kl_balance=0.8, multi_sample_share=0.35)),
+    "multi": (
+        "+ multi-sample steps, last 35 %, on blocks",
+        CLASSIC_NET,
+        ALL_ELBO | dict(kl_balance=0.8, multi_sample_share=0.35, marginal_weight=0.0),
+    ),
+    "marginal": (
+        "+ half of their weight on the pixels' marginals",
+        CLASSIC_NET,
+        ALL_ELBO | dict(kl_balance=0.8, multi_sample_share=0.35),
+    ),
     "fresh": ("+ fresh noise", CLASSIC_NET, ALL_ELBO | dict(kl_balance=0.8, multi_sample_share=0.35, fresh_noise=True)),
-    "schedule": ("+ shared encoder, 70 % deterministic, 20 % multi-sample, balance 0.5",
-                 dict(latent="global", latent_dim=6), {}),
+    "schedule": (
+        "+ shared encoder, 70 % deterministic, 20 % multi-sample, balance 0.5",
+        dict(latent="global", latent_dim=6),
+        {},
+    ),
     "default": ("the default: the same with a spatial z", {}, {}),
-    "half": ("the default with 50 % deterministic and 35 % multi-sample steps", {},
-             dict(deterministic_share=0.5, multi_sample_share=0.35)),
+    "half": (
+        "the default with 50 % deterministic and 35 % multi-sample steps",
+        {},
+        dict(deterministic_share=0.5, multi_sample_share=0.35),
+    ),
     "joint": ("the default without the marginals' weight", {}, dict(marginal_weight=0.0)),
 }
 
@@ -92,15 +104,17 @@ def steps_within(budget: float, variant: str) -> tuple[int, dict[str, float]]:
 
 def score(net: ProbaUNet, test: Scenes, normalise) -> dict[str, np.ndarray]:
     """Rows of statistics of the drawn maps on the test scenes."""
-    sample = tf.function(lambda image: draw(net, image, normalise(image), DRAWS, tf.constant([1, 1])),
-                         reduce_retracing=True)
+    sample = tf.function(
+        lambda image: draw(net, image, normalise(image), DRAWS, tf.constant([1, 1])), reduce_retracing=True
+    )
     blocks = []
     for start in range(0, test.count, BATCH):
         image, mask = test.batch(start, BATCH)
         probabilities, classes = sample(image)
         ids = np.array([f"{i:05d}" for i in range(start, start + len(classes))])
         block = statistics.scene_statistics(
-            mask.numpy(), classes.numpy(), tf.reduce_mean(probabilities, axis=1).numpy(), ids)
+            mask.numpy(), classes.numpy(), tf.reduce_mean(probabilities, axis=1).numpy(), ids
+        )
         blocks.append(block | {"population": np.where(test.natural[start : start + BATCH], "natural", "boosted")})
     return statistics.concatenate(blocks)
 
@@ -109,8 +123,11 @@ def run(variant: str, seed: int, budget: float, span: Path, out: Path) -> None:
     """Trains and evaluates one variant, before and after the post-hoc calibration."""
     files = lambda split: [str(span / f"{split}-*")]
     scenes, held_out, test = (load_scenes(files(split), SIDE) for split in ("train", "calibration", "test"))
-    test = test.take(np.concatenate([np.flatnonzero(test.natural == (name == "natural"))[:count]
-                                     for name, count in TEST_SCENES.items()]))
+    test = test.take(
+        np.concatenate(
+            [np.flatnonzero(test.natural == (name == "natural"))[:count] for name, count in TEST_SCENES.items()]
+        )
+    )
     sky_sigma = float(np.median(scenes.sky_sigma))
     normalise = lambda image: tf.asinh(image / sky_sigma)[..., None]
     steps, costs = steps_within(budget, variant)
@@ -118,8 +135,9 @@ def run(variant: str, seed: int, budget: float, span: Path, out: Path) -> None:
     net = ProbaUNet(network, seed, resolve_precision(training.precision))
     start = time.process_time()
     with tempfile.TemporaryDirectory() as scratch:
-        facts = train(net, scenes, held_out.take(np.arange(0, held_out.count, 3)), normalise, training,
-                      scratch, scratch)
+        facts = train(
+            net, scenes, held_out.take(np.arange(0, held_out.count, 3)), normalise, training, scratch, scratch
+        )
     seconds = time.process_time() - start
     if training.deterministic_share == 1.0:  # there is no z: whatever its untrained prior says must not reach the head
         net.head.from_latent.kernel.assign(tf.zeros_like(net.head.from_latent.kernel))
@@ -130,19 +148,32 @@ def run(variant: str, seed: int, budget: float, span: Path, out: Path) -> None:
     for when, found in rows.items():
         np.savez_compressed(out / f"{variant}-{seed}-{when}.npz", **found)
     net.save_weights(out / f"{variant}-{seed}.weights.h5")
-    facts = {"variant": variant, "seed": seed, "budget": budget, "steps": steps, "costs": costs,
-             "processor_seconds": round(seconds), "monitors": facts["history"][-1], "calibration": calibration,
-             "training": dataclasses.asdict(training)}
+    facts = {
+        "variant": variant,
+        "seed": seed,
+        "budget": budget,
+        "steps": steps,
+        "costs": costs,
+        "processor_seconds": round(seconds),
+        "monitors": facts["history"][-1],
+        "calibration": calibration,
+        "training": dataclasses.asdict(training),
+    }
     (out / f"{variant}-{seed}.json").write_text(json.dumps(facts, indent=1))
 
 
 COLUMNS = {  # header: (population, metric)
-    "galaxy IoU": ("boosted", "iou_galaxy"), "blended IoU": ("boosted", "iou_blended"),
+    "galaxy IoU": ("boosted", "iou_galaxy"),
+    "blended IoU": ("boosted", "iou_blended"),
     "compl. at purity .8": ("boosted", "completeness_at_purity"),
-    "NLL near": ("boosted", "nll_near_sources"), "ECE near": ("boosted", "ece_near_sources"),
-    "GED": ("boosted", "ged"), "energy score": ("boosted", "energy_score"),
-    "cov68 galaxy": ("boosted", "coverage_galaxy_area_68"), "cov68 blended": ("boosted", "coverage_blended_area_68"),
-    "GED, natural": ("natural", "ged"), "ECE near, natural": ("natural", "ece_near_sources"),
+    "NLL near": ("boosted", "nll_near_sources"),
+    "ECE near": ("boosted", "ece_near_sources"),
+    "GED": ("boosted", "ged"),
+    "energy score": ("boosted", "energy_score"),
+    "cov68 galaxy": ("boosted", "coverage_galaxy_area_68"),
+    "cov68 blended": ("boosted", "coverage_blended_area_68"),
+    "GED, natural": ("natural", "ged"),
+    "ECE near, natural": ("natural", "ece_near_sources"),
 }
 
 
@@ -169,8 +200,9 @@ def values(rows: dict[str, np.ndarray]) -> dict[tuple[str, str], float]:
     return result
 
 
-def difference(rows: dict, others: dict, metric: str = "ged",
-               population: str = "boosted") -> tuple[float, float, float]:
+def difference(
+    rows: dict, others: dict, metric: str = "ged", population: str = "boosted"
+) -> tuple[float, float, float]:
     """Paired difference of a metric with the ends of its 95 % bootstrap interval."""
     one, two = (statistics.select(part, part["population"] == population) for part in (rows, others))
     weights = poisson_weights(one["scene_id"], 1000, 1)
@@ -193,14 +225,17 @@ def table(out: Path) -> None:
                 numbers = np.array([one[key] for one in found])
                 cells.append(f"{numbers.mean():.3f}" + (f" ± {numbers.std(ddof=1):.3f}" if len(numbers) > 1 else ""))
             name = label if when == "before" else "... after post-hoc calibration"
-            print(f"| {name} | {len(facts)} | {np.mean([fact['steps'] for fact in facts]):.0f} |",
-                  " | ".join(cells), "|")
+            print(
+                f"| {name} | {len(facts)} | {np.mean([fact['steps'] for fact in facts]):.0f} |", " | ".join(cells), "|"
+            )
     base = out / "deterministic-1-after.npz"
     for variant in VARIANTS if base.exists() else ():
         path = out / f"{variant}-1-after.npz"
         if path.exists():
-            print(f"GED of {variant} less the deterministic one's, seed 1: %.4f (%.4f to %.4f)" % difference(
-                dict(np.load(path)), dict(np.load(base))))
+            print(
+                f"GED of {variant} less the deterministic one's, seed 1: %.4f (%.4f to %.4f)"
+                % difference(dict(np.load(path)), dict(np.load(base)))
+            )
 
 
 def main():

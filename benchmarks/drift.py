@@ -26,9 +26,14 @@ from blendinator.data.simulate import simulate_span
 from blendinator.data.spans import span_dir
 
 CHANGES = {
-    "noise x 1.3": {"noise_scale": 1.3}, "noise x 1.1": {"noise_scale": 1.1}, "noise x 1.03": {"noise_scale": 1.03},
-    "PSF x 1.2": {"psf_scale": 1.2}, "PSF x 1.1": {"psf_scale": 1.1}, "PSF x 1.03": {"psf_scale": 1.03},
-    "boosted share 0.8 to 0.5": {"train_boosted_share": 0.5}, "Euclid deep": {"survey": "euclid_deep"},
+    "noise x 1.3": {"noise_scale": 1.3},
+    "noise x 1.1": {"noise_scale": 1.1},
+    "noise x 1.03": {"noise_scale": 1.03},
+    "PSF x 1.2": {"psf_scale": 1.2},
+    "PSF x 1.1": {"psf_scale": 1.1},
+    "PSF x 1.03": {"psf_scale": 1.03},
+    "boosted share 0.8 to 0.5": {"train_boosted_share": 0.5},
+    "Euclid deep": {"survey": "euclid_deep"},
 }
 
 
@@ -39,8 +44,13 @@ def main() -> None:
     parser.add_argument("--stamp-size", type=int, default=64)
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
-    base = dataclasses.replace(Config().simulation, train_scenes=arguments.scenes, calibration_scenes=1, test_scenes=1,
-                               stamp_size=arguments.stamp_size)
+    base = dataclasses.replace(
+        Config().simulation,
+        train_scenes=arguments.scenes,
+        calibration_scenes=1,
+        test_scenes=1,
+        stamp_size=arguments.stamp_size,
+    )
     with tempfile.TemporaryDirectory() as scratch:
         reference = statistics(base, Path(scratch), 1)
         alarms = 0

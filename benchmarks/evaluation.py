@@ -30,9 +30,15 @@ def evaluate(folder: Path, scenes: int) -> None:
     config = config_from_dict({"simulation": {"train_scenes": 1, "calibration_scenes": 1, "test_scenes": scenes}})
     with tempfile.TemporaryDirectory() as scratch:
         simulate_span(config.simulation, scratch, 1)
-        examples, candidate, evaluation, blessing = (kind() for kind in (
-            standard_artifacts.Examples, standard_artifacts.Model, standard_artifacts.ModelEvaluation,
-            standard_artifacts.ModelBlessing))
+        examples, candidate, evaluation, blessing = (
+            kind()
+            for kind in (
+                standard_artifacts.Examples,
+                standard_artifacts.Model,
+                standard_artifacts.ModelEvaluation,
+                standard_artifacts.ModelBlessing,
+            )
+        )
         examples.uri, evaluation.uri, blessing.uri = (os.path.join(scratch, name) for name in ("in", "out", "blessing"))
         candidate.uri = str(folder)
         examples.split_names = artifact_utils.encode_split_names(["test"])
@@ -43,12 +49,23 @@ def evaluate(folder: Path, scenes: int) -> None:
         context = executor.Executor.Context(tmp_dir=scratch, unique_id="1", beam_pipeline_args=[])
         start = time.perf_counter()
         executor.Executor(context).Do(
-            {"examples": [examples], "model": [candidate]}, {"evaluation": [evaluation], "blessing": [blessing]},
-            {"config": json.dumps(config_to_dict(config)), "code": ""})
+            {"examples": [examples], "model": [candidate]},
+            {"evaluation": [evaluation], "blessing": [blessing]},
+            {"config": json.dumps(config_to_dict(config)), "code": ""},
+        )
         seconds = time.perf_counter() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"scenes": scenes, "seconds": round(seconds, 1), "ms_per_scene": round(1000 * seconds / scenes, 1),
-                      "peak_MiB": round(memory)}), flush=True)
+    print(
+        json.dumps(
+            {
+                "scenes": scenes,
+                "seconds": round(seconds, 1),
+                "ms_per_scene": round(1000 * seconds / scenes, 1),
+                "peak_MiB": round(memory),
+            }
+        ),
+        flush=True,
+    )
 
 
 def main():
@@ -57,8 +74,9 @@ def main():
         if len(numbers) == 1:
             evaluate(Path(folder), int(number))
         else:
-            subprocess.run([sys.executable, "-W", "ignore", __file__, folder, number], check=True,
-                           stderr=subprocess.DEVNULL)
+            subprocess.run(
+                [sys.executable, "-W", "ignore", __file__, folder, number], check=True, stderr=subprocess.DEVNULL
+            )
 
 
 if __name__ == "__main__":

@@ -30,17 +30,33 @@ from blendinator.pipeline import cli
 from blendinator.pipeline.history import run_log
 
 SETTINGS = {
-    "simulation": {"stamp_size": 32, "train_scenes": 60, "calibration_scenes": 20, "test_scenes": 20,
-                   "scenes_per_shard": 20},
+    "simulation": {
+        "stamp_size": 32,
+        "train_scenes": 60,
+        "calibration_scenes": 20,
+        "test_scenes": 20,
+        "scenes_per_shard": 20,
+    },
     "model": {"channels": [4, 8], "convs_per_block": 1, "head_channels": 4, "head_layers": 1, "latent_dim": 2},
     "training": {"steps": 4, "batch_size": 8, "evaluate_every": 2, "evaluation_scenes": 8, "multi_sample_draws": 2},
-    "evaluation": {"num_samples": 2, "bootstrap_replicates": 10, "gallery_scenes": 1, "min_scenes": 1,
-                   "classical": {"enabled": False},
-                   "thresholds": [{"metric": "iou_galaxy", "population": "boosted", "min": 0.0}],
-                   "relative": [{"metric": "ged", "population": "boosted", "margin": 1e6}]},
+    "evaluation": {
+        "num_samples": 2,
+        "bootstrap_replicates": 10,
+        "gallery_scenes": 1,
+        "min_scenes": 1,
+        "classical": {"enabled": False},
+        "thresholds": [{"metric": "iou_galaxy", "population": "boosted", "min": 0.0}],
+        "relative": [{"metric": "ged", "population": "boosted", "margin": 1e6}],
+    },
     # So few scenes differ a lot from span to span.
-    "retraining": {"keep_versions": 3, "keep_runs": 2, "keep_spans": 3, "keep_logs": 5, "drift": {"action": "warn"},
-                   "warm_start": {"max_sigma_change": 1.0}},
+    "retraining": {
+        "keep_versions": 3,
+        "keep_runs": 2,
+        "keep_spans": 3,
+        "keep_logs": 5,
+        "drift": {"action": "warn"},
+        "warm_start": {"max_sigma_change": 1.0},
+    },
 }
 
 
@@ -59,8 +75,11 @@ def main() -> None:
 
 def run(config: Path, output: Path, runs: int) -> None:
     """Prints one row a retrain."""
-    print(f"{'run':>3} {'status':8} {'total s':>8} {'start s':>8} {'end s':>6} {'idle s':>7} {'models s':>9} "
-          f"{'store kB':>9} {'disk MB':>8} {'files':>6} {'versions':>9} {'spans':>6}", flush=True)
+    print(
+        f"{'run':>3} {'status':8} {'total s':>8} {'start s':>8} {'end s':>6} {'idle s':>7} {'models s':>9} "
+        f"{'store kB':>9} {'disk MB':>8} {'files':>6} {'versions':>9} {'spans':>6}",
+        flush=True,
+    )
     for number in range(1, runs + 1):
         child = os.fork()
         if not child:
@@ -73,17 +92,23 @@ def run(config: Path, output: Path, runs: int) -> None:
         entry = run_log.read(output)[-1]
         idle, models = (timed(name, config) if number % 5 in (0, 1) else None for name in ("run", "models"))
         start, end = around(Path(entry["log"]))
-        print(f"{number:3d} {entry['status']:8} {entry['seconds']:8.1f} {start:8.2f} {end:6.2f} {text(idle):>7} "
-              f"{text(models):>9} {(output / 'metadata.sqlite').stat().st_size / 1e3:9.0f} {size(output) / 1e6:8.2f} "
-              f"{sum(1 for _ in output.rglob('*')):6d} {len(list((output / 'serving').glob('*/[0-9]*'))):9d} "
-              f"{len(list((output / 'data').glob('span-*'))):6d}", flush=True)
+        print(
+            f"{number:3d} {entry['status']:8} {entry['seconds']:8.1f} {start:8.2f} {end:6.2f} {text(idle):>7} "
+            f"{text(models):>9} {(output / 'metadata.sqlite').stat().st_size / 1e3:9.0f} {size(output) / 1e6:8.2f} "
+            f"{sum(1 for _ in output.rglob('*')):6d} {len(list((output / 'serving').glob('*/[0-9]*'))):9d} "
+            f"{len(list((output / 'data').glob('span-*'))):6d}",
+            flush=True,
+        )
 
 
 def timed(command: str, config: Path) -> float:
     """Seconds of a command in a fresh process."""
     started = time.monotonic()
-    subprocess.run([sys.executable, "-m", "blendinator.pipeline.cli", command, "--config", str(config)], check=True,
-                   capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "blendinator.pipeline.cli", command, "--config", str(config)],
+        check=True,
+        capture_output=True,
+    )
     return time.monotonic() - started
 
 

@@ -63,6 +63,7 @@ class Ours:
 
     def train_from(self, batches: Iterator) -> float:
         """Training images a second when the batches come from the input pipeline instead of from memory."""
+
         def step():
             image, mask = next(batches)
             float(self.steps["elbo"](image, mask, tf.constant(500, tf.int64))["loss"])
@@ -79,8 +80,11 @@ class Ours:
                 features, prior = net.features(self.image)
                 posterior = net.posterior(self.image, self.mask)
                 z = posterior.sample()[:, None]
-                loss = losses.negative_elbo(losses.cross_entropy(net.logits(features, z)[:, 0], self.mask),
-                                            losses.free_bits(losses.kl_per_dimension(posterior, prior), 0.0), 1.0)
+                loss = losses.negative_elbo(
+                    losses.cross_entropy(net.logits(features, z)[:, 0], self.mask),
+                    losses.free_bits(losses.kl_per_dimension(posterior, prior), 0.0),
+                    1.0,
+                )
             optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
 
         return rate(step, BATCH, repeats=3)
@@ -119,8 +123,16 @@ def input_batches() -> Iterator:
 
 def torch_rates(python: str, config: ModelConfig, bfloat16: bool) -> dict:
     """What `torch_probaunet.py` prints."""
-    shape = dict(channels=config.channels, count=config.convs_per_block, head=config.head_channels,
-                 layers=config.head_layers, latent=config.latent_dim, batch=BATCH, draws=DRAWS, repeats=REPEATS)
+    shape = dict(
+        channels=config.channels,
+        count=config.convs_per_block,
+        head=config.head_channels,
+        layers=config.head_layers,
+        latent=config.latent_dim,
+        batch=BATCH,
+        draws=DRAWS,
+        repeats=REPEATS,
+    )
     command = [python, str(Path(__file__).with_name("torch_probaunet.py")), "--shape", json.dumps(shape)]
     out = subprocess.run(command + ["--bfloat16"] * bfloat16, capture_output=True, text=True, check=True).stdout
     return json.loads(out.splitlines()[-1])
@@ -188,15 +200,20 @@ def main():
     drawn = statistics.median(measured[f"sampling, classic network, N = {DRAWS}"])
     for name, values in measured.items():
         median = statistics.median(values)
-        ratio = f"ours / this {base / median:6.2f}" if name.startswith("training") else (
-            f"ours / this {drawn / median:6.2f}" if "GFLOP" not in name else "")
+        ratio = (
+            f"ours / this {base / median:6.2f}"
+            if name.startswith("training")
+            else (f"ours / this {drawn / median:6.2f}" if "GFLOP" not in name else "")
+        )
         print(f"{name:75} {median:9.1f}  [{min(values):.1f}, {max(values):.1f}]  {ratio}")
     share = statistics.median(a / b for a, b in zip(measured[FED], measured[DEFAULT]))
     print(f"with the input pipeline, training runs at {share:.0%} of its speed on a batch in memory")
     achieved = base * training_gflop(classic)
     peak = statistics.median(measured["convolution peak, GFLOP/s"])
-    print(f"classic network trains at {achieved:.0f} GFLOP/s, {achieved / peak:.0%} of the convolution peak; "
-          f"precision {precision}")
+    print(
+        f"classic network trains at {achieved:.0f} GFLOP/s, {achieved / peak:.0%} of the convolution peak; "
+        f"precision {precision}"
+    )
 
 
 if __name__ == "__main__":

@@ -33,11 +33,14 @@ def main() -> None:
         folder = Path(arguments.folder or scratch)
         folder.mkdir(parents=True, exist_ok=True)
         settings = {
-            "output_dir": str(folder / "output"), "simulation": SCENES,
+            "output_dir": str(folder / "output"),
+            "simulation": SCENES,
             "training": {"steps": arguments.steps, "evaluate_every": arguments.steps},
             # Whatever it is worth, it is to be pushed.
-            "evaluation": {"thresholds": [{"metric": "iou_galaxy", "min": 0.0}],
-                           "relative": [{"metric": "ged", "margin": 1e6}]},
+            "evaluation": {
+                "thresholds": [{"metric": "iou_galaxy", "min": 0.0}],
+                "relative": [{"metric": "ged", "margin": 1e6}],
+            },
         }
         config = folder / "config.yaml"
         config.write_text(yaml.safe_dump(settings))

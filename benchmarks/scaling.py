@@ -39,8 +39,19 @@ from blendinator.model.live import read_facts
 from blendinator.pipeline.dag import create_pipeline
 
 SIZES = {"train": 10000, "calibration": 1500, "test": 2000}  # the default's proportions
-STAGES = ("simulate", "SpanExampleGen", "StatisticsGen", "ExampleValidator", "AnomalyGate", "DriftGate", "Transform",
-          "Trainer", "CalibrationEvaluator", "ExportCheck", "Pusher")
+STAGES = (
+    "simulate",
+    "SpanExampleGen",
+    "StatisticsGen",
+    "ExampleValidator",
+    "AnomalyGate",
+    "DriftGate",
+    "Transform",
+    "Trainer",
+    "CalibrationEvaluator",
+    "ExportCheck",
+    "Pusher",
+)
 STEPS = 10
 RESULTS = "scaling.json"
 
@@ -67,18 +78,22 @@ def measure(folder: Path, scenes: int, until: str, of: int | None) -> list[dict]
     """Runs the stages on one number of scenes; one row each, also added to the folder's results."""
     config = configuration(folder, scenes)
     results, rows = folder / RESULTS, []
-    stages = STAGES[:STAGES.index(until) + 1]
+    stages = STAGES[: STAGES.index(until) + 1]
     if of and scenes > of:
         small = configuration(folder, of)
         simulate_span(small.simulation, small.data_root, 1)
         repeat_span(span_dir(small.data_root, 1), span_dir(config.data_root, 1), scenes // of)
         stages = stages[1:]
     for stage in stages:
-        row = {"scenes": scenes, "stage": stage,
-               **in_child(lambda stage=stage: run_stage(config, stage), folder / f"{stage}.log")}
+        row = {
+            "scenes": scenes,
+            "stage": stage,
+            **in_child(lambda stage=stage: run_stage(config, stage), folder / f"{stage}.log"),
+        }
         if stage == "Trainer":
-            row["loop_seconds"] = read_facts(next(
-                Path(config.pipeline_root).glob("Trainer/model/*/Format-Serving")))["seconds"]
+            row["loop_seconds"] = read_facts(next(Path(config.pipeline_root).glob("Trainer/model/*/Format-Serving")))[
+                "seconds"
+            ]
         print(json.dumps(row), flush=True)
         rows.append(row)
         results.write_text(json.dumps((json.loads(results.read_text()) if results.exists() else []) + [row], indent=1))
@@ -88,12 +103,18 @@ def measure(folder: Path, scenes: int, until: str, of: int | None) -> list[dict]
 def configuration(folder: Path, scenes: int) -> Config:
     """The default's proportions of the splits, a short training, and a gate that lets everything pass."""
     sizes = {f"{split}_scenes": max(30, round(scenes * size / sum(SIZES.values()))) for split, size in SIZES.items()}
-    return config_from_dict({
-        "output_dir": str(folder / str(scenes)), "simulation": sizes,
-        "training": {"steps": STEPS, "evaluate_every": STEPS},
-        "evaluation": {"min_scenes": 1, "thresholds": [{"metric": "iou_galaxy", "min": 0.0}],
-                       "relative": [{"metric": "ged", "margin": 1e6}]},
-    })
+    return config_from_dict(
+        {
+            "output_dir": str(folder / str(scenes)),
+            "simulation": sizes,
+            "training": {"steps": STEPS, "evaluate_every": STEPS},
+            "evaluation": {
+                "min_scenes": 1,
+                "thresholds": [{"metric": "iou_galaxy", "min": 0.0}],
+                "relative": [{"metric": "ged", "margin": 1e6}],
+            },
+        }
+    )
 
 
 def run_stage(config: Config, stage: str) -> None:
@@ -116,8 +137,9 @@ def repeat_span(source: Path, target: Path, times: int) -> None:
             link = shard_name(split, i, len(names))
             os.link(source / name, target / link)
             files[link] = manifest["files"][name]
-    splits = {split: {key: value * times for key, value in entry.items()}
-              for split, entry in manifest["splits"].items()}
+    splits = {
+        split: {key: value * times for key, value in entry.items()} for split, entry in manifest["splits"].items()
+    }
     (target / MANIFEST).write_text(json.dumps({**manifest, "files": files, "splits": splits}))
 
 
@@ -150,22 +172,35 @@ def in_child(work, log: Path) -> dict:
         time.sleep(0.2)
     if status:
         raise SystemExit(f"{log}: the stage failed; its log is there")
-    return {"wall": round(time.perf_counter() - begun, 1), "cpu": round(usage.ru_utime + usage.ru_stime, 2),
-            "peak_MiB": round(usage.ru_maxrss / 1024), "own_MiB": round(own / 1024)}
+    return {
+        "wall": round(time.perf_counter() - begun, 1),
+        "cpu": round(usage.ru_utime + usage.ru_stime, 2),
+        "peak_MiB": round(usage.ru_maxrss / 1024),
+        "own_MiB": round(own / 1024),
+    }
 
 
 def print_table(rows: list[dict]) -> None:
     """One line a stage: processor seconds and memory at each number of scenes, and the growth between the last two."""
     sizes = sorted({row["scenes"] for row in rows})
     found = {(row["stage"], row["scenes"]): row for row in rows}
-    print("\n" + f"{'processor seconds':22}" + "".join(f"{size:>10}" for size in sizes)
-          + "  ms a scene, fixed s, exponent;  peak MiB, without mapped files")
+    print(
+        "\n"
+        + f"{'processor seconds':22}"
+        + "".join(f"{size:>10}" for size in sizes)
+        + "  ms a scene, fixed s, exponent;  peak MiB, without mapped files"
+    )
     for stage in STAGES:
         mine = [found.get((stage, size)) for size in sizes]
         if any(mine):
-            print(f"{stage:22}" + "".join(f"{row['cpu']:10.1f}" if row else f"{'':10}" for row in mine) + "  "
-                  + growth([row for row in mine if row]) + ";  "
-                  + " ".join(f"{row['peak_MiB']}/{row['own_MiB']}" for row in mine if row))
+            print(
+                f"{stage:22}"
+                + "".join(f"{row['cpu']:10.1f}" if row else f"{'':10}" for row in mine)
+                + "  "
+                + growth([row for row in mine if row])
+                + ";  "
+                + " ".join(f"{row['peak_MiB']}/{row['own_MiB']}" for row in mine if row)
+            )
 
 
 def growth(rows: list[dict]) -> str:

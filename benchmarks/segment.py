@@ -38,28 +38,55 @@ def write_field(path: Path, side: int, seed: int = 1):
     """Writes a field (electrons, 0.1 arcsec pixels) and returns the simulation; larger fields repeat a smaller one."""
     simulated = FieldSimulator(SimulationConfig()).field(min(side, SIMULATED), seed)
     header = fits.Header(
-        {"BUNIT": "electron", "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.0,
-         "CRPIX1": side / 2, "CRPIX2": side / 2, "CD1_1": -0.1 / 3600, "CD2_2": 0.1 / 3600})
+        {
+            "BUNIT": "electron",
+            "CTYPE1": "RA---TAN",
+            "CTYPE2": "DEC--TAN",
+            "CRVAL1": 150.0,
+            "CRVAL2": 2.0,
+            "CRPIX1": side / 2,
+            "CRPIX2": side / 2,
+            "CD1_1": -0.1 / 3600,
+            "CD2_2": 0.1 / 3600,
+        }
+    )
     times = -(-side // len(simulated.image))
     primary = fits.Header([("SIMPLE", True), ("BITPIX", -32), ("NAXIS", 2), ("NAXIS1", side), ("NAXIS2", side)])
     primary.extend(header)
     with fits.StreamingHDU(str(path), primary) as out:
         for _ in range(times):
             for start in range(0, len(simulated.image), 256):
-                out.write(np.tile(simulated.image[start:start + 256], (1, times)).astype(">f4"))
+                out.write(np.tile(simulated.image[start : start + 256], (1, times)).astype(">f4"))
     return simulated
 
 
 def segment(model: str, field: Path, *options) -> tuple[float, float, str]:
     """Runs the command; seconds in all, peak memory in GiB, and what it printed."""
-    code = ("import resource, subprocess, sys; p = subprocess.run(sys.argv[1:], capture_output=True, text=True);"
-            "print(p.stdout); print(p.stderr, file=sys.stderr);"
-            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(p.returncode)")
+    code = (
+        "import resource, subprocess, sys; p = subprocess.run(sys.argv[1:], capture_output=True, text=True);"
+        "print(p.stdout); print(p.stderr, file=sys.stderr);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(p.returncode)"
+    )
     start = time.perf_counter()
     process = subprocess.run(
-        [sys.executable, "-c", code, BLENDINATOR, "segment", field, "--model", model, "--trust-model", "--output",
-         field.with_suffix(".maps"),
-         "--overwrite", *map(str, options)], capture_output=True, text=True)
+        [
+            sys.executable,
+            "-c",
+            code,
+            BLENDINATOR,
+            "segment",
+            field,
+            "--model",
+            model,
+            "--trust-model",
+            "--output",
+            field.with_suffix(".maps"),
+            "--overwrite",
+            *map(str, options),
+        ],
+        capture_output=True,
+        text=True,
+    )
     if process.returncode:
         raise SystemExit(process.stdout + process.stderr)
     *lines, peak = process.stdout.strip().splitlines()
@@ -96,15 +123,18 @@ def speed(options, folder):
     rates = []
     for _ in range(options.repeats):
         seconds, peak, text = segment(
-            options.model, folder / "field.fits", "--samples", options.samples, "--tile", options.tile)
+            options.model, folder / "field.fits", "--samples", options.samples, "--tile", options.tile
+        )
         print(text.splitlines()[0], f"({seconds:.1f} s with start-up, {peak:.2f} GiB)", flush=True)
         rates.append(float(text.split(" Mpx/s")[0].split()[-1]))
     from network_speed import convolution_peak  # beside this file
 
     flop, peak = flop_per_pixel(options.model, options.samples), convolution_peak()
     limit = peak * 1e3 / flop
-    print(f"{flop / 1e3:.1f} kFLOP per pixel, convolution peak {peak:.0f} GFLOP/s: at most {limit:.2f} Mpx/s;"
-          f" reached {np.median(rates):.2f}, {np.median(rates) / limit:.0%}")
+    print(
+        f"{flop / 1e3:.1f} kFLOP per pixel, convolution peak {peak:.0f} GFLOP/s: at most {limit:.2f} Mpx/s;"
+        f" reached {np.median(rates):.2f}, {np.median(rates) / limit:.0%}"
+    )
     pixels = 14000 * (3600 / 0.1) ** 2
     hours = pixels / (np.median(rates) * 1e6) / 3600
     print(f"14,000 deg^2 at 0.1 arcsec: {pixels:.2e} pixels, {hours * os.cpu_count():,.0f} core-hours")
@@ -121,9 +151,18 @@ def tiles(options, folder):
 def memory(options, folder):
     """Peak memory of a large field with everything switched on."""
     write_field(folder / "field.fits", options.side)
-    seconds, peak, text = segment(options.model, folder / "field.fits", "--samples", options.samples, "--tile",
-                                  options.tile,
-                                  "--catalog", folder / "field.ecsv", "--preview", folder / "field.png")
+    seconds, peak, text = segment(
+        options.model,
+        folder / "field.fits",
+        "--samples",
+        options.samples,
+        "--tile",
+        options.tile,
+        "--catalog",
+        folder / "field.ecsv",
+        "--preview",
+        folder / "field.png",
+    )
     print(text, f"\n{seconds:.0f} s with start-up, {peak:.2f} GiB")
 
 
@@ -133,14 +172,30 @@ def compare_truth(options, folder):
     visible = simulated.pixels >= VISIBLE
     galaxies = simulated.galaxies.take(visible)
     Table({"x": galaxies.x + 1, "y": galaxies.y + 1, "magnitude": galaxies.magnitude}).write(folder / "truth.ecsv")
-    print(f"field of {options.side} pixels: {len(galaxies)} visible galaxies; shares of the classes:",
-          np.bincount(simulated.mask.ravel(), minlength=3) / simulated.mask.size)
+    print(
+        f"field of {options.side} pixels: {len(galaxies)} visible galaxies; shares of the classes:",
+        np.bincount(simulated.mask.ravel(), minlength=3) / simulated.mask.size,
+    )
     start = time.perf_counter()
-    segment(options.model, folder / "field.fits", "--samples", options.samples, "--catalog", folder / "field.ecsv",
-            "--truth", folder / "truth.ecsv", "--preview", folder / "field.png")
+    segment(
+        options.model,
+        folder / "field.fits",
+        "--samples",
+        options.samples,
+        "--catalog",
+        folder / "field.ecsv",
+        "--truth",
+        folder / "truth.ecsv",
+        "--preview",
+        folder / "field.png",
+    )
     results = {
-        "Blendinator": (Table.read(folder / "field.ecsv").meta["truth"], fits.getdata(folder / "field.maps", "CLASS"),
-                        time.perf_counter() - start)}
+        "Blendinator": (
+            Table.read(folder / "field.ecsv").meta["truth"],
+            fits.getdata(folder / "field.maps", "CLASS"),
+            time.perf_counter() - start,
+        )
+    }
     for name, work in {"SEP": with_sep, "SExtractor": with_sextractor}.items():
         start = time.perf_counter()
         found = work(simulated, folder)
@@ -148,11 +203,16 @@ def compare_truth(options, folder):
             print(f"{name} is not installed")
             continue
         segments, ellipses = found
-        results[name] = classical_truth(segments, galaxies), ellipse_classes(ellipses, simulated.mask.shape), \
-            time.perf_counter() - start
+        results[name] = (
+            classical_truth(segments, galaxies),
+            ellipse_classes(ellipses, simulated.mask.shape),
+            time.perf_counter() - start,
+        )
     for name, (result, classes, seconds) in results.items():
-        scores = [np.sum((classes == c) & (simulated.mask == c)) / np.sum((classes == c) | (simulated.mask == c))
-                  for c in (1, 2)]
+        scores = [
+            np.sum((classes == c) & (simulated.mask == c)) / np.sum((classes == c) | (simulated.mask == c))
+            for c in (1, 2)
+        ]
         print(f"\n{name}: {seconds:.1f} s; IoU galaxy {scores[0]:.3f}, blended {scores[1]:.3f}")
         print("\n".join(truth.describe(result)), flush=True)
     if options.keep:
@@ -172,8 +232,15 @@ def with_sep(simulated, _):
     image = np.ascontiguousarray(simulated.image, np.float64)
     image -= sep.Background(image)
     found, segments = sep.extract(
-        image, settings.threshold, err=simulated.sky_sigma, minarea=settings.min_area, filter_kernel=classical.FILTER,
-        deblend_nthresh=settings.deblend_levels, deblend_cont=settings.deblend_contrast, segmentation_map=True)
+        image,
+        settings.threshold,
+        err=simulated.sky_sigma,
+        minarea=settings.min_area,
+        filter_kernel=classical.FILTER,
+        deblend_nthresh=settings.deblend_levels,
+        deblend_cont=settings.deblend_contrast,
+        segmentation_map=True,
+    )
     return segments, np.stack([found[name] for name in ("x", "y", "a", "b", "theta")], axis=1)
 
 
@@ -186,19 +253,33 @@ def with_sextractor(simulated, folder):
     (folder / "sex.param").write_text("X_IMAGE\nY_IMAGE\nA_IMAGE\nB_IMAGE\nTHETA_IMAGE\n")
     (folder / "sex.conv").write_text("CONV NORM\n1 2 1\n2 4 2\n1 2 1\n")
     flags = {
-        "CATALOG_NAME": "sex.fits", "CATALOG_TYPE": "FITS_1.0", "PARAMETERS_NAME": "sex.param",
+        "CATALOG_NAME": "sex.fits",
+        "CATALOG_TYPE": "FITS_1.0",
+        "PARAMETERS_NAME": "sex.param",
         "FILTER_NAME": "sex.conv",
-        "DETECT_THRESH": settings.threshold, "DETECT_MINAREA": settings.min_area,
+        "DETECT_THRESH": settings.threshold,
+        "DETECT_MINAREA": settings.min_area,
         "DEBLEND_NTHRESH": settings.deblend_levels,
-        "DEBLEND_MINCONT": settings.deblend_contrast, "CLEAN": "N", "CHECKIMAGE_TYPE": "SEGMENTATION",
-        "CHECKIMAGE_NAME": "seg.fits", "VERBOSE_TYPE": "QUIET", "MEMORY_PIXSTACK": 3000000, "MEMORY_OBJSTACK": 30000}
+        "DEBLEND_MINCONT": settings.deblend_contrast,
+        "CLEAN": "N",
+        "CHECKIMAGE_TYPE": "SEGMENTATION",
+        "CHECKIMAGE_NAME": "seg.fits",
+        "VERBOSE_TYPE": "QUIET",
+        "MEMORY_PIXSTACK": 3000000,
+        "MEMORY_OBJSTACK": 30000,
+    }
     command = [program, "field.fits", "-c", "/dev/null"]
     for key, value in flags.items():
         command += [f"-{key}", str(value)]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     table = Table.read(folder / "sex.fits")
-    ellipses = [table["X_IMAGE"] - 1, table["Y_IMAGE"] - 1, table["A_IMAGE"], table["B_IMAGE"],
-                np.radians(table["THETA_IMAGE"])]
+    ellipses = [
+        table["X_IMAGE"] - 1,
+        table["Y_IMAGE"] - 1,
+        table["A_IMAGE"],
+        table["B_IMAGE"],
+        np.radians(table["THETA_IMAGE"]),
+    ]
     return fits.getdata(folder / "seg.fits"), np.stack(ellipses, axis=1)
 
 
@@ -208,8 +289,11 @@ def classical_truth(segments, galaxies):
     inside = ((xy > -0.5) & (xy < np.array(segments.shape[::-1]) - 0.5)).all(axis=1)
     column, row = np.rint(np.where(inside[:, None], xy, 0)).astype(int).T
     count = int(segments.max())
-    columns = {"kind": np.full(count, "object"), "p_blend": np.zeros(count),
-               "footprint": np.bincount(segments.ravel(), minlength=count + 1)[1:]}
+    columns = {
+        "kind": np.full(count, "object"),
+        "p_blend": np.zeros(count),
+        "footprint": np.bincount(segments.ravel(), minlength=count + 1)[1:],
+    }
     return truth.compare(columns, segments[row, column].astype(int) - 1, xy, galaxies.magnitude, segments.shape, 0.1)
 
 
@@ -219,10 +303,10 @@ def ellipse_classes(ellipses, shape):
     for x, y, a, b, theta in ellipses:
         a, b = (max(scale * axis, 0.5) for axis in (a, b))
         left, top = (max(int(center - a) - 1, 0) for center in (x, y))
-        rows, columns = np.mgrid[top:min(int(y + a) + 2, shape[0]), left:min(int(x + a) + 2, shape[1])]
+        rows, columns = np.mgrid[top : min(int(y + a) + 2, shape[0]), left : min(int(x + a) + 2, shape[1])]
         along = (columns - x) * np.cos(theta) + (rows - y) * np.sin(theta)
         across = (rows - y) * np.cos(theta) - (columns - x) * np.sin(theta)
-        count[top:top + len(rows), left:left + rows.shape[1]] += (along / a) ** 2 + (across / b) ** 2 <= 1
+        count[top : top + len(rows), left : left + rows.shape[1]] += (along / a) ** 2 + (across / b) ** 2 <= 1
     return np.minimum(count, 2)
 
 

@@ -90,8 +90,9 @@ def rate(work, items, repeats):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--shape", required=True,
-                        help="JSON: channels, count, head, layers, latent, batch, draws, repeats")
+    parser.add_argument(
+        "--shape", required=True, help="JSON: channels, count, head, layers, latent, batch, draws, repeats"
+    )
     parser.add_argument("--bfloat16", action="store_true", help="autocast to bfloat16, channels last")
     options = parser.parse_args()
     shape = json.loads(options.shape)
@@ -115,8 +116,14 @@ def main():
             prior = model.gaussian(model.prior_gaussian, model.prior(x))
             model.logits(model.unet(x), prior.sample()).argmax(1)
 
-    print(json.dumps({"training": rate(step, shape["batch"], shape["repeats"]),
-                      "sampling": rate(whole_network, shape["batch"], shape["repeats"])}))
+    print(
+        json.dumps(
+            {
+                "training": rate(step, shape["batch"], shape["repeats"]),
+                "sampling": rate(whole_network, shape["batch"], shape["repeats"]),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

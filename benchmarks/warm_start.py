@@ -43,10 +43,16 @@ def main() -> None:
 def run(arguments, folder: Path) -> None:
     """Simulates, trains three times or more, and prints the table."""
     config = Config()
-    simulation = dataclasses.replace(config.simulation, train_scenes=arguments.scenes, calibration_scenes=512,
-                                     test_scenes=10)
-    config = dataclasses.replace(config, simulation=simulation, training=dataclasses.replace(
-        config.training, steps=arguments.steps, evaluate_every=arguments.every, patience=10**6))
+    simulation = dataclasses.replace(
+        config.simulation, train_scenes=arguments.scenes, calibration_scenes=512, test_scenes=10
+    )
+    config = dataclasses.replace(
+        config,
+        simulation=simulation,
+        training=dataclasses.replace(
+            config.training, steps=arguments.steps, evaluate_every=arguments.every, patience=10**6
+        ),
+    )
     first, _ = load_span(simulation, folder, 1)
     second, held_out = load_span(simulation, folder, 2)
     print(f"{'training':32} {'best NLL':>9} {'after':>6}   held-out NLL by step", flush=True)
@@ -56,14 +62,21 @@ def run(arguments, folder: Path) -> None:
     goal = min(row["prior_nll"] for row in cold)
     for text in arguments.warm:
         multi_sample, rate = map(float, text.split(":"))
-        warm = dataclasses.replace(config.retraining.warm_start, multi_sample_share=multi_sample,
-                                   learning_rate_share=rate)
-        settings = warm_start.warm_training(dataclasses.replace(
-            config, retraining=dataclasses.replace(config.retraining, warm_start=warm)))
+        warm = dataclasses.replace(
+            config.retraining.warm_start, multi_sample_share=multi_sample, learning_rate_share=rate
+        )
+        settings = warm_start.warm_training(
+            dataclasses.replace(config, retraining=dataclasses.replace(config.retraining, warm_start=warm))
+        )
         fresh = trainer.build_model(config)
         fresh.set_weights(base.get_weights())
-        history = fit(f"span 2, warm {text}", fresh, second, held_out,
-                      dataclasses.replace(settings, evaluate_every=arguments.every))
+        history = fit(
+            f"span 2, warm {text}",
+            fresh,
+            second,
+            held_out,
+            dataclasses.replace(settings, evaluate_every=arguments.every),
+        )
         reached = next((row["step"] for row in history if row["prior_nll"] <= goal), None)
         said = f"at step {reached}, {reached / arguments.steps:.0%} of the cold steps" if reached else "not reached"
         print(f"  the cold run's best NLL, {goal:.2f}: {said}", flush=True)
@@ -83,13 +96,22 @@ def fit(label: str, network, scenes, held_out, settings) -> list[dict]:
     sigma = float(scenes.sky_sigma[0])
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
-        facts = train(network, scenes, held_out, lambda image: tf.asinh(image / sigma)[..., None], settings, scratch,
-                      str(Path(scratch) / "logs"))
+        facts = train(
+            network,
+            scenes,
+            held_out,
+            lambda image: tf.asinh(image / sigma)[..., None],
+            settings,
+            scratch,
+            str(Path(scratch) / "logs"),
+        )
     history = facts["history"]
     best = min(history, key=lambda row: row["prior_nll"])
     curve = " ".join(f"{row['step']}:{row['prior_nll']:.1f}" for row in history)
-    print(f"{label:32} {best['prior_nll']:9.2f} {best['step']:6d}   {curve}   ({time.monotonic() - started:.0f} s)",
-          flush=True)
+    print(
+        f"{label:32} {best['prior_nll']:9.2f} {best['step']:6d}   {curve}   ({time.monotonic() - started:.0f} s)",
+        flush=True,
+    )
     return history
 
 

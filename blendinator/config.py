@@ -205,8 +205,9 @@ class DriftConfig:
     """How far the data may be from those that the live model was trained on."""
 
     action: str = _limit("stop", choices=("stop", "warn", "off"))
-    standard_errors: float = _limit(5.0, 1.0,
-                                    100.0)  # a difference within this many of its own standard errors is noise
+    standard_errors: float = _limit(
+        5.0, 1.0, 100.0
+    )  # a difference within this many of its own standard errors is noise
     location: float = _limit(0.1, 0.0, 100.0)  # of a scalar's mean, in units of its spread in the reference
     relative: float = _limit(0.1, 0.0, 100.0)  # of a scalar's mean, and of the pixels' noise
     distance: float = _limit(0.1, 0.0, 1.0)  # Jensen-Shannon divergence of the histograms, in bits
@@ -219,8 +220,7 @@ class RetrainingConfig:
     spans: str = _limit("latest")  # the spans to train on: latest, latest:3, or numbers and ranges
     simulate: bool = _limit(True)  # simulate a new span first, when the newest one has been used
     keep_versions: int = _limit(5, 1, 10**4)  # pushed versions; the live one and baselines of kept ones stay as well
-    keep_runs: int = _limit(3, 1,
-                            10**4)  # runs whose artifacts and reports stay; those of kept versions do as well
+    keep_runs: int = _limit(3, 1, 10**4)  # runs whose artifacts and reports stay; those of kept versions do as well
     keep_spans: int = _limit(8, 0, 10**6)  # simulated spans; 0 for all
     keep_logs: int = _limit(30, 1, 10**6)
     on_failure: str = _limit("")  # a command for the shell when a run failed; see docs/retraining.md

@@ -30,7 +30,8 @@ class _Loader(yaml.SafeLoader):
                 if isinstance(key, yaml.ScalarNode):
                     if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
                         raise yaml.constructor.ConstructorError(
-                            None, None, f"the key {key.value!r} stands here a second time", key.start_mark)
+                            None, None, f"the key {key.value!r} stands here a second time", key.start_mark
+                        )
                     seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -72,12 +73,27 @@ def config_from_dict(raw: dict, source: str = "configuration") -> Config:
     """Builds a checked `Config` from plain dictionaries and lists; `source` stands first in messages."""
     config = _build(Config, raw, source, "")
     population = config.simulation.population
-    _require_order(source, "simulation.population.magnitude_bright", population.magnitude_bright,
-                   "simulation.population.magnitude_faint", population.magnitude_faint)
-    _require_order(source, "simulation.population.boosted_magnitude_bright", population.boosted_magnitude_bright,
-                   "simulation.population.boosted_magnitude_faint", population.boosted_magnitude_faint)
-    _require_order(source, "simulation.population.boosted_separation_min", population.boosted_separation_min,
-                   "simulation.population.boosted_separation_max", population.boosted_separation_max)
+    _require_order(
+        source,
+        "simulation.population.magnitude_bright",
+        population.magnitude_bright,
+        "simulation.population.magnitude_faint",
+        population.magnitude_faint,
+    )
+    _require_order(
+        source,
+        "simulation.population.boosted_magnitude_bright",
+        population.boosted_magnitude_bright,
+        "simulation.population.boosted_magnitude_faint",
+        population.boosted_magnitude_faint,
+    )
+    _require_order(
+        source,
+        "simulation.population.boosted_separation_min",
+        population.boosted_separation_min,
+        "simulation.population.boosted_separation_max",
+        population.boosted_separation_max,
+    )
     factor = 2 ** (len(config.model.channels) - 1)
     if config.simulation.stamp_size % factor or config.simulation.stamp_size < 2 * factor:
         raise ConfigError(
@@ -93,10 +109,13 @@ def config_from_dict(raw: dict, source: str = "configuration") -> Config:
     for i, rule in enumerate(config.evaluation.thresholds):
         if not rule.metric or (rule.min is None and rule.max is None):
             raise ConfigError(
-                f"{source}: evaluation.thresholds[{i}]: received {rule}; a rule needs `metric` and `min` or `max`")
+                f"{source}: evaluation.thresholds[{i}]: received {rule}; a rule needs `metric` and `min` or `max`"
+            )
         if rule.min is not None and rule.max is not None and rule.min > rule.max:
-            raise ConfigError(f"{source}: evaluation.thresholds[{i}]: received min {rule.min:g} and max {rule.max:g}; "
-                              "allowed: a min that is not above the max")
+            raise ConfigError(
+                f"{source}: evaluation.thresholds[{i}]: received min {rule.min:g} and max {rule.max:g}; "
+                "allowed: a min that is not above the max"
+            )
     for i, rule in enumerate(config.evaluation.relative):
         if not rule.metric:
             raise ConfigError(f"{source}: evaluation.relative[{i}]: received {rule}; a rule needs `metric`")
@@ -111,12 +130,14 @@ def config_from_dict(raw: dict, source: str = "configuration") -> Config:
         if len(cut.edges) < 2 or list(cut.edges) != sorted(set(cut.edges)):
             raise ConfigError(
                 f"{source}: evaluation.slices[{i}].edges: received {list(cut.edges)}; allowed: two or more"
-                " rising numbers")
+                " rising numbers"
+            )
     return config
 
 
 def config_to_dict(config) -> dict:
     """The configuration as plain dictionaries, lists and scalars, as YAML and JSON hold them."""
+
     def plain(value):
         if isinstance(value, dict):
             return {key: plain(item) for key, item in value.items()}
@@ -135,7 +156,8 @@ def _check_names(evaluation, source):
     for i, cut in enumerate(evaluation.slices):
         if cut.scalar not in SCALARS:
             raise ConfigError(
-                f"{source}: evaluation.slices[{i}].scalar: received {cut.scalar!r}; allowed: {', '.join(SCALARS)}")
+                f"{source}: evaluation.slices[{i}].scalar: received {cut.scalar!r}; allowed: {', '.join(SCALARS)}"
+            )
     metrics, slices = metric_names(evaluation.num_samples), slice_names(evaluation.slices)
     for key in ("thresholds", "relative"):
         for i, rule in enumerate(getattr(evaluation, key)):
@@ -143,40 +165,46 @@ def _check_names(evaluation, source):
                 close = difflib.get_close_matches(rule.metric, metrics, 5, 0.3)
                 raise ConfigError(
                     f"{source}: evaluation.{key}[{i}].metric: received {rule.metric!r}; allowed: a metric of"
-                    f" docs/calibration.md, such as {', '.join(close or metrics[:5])}")
+                    f" docs/calibration.md, such as {', '.join(close or metrics[:5])}"
+                )
             if key == "relative":
                 try:
                     goodness(rule.metric, 0.0)
                 except ValueError as error:
                     raise ConfigError(
                         f"{source}: evaluation.relative[{i}].metric: received {rule.metric!r}; allowed: a metric"
-                        f" of which more or less is better ({error})")
+                        f" of which more or less is better ({error})"
+                    )
             if rule.slice and rule.slice not in slices:
                 raise ConfigError(
                     f"{source}: evaluation.{key}[{i}].slice: received {rule.slice!r}; allowed: nothing, or a"
-                    f" bin of evaluation.slices: {', '.join(slices)}")
+                    f" bin of evaluation.slices: {', '.join(slices)}"
+                )
 
 
 def _check_kubeflow(config, source):
     if not re.fullmatch(r"[a-z0-9][-a-z0-9]{0,62}", config.name):
         raise ConfigError(
             f"{source}: name: received {config.name!r}; allowed: up to 63 lower-case letters, digits and dashes,"
-            " a letter or digit first, which is what Kubeflow takes as a pipeline's name")
+            " a letter or digit first, which is what Kubeflow takes as a pipeline's name"
+        )
     if not config.kubeflow.mount_path.startswith("/"):
         raise ConfigError(
-            f"{source}: kubeflow.mount_path: received {config.kubeflow.mount_path!r}; allowed: an absolute path")
+            f"{source}: kubeflow.mount_path: received {config.kubeflow.mount_path!r}; allowed: an absolute path"
+        )
     for i, secret in enumerate(config.kubeflow.secrets):
         if not secret.name or not (secret.mount_path or secret.env):
             raise ConfigError(
-                f"{source}: kubeflow.secrets[{i}]: received {secret}; a secret needs `name` and `mount_path` or"
-                " `env`")
+                f"{source}: kubeflow.secrets[{i}]: received {secret}; a secret needs `name` and `mount_path` or `env`"
+            )
         _require_pairs(secret.env, source, f"kubeflow.secrets[{i}].env")
     names = [entry.component for entry in config.kubeflow.resources]
     for i, entry in enumerate(config.kubeflow.resources):
         if entry.component in names[:i]:
             raise ConfigError(
                 f"{source}: kubeflow.resources[{i}].component: received {entry.component!r} a second time; allowed:"
-                " one entry for each component")
+                " one entry for each component"
+            )
         _require_pairs(entry.node_selector, source, f"kubeflow.resources[{i}].node_selector")
 
 
@@ -194,15 +222,17 @@ def _require_order(source, low_key, low, high_key, high):
 def _build(cls, raw, source, prefix):
     if not isinstance(raw, dict):
         raise ConfigError(
-            f"{source}: {prefix.rstrip('.') or 'top level'}: received {_shown(raw)}; allowed: a mapping of keys")
+            f"{source}: {prefix.rstrip('.') or 'top level'}: received {_shown(raw)}; allowed: a mapping of keys"
+        )
     hints = typing.get_type_hints(cls)
     fields = {item.name: item for item in dataclasses.fields(cls)}
     for key in raw:
         if key not in fields:
             name = key if isinstance(key, str) and len(key) < LONGEST_KEY else _shown(key)
             raise ConfigError(f"{source}: {prefix}{name}: unknown key; allowed here: {', '.join(fields)}")
-    values = {key: _convert(hints[key], value, fields[key].metadata, source, prefix + key)
-              for key, value in raw.items()}
+    values = {
+        key: _convert(hints[key], value, fields[key].metadata, source, prefix + key) for key, value in raw.items()
+    }
     return cls(**values)
 
 

@@ -33,8 +33,11 @@ def exclusive(output_dir: str | Path, what: str) -> contextlib.AbstractContextMa
     Raises:
       BusyError: another process holds it; the message says which.
     """
-    return hold(Path(output_dir) / LOCK_FILE, what,
-                "uses this output folder. Wait until it has ended, or set output_dir to another folder.")
+    return hold(
+        Path(output_dir) / LOCK_FILE,
+        what,
+        "uses this output folder. Wait until it has ended, or set output_dir to another folder.",
+    )
 
 
 @contextlib.contextmanager

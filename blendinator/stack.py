@@ -13,8 +13,15 @@ from importlib import metadata
 CURRENT, COMPATIBLE = "current", "compatible"
 SHOWN = ("tfx", "tensorflow", "keras", "apache-beam", "numpy", "protobuf")
 # What the result of a step may depend on, besides.
-BEHIND_RESULTS = ("tensorflow-transform", "tensorflow-probability", "tensorflow-data-validation", "tfx-bsl", "scipy",
-                  "sep", "surveycodex")
+BEHIND_RESULTS = (
+    "tensorflow-transform",
+    "tensorflow-probability",
+    "tensorflow-data-validation",
+    "tfx-bsl",
+    "scipy",
+    "sep",
+    "surveycodex",
+)
 
 
 def _version(package: str) -> tuple[int, ...]:

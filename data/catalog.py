@@ -156,8 +156,9 @@ def _column(path, table, name, meaning):
     if meaning in ("sersicfit", "bulgefit", "hlr", "flux") and values.ndim > 1:
         return values  # fits that failed hold anything: checked for the rows in use
     if values.ndim != 1:
-        raise DataError(f"{path}: column {name!r} has shape {list(values.shape)}; allowed: one number a row. "
-                        "Correct the file.")
+        raise DataError(
+            f"{path}: column {name!r} has shape {list(values.shape)}; allowed: one number a row. Correct the file."
+        )
     _require(path, name, values, np.isfinite(values), "a finite number")
     return values
 

@@ -58,24 +58,36 @@ class FieldSimulator(Simulator):
         for size in np.unique(patch):
             rows = np.flatnonzero(patch == size)
             for start in range(0, len(rows), BATCH):
-                chosen = rows[start:start + BATCH]
+                chosen = rows[start : start + BATCH]
                 corner = np.rint(np.stack((galaxies.y[chosen], galaxies.x[chosen]))).astype(int) - size // 2
                 part = galaxies.take(chosen)
                 part = part.replace(x=part.x - corner[1], y=part.y - corner[0])
                 drawn = self._renderer.render(
-                    part, self.survey.flux(part.magnitude), np.minimum(reach[chosen], size / 2 - 1),
-                    *(np.full(len(chosen), value) for value in (fwhm, 0.0, 0.0)), int(size))
+                    part,
+                    self.survey.flux(part.magnitude),
+                    np.minimum(reach[chosen], size / 2 - 1),
+                    *(np.full(len(chosen), value) for value in (fwhm, 0.0, 0.0)),
+                    int(size),
+                )
                 for galaxy, stamp, top, left in zip(chosen, drawn, *corner):
                     into = slice(max(top, 0), min(top + size, side)), slice(max(left, 0), min(left + size, side))
                     if into[0].start >= into[0].stop or into[1].start >= into[1].stop:
                         continue
-                    seen = stamp[into[0].start - top:into[0].stop - top, into[1].start - left:into[1].stop - left]
+                    seen = stamp[into[0].start - top : into[0].stop - top, into[1].start - left : into[1].stop - left]
                     owned = seen > level
                     noise_free[into] += seen
                     owners[into] += owned
                     pixels[galaxy] = owned.sum()
                     power[galaxy] = np.square(seen, dtype=np.float64).sum()
         image = noise_free + np.sqrt(self.sky_sigma**2 + np.maximum(noise_free, 0.0)) * rng.standard_normal(
-            (side, side), dtype=np.float32)
-        return SimulatedField(image.astype(np.float32), noise_free, np.minimum(owners, 2), galaxies, pixels,
-                              np.sqrt(power) / self.sky_sigma, float(self.sky_sigma))
+            (side, side), dtype=np.float32
+        )
+        return SimulatedField(
+            image.astype(np.float32),
+            noise_free,
+            np.minimum(owners, 2),
+            galaxies,
+            pixels,
+            np.sqrt(power) / self.sky_sigma,
+            float(self.sky_sigma),
+        )

@@ -56,7 +56,13 @@ class FourierRenderer:
                 chunk = rows[start : start + step]
                 corner = [axis[chunk] for axis in first]
                 pixels = self._patches(
-                    galaxies.take(chunk), flux[chunk], fwhm[chunk], g1[chunk], g2[chunk], *corner, int(size)  # type: ignore[call-arg]
+                    galaxies.take(chunk),
+                    flux[chunk],
+                    fwhm[chunk],
+                    g1[chunk],
+                    g2[chunk],
+                    *corner,
+                    int(size),  # type: ignore[call-arg]
                 )
                 for row, drawn in zip(chunk, pixels):
                     (left, low), (right, high) = ((axis[0][row], axis[1][row]) for axis in (first, last))

@@ -29,16 +29,17 @@ def parse_scene_id(text: str) -> tuple[int, int]:
 
 
 def draw_record(config: SimulationConfig, scene_id: str) -> dict:
-    """Draws a scene again and returns the record (as `blendinator.data.records.encode` takes it); raises as `show_scene`."""
+    """A scene again, as the record that `blendinator.data.records.encode` takes; raises as `show_scene`."""
     span, number = parse_scene_id(scene_id)
     return Simulator.configured(config).scenes(span, [number])[0]
 
 
 def describe_record(record: dict) -> str:
     """The scalars of a record, one a line."""
-    return "\n".join(f"{name:<21} {record[name]:.4g}" if isinstance(record[name], float)
-                     else f"{name:<21} {record[name]}"
-                     for name in SCALAR_FEATURES)
+    return "\n".join(
+        f"{name:<21} {record[name]:.4g}" if isinstance(record[name], float) else f"{name:<21} {record[name]}"
+        for name in SCALAR_FEATURES
+    )
 
 
 def show_scene(config: SimulationConfig, scene_id: str, path: str | Path) -> dict:

@@ -89,8 +89,13 @@ def simulate_span(
     wanted = span_settings(config, span)
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(hold(folder.with_name(f".{folder.name}.lock"), "simulate",
-                                     "simulates this span. Wait until it has ended."))
+            stack.enter_context(
+                hold(
+                    folder.with_name(f".{folder.name}.lock"),
+                    "simulate",
+                    "simulates this span. Wait until it has ended.",
+                )
+            )
         except OSError as error:
             raise _write_error(folder, error)
         return _simulate(config, folder, span, wanted, workers, progress, pipeline_args)

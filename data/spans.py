@@ -94,7 +94,8 @@ def parse_selection(selection: str) -> int | tuple[int, ...]:
         if not match or int(match[2] or match[1]) < int(match[1]):
             raise ConfigError(
                 f"spans: received {reprlib.repr(selection)}; allowed: latest, latest:3, or numbers and ranges such as "
-                "1,3-5")
+                "1,3-5"
+            )
         numbers.update(range(int(match[1]), int(match[2] or match[1]) + 1))
     return tuple(sorted(numbers))
 
@@ -153,10 +154,11 @@ def read_manifest(folder: str | Path) -> dict:
     _check_files(path, manifest.get("files"))
     splits = manifest.get("splits")
     if not isinstance(splits, dict) or not all(
-            isinstance(entry, dict) and type(entry.get("records")) is int for entry in splits.values()):
+        isinstance(entry, dict) and type(entry.get("records")) is int for entry in splits.values()
+    ):
         raise DataError(
-            f"{path}: splits: received {str(splits)[:200]}; allowed: a mapping of splits, each with `records`."
-            f" {again}")
+            f"{path}: splits: received {str(splits)[:200]}; allowed: a mapping of splits, each with `records`. {again}"
+        )
     _check_facts(path, manifest)
     return manifest
 
@@ -165,16 +167,30 @@ def _check_files(path, files):
     """A manifest may come from elsewhere: what it names must be files of its own folder, of splits that there are."""
     what = "a mapping of file names"
     if isinstance(files, dict):
-        wrong = next((name for name, entry in files.items() if not _FILE.fullmatch(name) or not isinstance(entry, dict)
-                      or entry.get("split") not in SPLITS or not isinstance(entry.get("sha256"), str)
-                      or type(entry.get("records")) is not int), None)
+        wrong = next(
+            (
+                name
+                for name, entry in files.items()
+                if not _FILE.fullmatch(name)
+                or not isinstance(entry, dict)
+                or entry.get("split") not in SPLITS
+                or not isinstance(entry.get("sha256"), str)
+                or type(entry.get("records")) is not int
+            ),
+            None,
+        )
         if wrong is None:
             return
         files = {wrong: files[wrong]}
-        what = ("plain names ending in .tfrecord.gz, each with `sha256`, `records` and the `split` "
-                + ", ".join(SPLITS[:-1]) + f" or {SPLITS[-1]}")
-    raise DataError(f"{path}: files: received {str(files)[:200]}; allowed: {what}. Correct the manifest, or remove the "
-                    "span's folder and simulate it again.")
+        what = (
+            "plain names ending in .tfrecord.gz, each with `sha256`, `records` and the `split` "
+            + ", ".join(SPLITS[:-1])
+            + f" or {SPLITS[-1]}"
+        )
+    raise DataError(
+        f"{path}: files: received {str(files)[:200]}; allowed: {what}. Correct the manifest, or remove the "
+        "span's folder and simulate it again."
+    )
 
 
 def _check_facts(path, manifest):
@@ -184,14 +200,20 @@ def _check_facts(path, manifest):
     is_shares = lambda value: isinstance(value, list) and len(value) == 3 and all(map(is_number, value))
     numbers = ("seed", "sky_sigma", "psf_fwhm", "pixel_scale", "zero_point", "exposure_time")
     for names, allowed, holds in (
-            (("simulation", "versions"), "a mapping", is_mapping),
-            (("class_shares",), "a mapping to three shares",
-             lambda value: is_mapping(value) and all(map(is_shares, value.values()))),
-            (numbers, "a number", is_number)):
+        (("simulation", "versions"), "a mapping", is_mapping),
+        (
+            ("class_shares",),
+            "a mapping to three shares",
+            lambda value: is_mapping(value) and all(map(is_shares, value.values())),
+        ),
+        (numbers, "a number", is_number),
+    ):
         for name in names:
             if name in manifest and not holds(manifest[name]):
-                raise DataError(f"{path}: {name}: received {str(manifest[name])[:200]}; allowed: {allowed}. Correct "
-                                f"the manifest, or leave {name} out.")
+                raise DataError(
+                    f"{path}: {name}: received {str(manifest[name])[:200]}; allowed: {allowed}. Correct "
+                    f"the manifest, or leave {name} out."
+                )
 
 
 def verify_span(folder: str | Path) -> dict:

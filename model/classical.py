@@ -33,8 +33,14 @@ def class_map(image: np.ndarray, sky_sigma: float, config: ClassicalConfig) -> n
 
     try:
         found = sep.extract(
-            np.ascontiguousarray(image, np.float64), config.threshold, err=float(sky_sigma), minarea=config.min_area,
-            filter_kernel=FILTER, deblend_nthresh=config.deblend_levels, deblend_cont=config.deblend_contrast)
+            np.ascontiguousarray(image, np.float64),
+            config.threshold,
+            err=float(sky_sigma),
+            minarea=config.min_area,
+            filter_kernel=FILTER,
+            deblend_nthresh=config.deblend_levels,
+            deblend_cont=config.deblend_contrast,
+        )
     except Exception as error:
         # sep raises bare Exceptions; only its two documented limits may cost a scene, everything else is a defect.
         if "deblending" not in str(error) and "pixel buffer" not in str(error):

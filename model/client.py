@@ -137,8 +137,12 @@ class Segmenter:
             rows = row[0].rows
             strip = pad_rows(image[rows], rows.stop - rows.start, self.facts["downsampling"])
             for tile, maps in self.run(strip, row, num_samples, seed):
-                place(out, maps, slice(tile.top, min(tile.top + tile.height, height)),
-                      slice(tile.left, min(tile.left + tile.width, width)))
+                place(
+                    out,
+                    maps,
+                    slice(tile.top, min(tile.top + tile.height, height)),
+                    slice(tile.left, min(tile.left + tile.width, width)),
+                )
         return Maps(**out)
 
     def tiles(self, height: int, width: int) -> list[list[Tile]]:
@@ -146,8 +150,9 @@ class Segmenter:
         core = core_shape(width, self.tile, ROW_PIXELS)
         return plan(height, width, core, self.halo, self.facts["downsampling"])
 
-    def run(self, strip: np.ndarray, row: list[Tile], num_samples: int, seed: int,
-            timing: Timing | None = None) -> Iterator[tuple[Tile, dict[str, np.ndarray]]]:
+    def run(
+        self, strip: np.ndarray, row: list[Tile], num_samples: int, seed: int, timing: Timing | None = None
+    ) -> Iterator[tuple[Tile, dict[str, np.ndarray]]]:
         """The maps of each tile of a row; the next tile's noise is drawn while the network works.
 
         Args:
@@ -187,12 +192,21 @@ class Segmenter:
         valid = np.isfinite(image)
         rows, columns = tile.rows, tile.columns
         latent = noise.window(
-            seed, noise.LATENT, num_samples, facts["latent_dim"], rows.start // factor, columns.start // factor,
-            (rows.stop - rows.start) // factor, (columns.stop - columns.start) // factor)
+            seed,
+            noise.LATENT,
+            num_samples,
+            facts["latent_dim"],
+            rows.start // factor,
+            columns.start // factor,
+            (rows.stop - rows.start) // factor,
+            (columns.stop - columns.start) // factor,
+        )
         spacing = facts["sample_correlation"]
         tops = [int(start // spacing) for start in (tile.top, tile.left)]
-        counts = [int(np.ceil((start + side) / spacing)) + 1 - first
-                  for start, side, first in zip((tile.top, tile.left), (tile.height, tile.width), tops)]
+        counts = [
+            int(np.ceil((start + side) / spacing)) + 1 - first
+            for start, side, first in zip((tile.top, tile.left), (tile.height, tile.width), tops)
+        ]
         classes = noise.window(seed, noise.CLASSES, num_samples, facts["class_fields"], *tops, *counts)
         offset = [start - first * spacing for start, first in zip((tile.top, tile.left), tops)]
         inputs = {
@@ -203,22 +217,26 @@ class Segmenter:
             "margins": tf.constant(tile.margins, tf.int32),
         }
         top, bottom, left, right = tile.margins
-        return inputs, ~valid[top:image.shape[0] - bottom, left:image.shape[1] - right]
+        return inputs, ~valid[top : image.shape[0] - bottom, left : image.shape[1] - right]
 
 
 def pad_rows(part: np.ndarray, rows: int, factor: int) -> np.ndarray:
     """Rows of an image [R, W], float32, padded with NaN to `rows` rows and to a multiple of `factor` columns."""
     strip = np.full((rows, padded(part.shape[1], factor)), np.nan, np.float32)
-    strip[:len(part), :part.shape[1]] = part
+    strip[: len(part), : part.shape[1]] = part
     return strip
 
 
 def empty_maps(height: int, width: int, num_samples: int) -> dict[str, np.ndarray]:
     """Arrays for the maps of an image, by name as in `Maps`."""
     side = (height, width)
-    return {"samples": np.empty((num_samples, *side), np.uint8), "probabilities": np.empty((*side, 3), np.float32),
-            "class_map": np.empty(side, np.uint8), "entropy": np.empty(side, np.float32),
-            "mutual_information": np.empty(side, np.float32)}
+    return {
+        "samples": np.empty((num_samples, *side), np.uint8),
+        "probabilities": np.empty((*side, 3), np.float32),
+        "class_map": np.empty(side, np.uint8),
+        "entropy": np.empty(side, np.float32),
+        "mutual_information": np.empty(side, np.float32),
+    }
 
 
 def place(out: dict[str, np.ndarray], part: dict[str, np.ndarray], rows: slice, columns: slice) -> None:
@@ -253,8 +271,9 @@ def find_model(path: str | Path) -> Path:
         return path
     versions = list_versions(path)
     if not versions:
-        raise ModelError(f"{path}: there is no SavedModel here. Give the folder of a pushed version, or run"
-                         " `blendinator run` first.")
+        raise ModelError(
+            f"{path}: there is no SavedModel here. Give the folder of a pushed version, or run `blendinator run` first."
+        )
     return versions[-1]
 
 
@@ -267,24 +286,32 @@ def _read_facts(path):
         raise ModelError(f"{path / FIELD_FILE}: this file cannot be read ({error}). Push the model again.")
     found = facts.get("format") if isinstance(facts, dict) else None
     if found != FIELD_FORMAT:
-        raise ModelError(f"{path / FIELD_FILE}: received format {found!r}; allowed: {FIELD_FORMAT}. Use the"
-                         " release that pushed the model, or push it again.")
+        raise ModelError(
+            f"{path / FIELD_FILE}: received format {found!r}; allowed: {FIELD_FORMAT}. Use the"
+            " release that pushed the model, or push it again."
+        )
     if facts["latent"] != "spatial":
-        raise ModelError(f"{path}: model.latent is {facts['latent']}: one latent for a whole stamp has no meaning on a"
-                         " field. Train with model.latent: spatial.")
+        raise ModelError(
+            f"{path}: model.latent is {facts['latent']}: one latent for a whole stamp has no meaning on a"
+            " field. Train with model.latent: spatial."
+        )
     return facts
 
 
 def _too_old(path):
-    return (f"{path}: this model has no signature {SIGNATURE!r}, which tiles of a field need; it was exported by an"
-            " earlier release. Run the pipeline again to export one.")
+    return (
+        f"{path}: this model has no signature {SIGNATURE!r}, which tiles of a field need; it was exported by an"
+        " earlier release. Run the pipeline again to export one."
+    )
 
 
 def _check_image(image):
     image = np.asarray(image)
     if image.ndim != 2 or not image.size or image.dtype.kind not in "fiu":
-        raise DataError(f"image: received {image.dtype} of shape {list(image.shape)}; allowed: a two-dimensional array"
-                        " of real numbers")
+        raise DataError(
+            f"image: received {image.dtype} of shape {list(image.shape)}; allowed: a two-dimensional array"
+            " of real numbers"
+        )
     image = image.astype(np.float32, copy=False)
     if not np.isfinite(image).any():
         raise DataError("image: no pixel is finite. Give an image that holds data.")

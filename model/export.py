@@ -29,8 +29,9 @@ class ServingModule(tf.Module):
       stamp_size: side of the stamps that `from_examples` parses.
     """
 
-    def __init__(self, model: ProbaUNet, transform: tft.TFTransformOutput, default_draws: int, default_seed: int,
-                 stamp_size: int):
+    def __init__(
+        self, model: ProbaUNet, transform: tft.TFTransformOutput, default_draws: int, default_seed: int, stamp_size: int
+    ):
         super().__init__()
         self.model = model
         self.transform_layer = transform.transform_features_layer()
@@ -39,13 +40,17 @@ class ServingModule(tf.Module):
         self.stamp_size = stamp_size
         self.factor = downsampling(model.config)
         config = model.config
-        self.sample_with_noise = tf.function(self._sample_with_noise, input_signature=[
-            tf.TensorSpec([None, None, None], tf.float32, name="image"),
-            tf.TensorSpec([None, None, None, None, config.latent_dim], tf.float32, name="latent_noise"),
-            tf.TensorSpec([None, None, sampling.CLASS_FIELDS, None, None], tf.float32, name="class_noise"),
-            tf.TensorSpec([2], tf.float32, name="class_offset"),
-            tf.TensorSpec([4], tf.int32, name="margins"),
-        ], autograph=False)
+        self.sample_with_noise = tf.function(
+            self._sample_with_noise,
+            input_signature=[
+                tf.TensorSpec([None, None, None], tf.float32, name="image"),
+                tf.TensorSpec([None, None, None, None, config.latent_dim], tf.float32, name="latent_noise"),
+                tf.TensorSpec([None, None, sampling.CLASS_FIELDS, None, None], tf.float32, name="class_noise"),
+                tf.TensorSpec([2], tf.float32, name="class_offset"),
+                tf.TensorSpec([4], tf.int32, name="margins"),
+            ],
+            autograph=False,
+        )
 
     def _normalise(self, image):
         """Raw electrons [B, H, W] -> the network's input [B, H, W, 1]."""
@@ -61,11 +66,14 @@ class ServingModule(tf.Module):
         with tf.control_dependencies([tf.debugging.assert_positive(num_samples, "`num_samples` must be at least 1")]):
             return draw(self.model, image, self._normalise(image), num_samples, seed)
 
-    @tf.function(input_signature=[
-        tf.TensorSpec([None, None, None], tf.float32, name="image"),
-        tf.TensorSpec([], tf.int32, name="num_samples"),
-        tf.TensorSpec([2], tf.int32, name="seed"),
-    ], autograph=False)
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None, None], tf.float32, name="image"),
+            tf.TensorSpec([], tf.int32, name="num_samples"),
+            tf.TensorSpec([2], tf.int32, name="seed"),
+        ],
+        autograph=False,
+    )
     def sample(self, image, num_samples, seed):
         """image [B, H, W] -> samples uint8 [B, N, H, W], probabilities [B, H, W, 3] (mean over the draws).
 
@@ -107,38 +115,51 @@ class ServingModule(tf.Module):
         """
         config, factor = self.model.config, self.factor
         message = f"`margins` must be multiples of {factor}, from 0; received:"
-        with tf.control_dependencies([tf.debugging.assert_equal(margins % factor, [0, 0, 0, 0], message, summarize=4),
-                                      tf.debugging.assert_non_negative(margins, message, summarize=4)]):
+        with tf.control_dependencies(
+            [
+                tf.debugging.assert_equal(margins % factor, [0, 0, 0, 0], message, summarize=4),
+                tf.debugging.assert_non_negative(margins, message, summarize=4),
+            ]
+        ):
             features, prior = self.model.features(self._normalise(image))
         # One coarse position around the inner part is kept: the latent is interpolated between positions.
         kept = tf.minimum(margins, factor)
         features = _trim(features, margins - kept)
         cells = (margins - kept) // factor if config.latent == "spatial" else tf.zeros([4], tf.int32)
         prior = tfp.distributions.Normal(_trim(prior.loc, cells), _trim(prior.scale, cells))
-        latent_noise = latent_noise[:, :, cells[0]:tf.shape(latent_noise)[2] - cells[1],
-                                    cells[2]:tf.shape(latent_noise)[3] - cells[3]]
+        latent_noise = latent_noise[
+            :, :, cells[0] : tf.shape(latent_noise)[2] - cells[1], cells[2] : tf.shape(latent_noise)[3] - cells[3]
+        ]
         side = tf.shape(image)[1:] - tf.stack([margins[0] + margins[1], margins[2] + margins[3]])
         rows, columns = (
-            sampling.lattice_weights(side[axis], tf.shape(class_noise)[3 + axis], config.sample_correlation,
-                                     class_offset[axis]) for axis in (0, 1))
+            sampling.lattice_weights(
+                side[axis], tf.shape(class_noise)[3 + axis], config.sample_correlation, class_offset[axis]
+            )
+            for axis in (0, 1)
+        )
         count = tf.shape(latent_noise)[1]
 
         def one(i, samples, mean, conditional):
-            logits = self.model.draw_logits(features, prior, latent_noise[:, i:i + 1])[:, 0]
+            logits = self.model.draw_logits(features, prior, latent_noise[:, i : i + 1])[:, 0]
             probabilities, entropy = _softmax_and_entropy(_trim(logits, kept))
             fields = tf.matmul(rows, tf.matmul(class_noise[:, i], columns, transpose_b=True))
             classes = sampling.draw_classes(probabilities[:, None], fields[:, None])[:, 0]
             return i + 1, samples.write(i, classes), mean + probabilities, conditional + entropy
 
         shape = tf.concat([tf.shape(image)[:1], side], 0)
-        start = (0, tf.TensorArray(tf.uint8, size=count, element_shape=[None, None, None]),
-                 tf.zeros(tf.concat([shape, [3]], 0)), tf.zeros(shape))
+        start = (
+            0,
+            tf.TensorArray(tf.uint8, size=count, element_shape=[None, None, None]),
+            tf.zeros(tf.concat([shape, [3]], 0)),
+            tf.zeros(shape),
+        )
         _, samples, mean, conditional = tf.while_loop(lambda i, *_: i < count, one, start, parallel_iterations=1)
         scale = 1.0 / tf.cast(count, tf.float32)
         stacked = samples.stack()
         one_image = tf.concat([[1, count], side], 0)  # swapping axes then moves nothing
-        stacked = tf.cond(shape[0] == 1, lambda: tf.reshape(stacked, one_image),
-                          lambda: tf.transpose(stacked, [1, 0, 2, 3]))
+        stacked = tf.cond(
+            shape[0] == 1, lambda: tf.reshape(stacked, one_image), lambda: tf.transpose(stacked, [1, 0, 2, 3])
+        )
         return {"samples": stacked, **_summaries(mean * scale, conditional * scale)}
 
 
@@ -177,7 +198,7 @@ def _softmax_and_entropy(logits):
 def _trim(x, margins):
     """[B, H, W, ...] without `margins` (top, bottom, left, right)."""
     shape = tf.shape(x)
-    return x[:, margins[0]:shape[1] - margins[1], margins[2]:shape[2] - margins[3]]
+    return x[:, margins[0] : shape[1] - margins[1], margins[2] : shape[2] - margins[3]]
 
 
 def field_facts(config, stamp_size: int, default_draws: int, simulation: dict | None = None) -> dict:
@@ -190,28 +211,49 @@ def field_facts(config, stamp_size: int, default_draws: int, simulation: dict | 
       simulation: the configuration's section `simulation`, if it is known; without it the survey is left out.
     """
     facts = {
-        "format": FIELD_FORMAT, "latent": config.latent, "latent_dim": config.latent_dim,
-        "downsampling": downsampling(config), "receptive_radius": receptive_radius(config),
+        "format": FIELD_FORMAT,
+        "latent": config.latent,
+        "latent_dim": config.latent_dim,
+        "downsampling": downsampling(config),
+        "receptive_radius": receptive_radius(config),
         "sample_correlation": config.sample_correlation,
-        "class_fields": sampling.CLASS_FIELDS, "stamp_size": stamp_size, "default_draws": default_draws,
+        "class_fields": sampling.CLASS_FIELDS,
+        "stamp_size": stamp_size,
+        "default_draws": default_draws,
     }
     if simulation:
         survey = get_survey(simulation["survey"])
         facts["survey"] = {
-            "name": survey.name, "pixel_scale": survey.pixel_scale, "zero_point": survey.zero_point,
-            "exposure_time": survey.exposure_time, "sky_sigma": survey.sky_sigma * simulation["noise_scale"],
-            "psf_fwhm": survey.psf_fwhm * simulation["psf_scale"], "truth_threshold": simulation["truth_threshold"],
+            "name": survey.name,
+            "pixel_scale": survey.pixel_scale,
+            "zero_point": survey.zero_point,
+            "exposure_time": survey.exposure_time,
+            "sky_sigma": survey.sky_sigma * simulation["noise_scale"],
+            "psf_fwhm": survey.psf_fwhm * simulation["psf_scale"],
+            "truth_threshold": simulation["truth_threshold"],
         }
     return facts
 
 
-def export(model: ProbaUNet, transform: tft.TFTransformOutput, folder: str, *, default_draws: int, default_seed: int,
-           stamp_size: int, facts: dict) -> None:
+def export(
+    model: ProbaUNet,
+    transform: tft.TFTransformOutput,
+    folder: str,
+    *,
+    default_draws: int,
+    default_seed: int,
+    stamp_size: int,
+    facts: dict,
+) -> None:
     """Writes the SavedModel with its signatures, and below assets.extra the weights, the facts of the training, those
     of the field and TensorFlow Serving's warm-up requests, to `folder`."""
     module = ServingModule(model, transform, default_draws, default_seed, stamp_size)
-    signatures = {"sample": module.sample, "serving_default": module.serve, "from_examples": module.serve_examples,
-                  "sample_with_noise": module.sample_with_noise}
+    signatures = {
+        "sample": module.sample,
+        "serving_default": module.serve,
+        "from_examples": module.serve_examples,
+        "sample_with_noise": module.sample_with_noise,
+    }
     tf.saved_model.save(module, folder, signatures=signatures)
     weights = Path(folder) / WEIGHTS_FILE
     weights.parent.mkdir(parents=True, exist_ok=True)

@@ -67,8 +67,8 @@ def extreme_scenes(rows: dict[str, np.ndarray], count: int) -> dict[str, list[st
         eligible = np.arange(len(rows["scene_id"]))
     order = eligible[np.argsort(rows["distance_truth"][eligible], kind="stable")]
     middle = max((len(order) - count) // 2, 0)
-    worst = order[max(len(order) - count, 0):]
-    parts = {"best": order[:count], "typical": order[middle:middle + count], "worst": worst}
+    worst = order[max(len(order) - count, 0) :]
+    parts = {"best": order[:count], "typical": order[middle : middle + count], "worst": worst}
     return {name: [str(rows["scene_id"][i]) for i in part] for name, part in parts.items()}
 
 
@@ -97,7 +97,7 @@ def page(scenes: list[dict], scale: int = 3) -> bytes:
         for column, content in enumerate(_panels(scene)):
             top, left = row * (panel[0] + gap), column * (panel[1] + gap)
             large = content[::-1].repeat(scale, 0).repeat(scale, 1)  # y upwards
-            mosaic[top:top + panel[0], left:left + panel[1]] = large
+            mosaic[top : top + panel[0], left : left + panel[1]] = large
     left, top, bottom, right = 34, 34, 62, 12
     total = (mosaic.shape[1] + left + right) / dpi, (mosaic.shape[0] + top + bottom) / dpi
     figure = Figure(figsize=total, dpi=dpi, facecolor="white")
@@ -110,15 +110,29 @@ def page(scenes: list[dict], scale: int = 3) -> bytes:
     axes.imshow(mosaic, interpolation="nearest", aspect="auto")
     axes.set_axis_off()
     for column, name in enumerate(columns):
-        axes.text(column * (panel[1] + gap) + panel[1] / 2, -8, name, ha="center", va="bottom", fontsize=11,
-                  color="#222")
+        axes.text(
+            column * (panel[1] + gap) + panel[1] / 2, -8, name, ha="center", va="bottom", fontsize=11, color="#222"
+        )
     for row, scene in enumerate(scenes):
-        axes.text(-8, row * (panel[0] + gap) + panel[0] / 2, scene["title"], parse_math=False, ha="right", va="center",
-                  rotation=90, fontsize=8.5, color="#444")
+        axes.text(
+            -8,
+            row * (panel[0] + gap) + panel[0] / 2,
+            scene["title"],
+            parse_math=False,
+            ha="right",
+            va="center",
+            rotation=90,
+            fontsize=8.5,
+            color="#444",
+        )
     figure.legend(
-        handles=[Patch(facecolor=color, edgecolor="#888", label=name)
-                 for color, name in zip(CLASS_COLORS, CLASS_NAMES)],
-        loc="center left", bbox_to_anchor=place(left - 8, top + mosaic.shape[0] + 32, 0, 0)[:2], ncol=3, frameon=False,
+        handles=[
+            Patch(facecolor=color, edgecolor="#888", label=name) for color, name in zip(CLASS_COLORS, CLASS_NAMES)
+        ],
+        loc="center left",
+        bbox_to_anchor=place(left - 8, top + mosaic.shape[0] + 32, 0, 0)[:2],
+        ncol=3,
+        frameon=False,
         fontsize=10,
     )
     bar = figure.add_axes(place(left + 5 * (panel[1] + gap), top + mosaic.shape[0] + 26, 2 * panel[1] + gap, 12))
@@ -141,7 +155,8 @@ def _panels(scene):
     return [
         np.repeat(stretch(scene["image"], scene["sky_sigma"])[..., None], 3, axis=-1),
         CLASS_COLORS[np.asarray(scene["mask"], int)],
-        *samples, *[blank] * (SAMPLES_SHOWN - len(samples)),
+        *samples,
+        *[blank] * (SAMPLES_SHOWN - len(samples)),
         class_colors(scene["probabilities"]),
         colormaps[ENTROPY_COLORS](level)[..., :3],
     ]

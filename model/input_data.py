@@ -84,8 +84,9 @@ def load_scenes(files: Sequence[str], stamp_size: int, folder: str | Path | None
 def load_normalise(transform_graph: str) -> Normalise:
     """The transform graph as a function: images [B, H, W] in electrons -> normalised [B, H, W, 1]."""
     transform = tft.TFTransformOutput(transform_graph)
-    return lambda image: transform.transform_raw_features({"image": image},
-                                                          drop_unused_features=True)[NORMALISED][..., None]
+    return lambda image: transform.transform_raw_features({"image": image}, drop_unused_features=True)[NORMALISED][
+        ..., None
+    ]
 
 
 def add_noise(noise_free, sky_sigma, seed):
@@ -125,8 +126,10 @@ def training_batches(scenes: Scenes, normalise: Normalise, config: TrainingConfi
     strategy = tf.distribute.get_strategy()
     replicas = strategy.num_replicas_in_sync
     if config.batch_size % replicas:
-        raise ConfigError(f"training.batch_size: received {config.batch_size}; allowed: a multiple of {replicas}, "
-                          "the number of GPUs that training.devices: all uses")
+        raise ConfigError(
+            f"training.batch_size: received {config.batch_size}; allowed: a multiple of {replicas}, "
+            "the number of GPUs that training.devices: all uses"
+        )
 
     def gather(index):
         return stored[index], scenes.mask[index], scenes.sky_sigma[index]

@@ -34,8 +34,9 @@ def find_live(serving_dir: str | Path, key: str) -> Path | None:
 
 def list_versions(serving_dir: str | Path) -> list[Path]:
     """Folders of the pushed versions, the lowest number first; the last one is what a server serves."""
-    found = [path for path in Path(serving_dir).glob("*") if path.name.isdigit()
-             and (path / "saved_model.pb").is_file()]
+    found = [
+        path for path in Path(serving_dir).glob("*") if path.name.isdigit() and (path / "saved_model.pb").is_file()
+    ]
     return sorted(found, key=lambda path: int(path.name))
 
 
@@ -67,8 +68,10 @@ def readable_facts(folder: str | Path) -> dict:
 
 def damaged(folder: str | Path, why: str) -> ModelError:
     """The error for a version that cannot be used, with the remedy."""
-    return ModelError(f"{folder}: this version is damaged ({why}). If it is the live one, go back with `blendinator "
-                      "rollback`; then remove its folder.")
+    return ModelError(
+        f"{folder}: this version is damaged ({why}). If it is the live one, go back with `blendinator "
+        "rollback`; then remove its folder."
+    )
 
 
 def live_version(uri: str | Path) -> str | None:

@@ -26,8 +26,11 @@ def make_monitor(model: ProbaUNet, normalise: Normalise, seed: int) -> Callable[
       kl_per_dimension: list of floats. active_units: int.
       diversity: mean over pixels that any draw calls a source of the share of draw pairs whose classes differ.
     """
-    compute = tf.function(lambda image, mask, key: _batch_monitors(model, normalise(image), mask, key),
-                          reduce_retracing=True, autograph=False)
+    compute = tf.function(
+        lambda image, mask, key: _batch_monitors(model, normalise(image), mask, key),
+        reduce_retracing=True,
+        autograph=False,
+    )
     return lambda scenes: _monitor(compute, scenes, seed)
 
 
@@ -43,14 +46,17 @@ def concerns(history: list[dict], monitors: dict) -> list[str]:
     if elbo and max(elbo[-1]["kl_per_dimension"]) < _DEAD_KL:
         found.append(
             f"the latent has collapsed: no dimension's KL reached {_DEAD_KL} nat at the end of the ELBO phase. "
-            "Set training.free_bits to 0.2, or lengthen training.beta_warmup")
+            "Set training.free_bits to 0.2, or lengthen training.beta_warmup"
+        )
     if monitors["active_units"] == 0:
-        found.append("no unit of the latent is active: the posterior says the same of every image. "
-                     "Set training.free_bits to 0.2")
+        found.append(
+            "no unit of the latent is active: the posterior says the same of every image. Set training.free_bits to 0.2"
+        )
     if monitors["diversity"] == 0.0:
         found.append(
             "the latent's draws never differ in a pixel's most probable class: only the smooth field varies the "
-            "maps. Raise training.multi_sample_share")
+            "maps. Raise training.multi_sample_share"
+        )
     return found
 
 
@@ -60,7 +66,8 @@ def _monitor(compute, scenes: Scenes, seed: int) -> dict:
         parts = compute(*scenes.batch(start, _BATCH), tf.constant([seed, start], tf.int32))
         rows.append([part.numpy() for part in parts])
     prior_nll, pixel_nll, reconstruction, kl, means, disagreement, sources = (
-        np.concatenate(part) for part in zip(*rows))
+        np.concatenate(part) for part in zip(*rows)
+    )
     units = means.reshape(-1, means.shape[-1])
     return {
         "prior_nll": float(prior_nll.mean()),
@@ -85,6 +92,12 @@ def _batch_monitors(model, normalised, mask, seed):
     votes = tf.reduce_mean(tf.one_hot(classes, logits.shape[-1]), axis=1)
     disagreement = (1.0 - tf.reduce_sum(votes**2, axis=-1)) * _DRAWS / (_DRAWS - 1)
     sources = tf.cast(votes[..., 0] < 1.0, tf.float32)
-    return (losses.blockwise_mixture_nll(pixels), losses.pixel_mixture_nll(pixels), reconstruction,
-            losses.kl_per_dimension(posterior, prior), posterior.loc,
-            tf.reduce_sum(disagreement * sources, axis=[1, 2]), tf.reduce_sum(sources, axis=[1, 2]))
+    return (
+        losses.blockwise_mixture_nll(pixels),
+        losses.pixel_mixture_nll(pixels),
+        reconstruction,
+        losses.kl_per_dimension(posterior, prior),
+        posterior.loc,
+        tf.reduce_sum(disagreement * sources, axis=[1, 2]),
+        tf.reduce_sum(sources, axis=[1, 2]),
+    )

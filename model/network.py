@@ -71,14 +71,18 @@ class BilinearUpsampling(keras.layers.Layer):
         shape = tf.shape(x)
         height, width, channels = shape[1], shape[2], x.shape[-1]
         if _is_small(x.shape[1]):
-            rows = tf.matmul(_interpolation_matrix(height, self.factor, x.dtype),
-                             tf.reshape(x, [shape[0], height, width * channels]))
+            rows = tf.matmul(
+                _interpolation_matrix(height, self.factor, x.dtype), tf.reshape(x, [shape[0], height, width * channels])
+            )
         else:
             windows, count = _windows(x, height, axis=1)
-            rows = tf.matmul(_window_matrix(self.factor, x.dtype),
-                             tf.reshape(windows, [shape[0], count, _WINDOW + 2, width * channels]))
-            rows = tf.reshape(rows,
-                              [shape[0], count * _WINDOW * self.factor, width * channels])[:, :self.factor * height]
+            rows = tf.matmul(
+                _window_matrix(self.factor, x.dtype),
+                tf.reshape(windows, [shape[0], count, _WINDOW + 2, width * channels]),
+            )
+            rows = tf.reshape(rows, [shape[0], count * _WINDOW * self.factor, width * channels])[
+                :, : self.factor * height
+            ]
         return tf.reshape(rows, [shape[0], self.factor * height, width, channels])
 
     def _along_columns(self, x):
@@ -89,7 +93,7 @@ class BilinearUpsampling(keras.layers.Layer):
         windows, count = _windows(x, width, axis=2)
         columns = tf.matmul(_window_matrix(self.factor, x.dtype), windows)
         columns = tf.reshape(columns, [shape[0], height, count * _WINDOW * self.factor, channels])
-        return columns[:, :, :self.factor * width]
+        return columns[:, :, : self.factor * width]
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
@@ -134,7 +138,12 @@ def _he_normal(seeds: Iterator[int]):
 def _convolutions(x, channels: int, count: int, dtype, seeds, name: str):
     for i in range(count):
         x = keras.layers.Conv2D(
-            channels, 3, padding="same", activation="relu", kernel_initializer=_he_normal(seeds), dtype=dtype,
+            channels,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer=_he_normal(seeds),
+            dtype=dtype,
             name=f"{name}_conv{i}",
         )(x)
     return x
@@ -169,12 +178,14 @@ def build_unet(config: ModelConfig, dtype: str, seeds: Iterator[int], name: str 
         channels = config.channels[scale]
         # The 1x1 convolution before the upsampling quarters its cost and halves that of the next convolution.
         x = keras.layers.Conv2D(
-            channels, 1, kernel_initializer=_he_normal(seeds), dtype=dtype, name=f"up{scale}_reduce")(x)
+            channels, 1, kernel_initializer=_he_normal(seeds), dtype=dtype, name=f"up{scale}_reduce"
+        )(x)
         x = BilinearUpsampling(2, dtype=dtype, name=f"up{scale}_bilinear")(x)
         x = keras.layers.Concatenate(dtype=dtype, name=f"up{scale}_skip")([x, scales[scale]])
         x = _convolutions(x, channels, config.convs_per_block, dtype, seeds, f"up{scale}")
     x = keras.layers.Conv2D(
-        config.head_channels, 1, kernel_initializer=_he_normal(seeds), dtype=dtype, name="features")(x)
+        config.head_channels, 1, kernel_initializer=_he_normal(seeds), dtype=dtype, name="features"
+    )(x)
     return keras.Model(image, [x, scales[-1]], name=name)
 
 
@@ -189,7 +200,8 @@ def build_gaussian(config: ModelConfig, seeds: Iterator[int], name: str) -> kera
     if config.latent == "global":
         x = keras.layers.GlobalAveragePooling2D(keepdims=True, dtype="float32", name=f"{name}_mean")(x)
     mu = keras.layers.Conv2D(
-        config.latent_dim, 1, dtype="float32", kernel_initializer=_he_normal(seeds), name=f"{name}_mu")(x)
+        config.latent_dim, 1, dtype="float32", kernel_initializer=_he_normal(seeds), name=f"{name}_mu"
+    )(x)
     log_sigma = keras.layers.Conv2D(
         config.latent_dim, 1, dtype="float32", kernel_initializer="zeros", name=f"{name}_log_sigma"
     )(x)
@@ -206,10 +218,12 @@ class Head(keras.layers.Layer):
     def __init__(self, config: ModelConfig, seeds: Iterator[int], **kwargs):
         super().__init__(**kwargs)
         conv = lambda channels, name, **options: keras.layers.Conv2D(
-            channels, 1, kernel_initializer=_he_normal(seeds), dtype=self.dtype_policy, name=name, **options)
+            channels, 1, kernel_initializer=_he_normal(seeds), dtype=self.dtype_policy, name=name, **options
+        )
         self.from_latent = conv(config.head_channels, "from_latent", use_bias=False)
-        self.hidden = [conv(config.head_channels, f"hidden{i}", activation="relu")
-                       for i in range(1, config.head_layers)]
+        self.hidden = [
+            conv(config.head_channels, f"hidden{i}", activation="relu") for i in range(1, config.head_layers)
+        ]
         self.to_logits = conv(NUM_CLASSES, "logits")
         self.upsample = BilinearUpsampling(downsampling(config), dtype=self.dtype_policy, name="latent_upsampling")
         self.spatial = config.latent == "spatial"

@@ -38,6 +38,7 @@ def robust_sky_sigma(image):
 
 def sigma_from_quantiles(boundaries):
     """Median minus the 15.87 % quantile, interpolated in the `_BUCKETS - 1` inner quantile boundaries."""
+
     def quantile(probability):
         position = probability * _BUCKETS - 1.0
         low = int(position)

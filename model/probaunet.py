@@ -37,11 +37,13 @@ class ProbaUNet(keras.Model):
         self.unet = network.build_unet(config, dtype, seeds)
         self.prior_encoder = (
             network.build_encoder(config, 1, dtype, seeds, "prior_encoder")
-            if config.prior_encoder == "separate" else None
+            if config.prior_encoder == "separate"
+            else None
         )
         self.prior_gaussian = network.build_gaussian(config, seeds, "prior")
-        self.posterior_encoder = network.build_encoder(config, 1 + network.NUM_CLASSES, dtype, seeds,
-                                                       "posterior_encoder")
+        self.posterior_encoder = network.build_encoder(
+            config, 1 + network.NUM_CLASSES, dtype, seeds, "posterior_encoder"
+        )
         self.posterior_gaussian = network.build_gaussian(config, seeds, "posterior")
         self.head = network.Head(config, seeds, dtype=dtype, name="head")
         self.head.build((None, None, None, config.head_channels))

@@ -39,7 +39,8 @@ def recalibrate(model: ProbaUNet, scenes: Scenes, normalise: Normalise, seed: in
         image, mask = scenes.batch(start, _BATCH)
         features, prior = model.features(normalise(image))
         noise = tf.random.stateless_normal(
-            tf.concat([tf.shape(prior.loc)[:1], [_DRAWS], tf.shape(prior.loc)[1:]], 0), [seed, start])
+            tf.concat([tf.shape(prior.loc)[:1], [_DRAWS], tf.shape(prior.loc)[1:]], 0), [seed, start]
+        )
         batches.append((features, prior.loc, prior.scale, noise, mask))
 
     @tf.function(reduce_retracing=True, autograph=False)
@@ -55,12 +56,30 @@ def recalibrate(model: ProbaUNet, scenes: Scenes, normalise: Normalise, seed: in
         return tried[-1]
 
     found = scipy.optimize.minimize(
-        objective, np.zeros(2), method="Nelder-Mead", bounds=[(-1.5, 1.5), (-1.5, 1.5)],
-        options={"initial_simplex": [[0.0, 0.0], [0.2, 0.0], [0.0, -0.7]], "xatol": _STEP, "fatol": _GAIN,
-                 "maxfev": 40})
+        objective,
+        np.zeros(2),
+        method="Nelder-Mead",
+        bounds=[(-1.5, 1.5), (-1.5, 1.5)],
+        options={
+            "initial_simplex": [[0.0, 0.0], [0.2, 0.0], [0.0, -0.7]],
+            "xatol": _STEP,
+            "fatol": _GAIN,
+            "maxfev": 40,
+        },
+    )
     before, after = tried[0], objective(found.x)
-    facts = {"temperature": float(model.temperature.numpy()), "prior_scale": float(model.prior_scale.numpy()),
-             "nll_before": before, "nll_after": after, "scenes": scenes.count}
-    log.info("post-hoc calibration: temperature %.3f, prior scale %.3f, NLL %.2f -> %.2f nats an image",
-             facts["temperature"], facts["prior_scale"], before, after)
+    facts = {
+        "temperature": float(model.temperature.numpy()),
+        "prior_scale": float(model.prior_scale.numpy()),
+        "nll_before": before,
+        "nll_after": after,
+        "scenes": scenes.count,
+    }
+    log.info(
+        "post-hoc calibration: temperature %.3f, prior scale %.3f, NLL %.2f -> %.2f nats an image",
+        facts["temperature"],
+        facts["prior_scale"],
+        before,
+        after,
+    )
     return facts

@@ -96,5 +96,7 @@ def image_noise(images, num_samples, shapes: Sequence, seed) -> list[tf.Tensor]:
 
     noise = tf.map_fn(one, fingerprint, fn_output_signature=tf.float32)
     leading = tf.shape(noise)[:2]
-    return [tf.reshape(part, tf.concat([leading, shape], 0))
-            for part, shape in zip(tf.split(noise, sizes, axis=-1, num=len(sizes)), shapes)]
+    return [
+        tf.reshape(part, tf.concat([leading, shape], 0))
+        for part, shape in zip(tf.split(noise, sizes, axis=-1, num=len(sizes)), shapes)
+    ]

@@ -36,12 +36,16 @@ def predict_request(signature: str, inputs: dict, version: int | None = None):
 def warmup_requests(stamp_size: int, default_draws: int) -> list:
     """One request for each signature that a server is asked for, on an empty stamp."""
     image = np.zeros((1, stamp_size, stamp_size), np.float32)
-    example = tf.train.Example(features=tf.train.Features(feature={
-        "image": tf.train.Feature(float_list=tf.train.FloatList(value=image.ravel()))}))
+    example = tf.train.Example(
+        features=tf.train.Features(
+            feature={"image": tf.train.Feature(float_list=tf.train.FloatList(value=image.ravel()))}
+        )
+    )
     return [
         predict_request("serving_default", {"image": image}),
-        predict_request("sample",
-                        {"image": image, "num_samples": np.int32(default_draws), "seed": np.array([1, 0], np.int32)}),
+        predict_request(
+            "sample", {"image": image, "num_samples": np.int32(default_draws), "seed": np.array([1, 0], np.int32)}
+        ),
         predict_request("from_examples", {"examples": [example.SerializeToString()]}),
     ]
 

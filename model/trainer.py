@@ -36,8 +36,10 @@ def run_fn(fn_args) -> None:
     fn_args.custom_config = resolve(fn_args)
     config = config_from_dict(json.loads(fn_args.custom_config["config"]), source="the Trainer's configuration")
     config.checkpoint_root.mkdir(parents=True, exist_ok=True)
-    scenes, held_out = (load_scenes(files, config.simulation.stamp_size, config.checkpoint_root)
-                        for files in (fn_args.train_files, fn_args.eval_files))
+    scenes, held_out = (
+        load_scenes(files, config.simulation.stamp_size, config.checkpoint_root)
+        for files in (fn_args.train_files, fn_args.eval_files)
+    )
     normalise = load_normalise(fn_args.transform_graph_path)
     strategy = device_strategy(config.training.devices)
     with strategy.scope():
@@ -46,9 +48,15 @@ def run_fn(fn_args) -> None:
     start = warm_start.start(model, fn_args.base_model, config, sky_sigma)
     training = warm_start.warm_training(config) if start["kind"] == "warm" else config.training
     work_dir = checkpoint_dir(config, fn_args, start)
-    log.info("training on %d scenes, %d held out, %d weights, %s, z %s of %d", scenes.count, held_out.count,
-             model.count_params(), resolve_precision(config.training.precision), config.model.latent,
-             config.model.latent_dim)
+    log.info(
+        "training on %d scenes, %d held out, %d weights, %s, z %s of %d",
+        scenes.count,
+        held_out.count,
+        model.count_params(),
+        resolve_precision(config.training.precision),
+        config.model.latent,
+        config.model.latent_dim,
+    )
 
     stopping, calibration = split_held_out(held_out, config)
     monitor = make_monitor(model, normalise, config.training.seed)
@@ -68,9 +76,15 @@ def run_fn(fn_args) -> None:
     facts["code"] = fn_args.custom_config.get("code", "")
     facts["key"] = training_key(fn_args.custom_config)
 
-    export(model, tft.TFTransformOutput(fn_args.transform_graph_path), fn_args.serving_model_dir,
-           default_draws=config.evaluation.num_samples, default_seed=config.evaluation.seed,
-           stamp_size=config.simulation.stamp_size, facts=facts)
+    export(
+        model,
+        tft.TFTransformOutput(fn_args.transform_graph_path),
+        fn_args.serving_model_dir,
+        default_draws=config.evaluation.num_samples,
+        default_seed=config.evaluation.seed,
+        stamp_size=config.simulation.stamp_size,
+        facts=facts,
+    )
     keep_statistics(fn_args.train_files, Path(fn_args.serving_model_dir))
     shutil.rmtree(work_dir)
 

@@ -59,7 +59,7 @@ class Phases:
         self.warmup = round(config.steps * config.beta_warmup)
 
     def at(self, step: int) -> str:
-        """"deterministic", "elbo" or "multi_sample"."""
+        """ "deterministic", "elbo" or "multi_sample"."""
         if step < self.latent_from:
             return "deterministic"
         return "elbo" if step < self.multi_sample_from else "multi_sample"
@@ -104,8 +104,11 @@ class Optimizers:
     def apply(self, gradients, variables) -> None:
         """One step of each optimiser on the variables that have a gradient."""
         for optimizer, wanted in ((self.network, False), (self.latent, True)):
-            pairs = [(gradient, variable) for gradient, variable in zip(gradients, variables)
-                     if gradient is not None and self._of_latent(variable) == wanted]
+            pairs = [
+                (gradient, variable)
+                for gradient, variable in zip(gradients, variables)
+                if gradient is not None and self._of_latent(variable) == wanted
+            ]
             if pairs:
                 chosen, owners = zip(*pairs)
                 optimizer.apply(self._averaged(chosen), owners)
@@ -127,7 +130,8 @@ def _optimizer(config: TrainingConfig, start: int) -> Muon:
     end = 0.01 * config.learning_rate
     peak = max(end, 0.5 * config.learning_rate * (1.0 + math.cos(math.pi * start / config.steps)))
     schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warmup), alpha=end / peak, warmup_target=peak, warmup_steps=warmup)
+        0.0, max(1, steps - warmup), alpha=end / peak, warmup_target=peak, warmup_steps=warmup
+    )
     return Muon(schedule, config.kernel_learning_rate / config.learning_rate, weight_decay=config.weight_decay)
 
 
@@ -143,8 +147,9 @@ def make_steps(model: ProbaUNet, optimizers: Optimizers, config: TrainingConfig)
     def noise(shape, step):
         seed = tf.stack([tf.cast(config.seed, tf.int64) * 4 + 2, step])
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        return tf.random.stateless_normal(shape,
-                                          tf.random.experimental.stateless_fold_in(seed, tf.cast(replica, tf.int64)))
+        return tf.random.stateless_normal(
+            shape, tf.random.experimental.stateless_fold_in(seed, tf.cast(replica, tf.int64))
+        )
 
     def deterministic(image, mask, step):
         features, _ = model.features(image)
@@ -159,8 +164,11 @@ def make_steps(model: ProbaUNet, optimizers: Optimizers, config: TrainingConfig)
         kl = losses.balanced_kl(posterior, prior, config.kl_balance)
         beta = losses.beta_at(step, phases.latent_from, phases.warmup, config.beta)
         loss = losses.negative_elbo(reconstruction, losses.free_bits(kl, config.free_bits), beta)
-        return loss, {"cross_entropy": tf.reduce_mean(reconstruction),
-                      "kl": tf.reduce_mean(tf.reduce_sum(kl, axis=-1)), "beta": beta}
+        return loss, {
+            "cross_entropy": tf.reduce_mean(reconstruction),
+            "kl": tf.reduce_mean(tf.reduce_sum(kl, axis=-1)),
+            "beta": beta,
+        }
 
     def multi_sample(image, mask, step):
         features, prior = model.features(image)
@@ -191,8 +199,16 @@ def make_steps(model: ProbaUNet, optimizers: Optimizers, config: TrainingConfig)
     return {"deterministic": compiled(deterministic), "elbo": compiled(elbo), "multi_sample": compiled(multi_sample)}
 
 
-def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normalise, config: TrainingConfig,
-          work_dir: str, log_dir: str, monitor: Callable[[Scenes], dict] | None = None) -> dict:
+def train(
+    model: ProbaUNet,
+    scenes: Scenes,
+    held_out: Scenes,
+    normalise: Normalise,
+    config: TrainingConfig,
+    work_dir: str,
+    log_dir: str,
+    monitor: Callable[[Scenes], dict] | None = None,
+) -> dict:
     """Trains `model` in place; afterwards it holds the weights that were best on `held_out`.
 
     Args:
@@ -215,9 +231,15 @@ def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normali
     best_step = tf.Variable(0, dtype=tf.int64, trainable=False)
     done = tf.Variable(0, dtype=tf.int64, trainable=False)
     progress = Progress()
-    checkpoint = tf.train.Checkpoint(model=model, network_optimizer=optimizers.network,
-                                     latent_optimizer=optimizers.latent,
-                                     best=best, best_step=best_step, done=done, progress=progress)
+    checkpoint = tf.train.Checkpoint(
+        model=model,
+        network_optimizer=optimizers.network,
+        latent_optimizer=optimizers.latent,
+        best=best,
+        best_step=best_step,
+        done=done,
+        progress=progress,
+    )
     manager = tf.train.CheckpointManager(checkpoint, work_dir, max_to_keep=1)
     best_weights = Path(work_dir) / "best.weights.h5"
     best_weights.parent.mkdir(parents=True, exist_ok=True)
@@ -241,7 +263,8 @@ def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normali
                 raise ConfigError(
                     f"the loss is {values['loss']} at step {step}: the training diverged. Lower training.learning_rate "
                     f"(received {config.learning_rate:g}) and training.kernel_learning_rate (received "
-                    f"{config.kernel_learning_rate:g}).")
+                    f"{config.kernel_learning_rate:g})."
+                )
             pace = (now - spoken) / (step + 1 - spoken_step)
             log.info(_progress_line(step + 1, config, phases.at(step), values, pace))
             spoken, spoken_step = now, step + 1
@@ -253,8 +276,13 @@ def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normali
             progress.history.append(row)
             _write_monitors(writer, row)
             log.info(
-                "step %d: held-out prior NLL %.1f nats an image, KL %.2f, active units %d, diversity %.3f", step + 1,
-                row["prior_nll"], sum(row["kl_per_dimension"]), row["active_units"], row["diversity"])
+                "step %d: held-out prior NLL %.1f nats an image, KL %.2f, active units %d, diversity %.3f",
+                step + 1,
+                row["prior_nll"],
+                sum(row["kl_per_dimension"]),
+                row["active_units"],
+                row["diversity"],
+            )
             # Weights of the deterministic phase would win early and never be calibrated: they are no candidates.
             if phases.at(step) != "deterministic" or phases.latent_from >= config.steps:
                 if row["prior_nll"] < float(best):
@@ -270,15 +298,21 @@ def train(model: ProbaUNet, scenes: Scenes, held_out: Scenes, normalise: Normali
             manager.save()
     if best_weights.exists():
         model.load_weights(best_weights)
-    return {"steps": step + 1 if config.steps > first_step else first_step, "best_step": int(best_step),
-            "seconds": round(time.monotonic() - start, 1), "history": progress.history}
+    return {
+        "steps": step + 1 if config.steps > first_step else first_step,
+        "best_step": int(best_step),
+        "seconds": round(time.monotonic() - start, 1),
+        "history": progress.history,
+    }
 
 
 def _progress_line(step, config, phase, values, seconds_per_step) -> str:
     left = seconds_per_step * (config.steps - step)
     terms = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
-    return (f"step {step}/{config.steps} ({phase})  {terms}  {config.batch_size / seconds_per_step:.0f} images/s"
-            f"  {int(left // 60)}:{int(left % 60):02d} left")
+    return (
+        f"step {step}/{config.steps} ({phase})  {terms}  {config.batch_size / seconds_per_step:.0f} images/s"
+        f"  {int(left // 60)}:{int(left % 60):02d} left"
+    )
 
 
 def _write_monitors(writer, row):

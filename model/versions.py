@@ -21,8 +21,9 @@ from blendinator.model.live import list_versions
 INCOMING, REMOVED = ".incoming-", ".removed-"
 
 
-def publish(source: Path, serving_dir: Path, again: bool = False,
-            notes: Mapping[str, dict] = MappingProxyType({})) -> Path:
+def publish(
+    source: Path, serving_dir: Path, again: bool = False, notes: Mapping[str, dict] = MappingProxyType({})
+) -> Path:
     """Copies a SavedModel to a new version, higher than all others, that appears whole; returns its folder.
 
     Args:

@@ -1,8 +1,8 @@
 """Warm start: a training that goes on from the live model's weights, or says why it starts cold.
 
-The normalisation is fitted anew on every span (`blendinator.model.preprocessing`), so the live weights see inputs that are scaled
-by the ratio of two estimates of the same sky sigma. That ratio is checked: beyond `max_sigma_change` the weights are
-not taken over.
+The normalisation is fitted again on every span (`blendinator.model.preprocessing`), so the live weights see inputs
+that are scaled by the ratio of two estimates of the same sky sigma. That ratio is checked: beyond `max_sigma_change`
+the weights are not taken over.
 """
 
 import dataclasses
@@ -53,8 +53,11 @@ def start(model: ProbaUNet, base_model: str | Path | None, config: Config, sky_s
         return _cold(reason, found)
     model.temperature.assign(1.0)  # the calibration is fitted anew at the end, on uncalibrated draws
     model.prior_scale.assign(1.0)
-    log.info("warm start from version %s; the normalisation changed by %+.2f %%", found["version"],
-             100 * found["sigma_change"])
+    log.info(
+        "warm start from version %s; the normalisation changed by %+.2f %%",
+        found["version"],
+        100 * found["sigma_change"],
+    )
     return {"kind": "warm", **found}
 
 
@@ -69,8 +72,10 @@ def why_cold(facts: dict, config: Config, sky_sigma: float) -> str | None:
     bound = config.retraining.warm_start.max_sigma_change
     change = sky_sigma / facts["sky_sigma"] - 1.0
     if abs(change) > bound:
-        return (f"the normalisation changed by {100 * change:+.1f} %, and retraining.warm_start.max_sigma_change is "
-                f"{100 * bound:g} %")
+        return (
+            f"the normalisation changed by {100 * change:+.1f} %, and retraining.warm_start.max_sigma_change is "
+            f"{100 * bound:g} %"
+        )
     return None
 
 
@@ -78,11 +83,19 @@ def warm_training(config: Config) -> TrainingConfig:
     """The training after a warm start: fewer steps at a lower rate, from the live weights, without the first phase."""
     warm, training = config.retraining.warm_start, config.training
     steps = max(1, round(training.steps * warm.steps_share))
-    rates = {field.name: getattr(training, field.name) * warm.learning_rate_share
-             for field in dataclasses.fields(training) if field.name.endswith("learning_rate")}
+    rates = {
+        field.name: getattr(training, field.name) * warm.learning_rate_share
+        for field in dataclasses.fields(training)
+        if field.name.endswith("learning_rate")
+    }
     return dataclasses.replace(
-        training, steps=steps, deterministic_share=0.0, multi_sample_share=warm.multi_sample_share,
-        evaluate_every=min(training.evaluate_every, max(1, steps // 4)), **rates)
+        training,
+        steps=steps,
+        deterministic_share=0.0,
+        multi_sample_share=warm.multi_sample_share,
+        evaluate_every=min(training.evaluate_every, max(1, steps // 4)),
+        **rates,
+    )
 
 
 def normalisation_scale(normalise, stamp_size: int) -> float:

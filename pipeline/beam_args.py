@@ -49,7 +49,9 @@ def check_beam_args(args: Sequence[str], source: str = "configuration") -> None:
     if kind not in ENVIRONMENTS:
         raise ConfigError(f"{key}: received --environment_type={kind}; allowed: one of {', '.join(ENVIRONMENTS)}")
     if kind != "LOOPBACK" and not given.get("environment_config"):
-        raise ConfigError(f"{key}: --environment_type={kind} needs --environment_config: the workers' image, address or"
-                          " command. See docs/beam.md")
+        raise ConfigError(
+            f"{key}: --environment_type={kind} needs --environment_config: the workers' image, address or"
+            " command. See docs/beam.md"
+        )
     if runner == "DataflowRunner" and not given["temp_location"].startswith("gs://"):
         raise ConfigError(f"{key}: received --temp_location={given['temp_location']}; allowed for Dataflow: gs://...")

@@ -109,22 +109,26 @@ def parse(serialized: bytes, where: str) -> tuple[str, np.ndarray]:
         features = tf.train.Example.FromString(serialized).features.feature
     except DecodeError as error:
         raise DataError(
-            f"{where}: this is no tf.Example ({error}). Give TFRecords as docs/segmentation.md describes them.")
+            f"{where}: this is no tf.Example ({error}). Give TFRecords as docs/segmentation.md describes them."
+        )
     ids, pixels = features["scene_id"].bytes_list.value, np.array(features["image"].float_list.value, np.float32)
     if len(ids) != 1 or not pixels.size:
-        raise DataError(f"{where}: received the features {', '.join(sorted(features)) or 'none'}; needed: scene_id, one"
-                        " bytes value, and image, floats")
+        raise DataError(
+            f"{where}: received the features {', '.join(sorted(features)) or 'none'}; needed: scene_id, one"
+            " bytes value, and image, floats"
+        )
     try:
         scene_id = ids[0].decode()
     except UnicodeDecodeError:
         raise DataError(f"{where}: scene_id: received {ids[0][:40]!r}; allowed: UTF-8 text")
     side = math.isqrt(pixels.size)
     if side * side != pixels.size:
-        raise DataError(
-            f"{where} (scene {scene_id}): image has {pixels.size} values; allowed: a square of pixels")
+        raise DataError(f"{where} (scene {scene_id}): image has {pixels.size} values; allowed: a square of pixels")
     if not np.isfinite(pixels).all():
-        raise DataError(f"{where} (scene {scene_id}): image has pixels that are NaN or infinite. Leave the"
-                        " record out, or set them to 0, the sky.")
+        raise DataError(
+            f"{where} (scene {scene_id}): image has pixels that are NaN or infinite. Leave the"
+            " record out, or set them to 0, the sky."
+        )
     return scene_id, pixels.reshape(side, side)
 
 
@@ -137,7 +141,8 @@ def encode(scene_id: str, samples: np.ndarray, probabilities: np.ndarray, keep_s
     import tensorflow as tf
 
     feature = {
-        "scene_id": _bytes(scene_id.encode()), "class_map": _bytes(probabilities.argmax(-1).astype(np.uint8).tobytes()),
+        "scene_id": _bytes(scene_id.encode()),
+        "class_map": _bytes(probabilities.argmax(-1).astype(np.uint8).tobytes()),
         "probabilities": tf.train.Feature(float_list=tf.train.FloatList(value=probabilities.ravel())),
         "shape": tf.train.Feature(int64_list=tf.train.Int64List(value=probabilities.shape[:2])),
     }
@@ -152,9 +157,11 @@ def decode(serialized: bytes) -> dict:
 
     features = tf.train.Example.FromString(serialized).features.feature
     height, width = features["shape"].int64_list.value
-    out = {"scene_id": features["scene_id"].bytes_list.value[0].decode(),
-           "class_map": np.frombuffer(features["class_map"].bytes_list.value[0], np.uint8).reshape(height, width),
-           "probabilities": np.array(features["probabilities"].float_list.value, np.float32).reshape(height, width, 3)}
+    out = {
+        "scene_id": features["scene_id"].bytes_list.value[0].decode(),
+        "class_map": np.frombuffer(features["class_map"].bytes_list.value[0], np.uint8).reshape(height, width),
+        "probabilities": np.array(features["probabilities"].float_list.value, np.float32).reshape(height, width, 3),
+    }
     if "samples" in features:
         out["samples"] = np.frombuffer(features["samples"].bytes_list.value[0], np.uint8).reshape(-1, height, width)
     return out
@@ -172,8 +179,15 @@ def prediction_name(path: str) -> str:
     return (name if "tfrecord" in name else name + ".tfrecord").replace("tfrecord", "predictions.tfrecord", 1)
 
 
-def predict(patterns: Sequence[str], output: str | Path, model: str | Path, num_samples: int = 16, seed: int = 1,
-            keep_samples: bool = True, pipeline_args: Sequence[str] = ()) -> dict:
+def predict(
+    patterns: Sequence[str],
+    output: str | Path,
+    model: str | Path,
+    num_samples: int = 16,
+    seed: int = 1,
+    keep_samples: bool = True,
+    pipeline_args: Sequence[str] = (),
+) -> dict:
     """Predicts every record of the files.
 
     Args:
@@ -191,15 +205,18 @@ def predict(patterns: Sequence[str], output: str | Path, model: str | Path, num_
       ConfigError: the folder is in use. ModelError: the model cannot be used.
     """
     files = sorted(
-        {match.path for result in FileSystems.match(list(map(str, patterns))) for match in result.metadata_list})
+        {match.path for result in FileSystems.match(list(map(str, patterns))) for match in result.metadata_list}
+    )
     if not files:
         raise DataError(
-            f"{', '.join(map(str, patterns))}: there are no such files. Give paths or globs of TFRecord files.")
+            f"{', '.join(map(str, patterns))}: there are no such files. Give paths or globs of TFRecord files."
+        )
     names = [prediction_name(path) for path in files]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(
-            f"{', '.join(twice)}: two files of records would get this name. Predict them into different folders.")
+            f"{', '.join(twice)}: two files of records would get this name. Predict them into different folders."
+        )
     output = str(output)
     if FileSystems.exists(output) and any(FileSystems.match([posixpath.join(output, "*")])[0].metadata_list):
         raise ConfigError(f"{output}: this folder holds files already. Give a new one.")
@@ -223,9 +240,11 @@ def predict(patterns: Sequence[str], output: str | Path, model: str | Path, num_
 
 def _write_account(entries, path):
     """Writes the account, on a worker."""
-    account = {"read": sum(entry.get("read", 0) for entry in entries),
-               "written": sum(e.get("written", 0) for e in entries),
-               "files": sorted(entries, key=lambda entry: entry["file"])}
+    account = {
+        "read": sum(entry.get("read", 0) for entry in entries),
+        "written": sum(e.get("written", 0) for e in entries),
+        "files": sorted(entries, key=lambda entry: entry["file"]),
+    }
     with FileSystems.create(path) as file:
         file.write(json.dumps(account, indent=1).encode())
 
@@ -244,4 +263,5 @@ def check_account(account: dict, files: Sequence[str]) -> None:
         if not entry["read"] == entry["written"] == entry["ids"]:
             raise DataError(
                 f"{entry['file']}: {entry['read']} records with {entry['ids']} different ids, {entry['written']}"
-                " predictions. Every record needs an id of its own.")
+                " predictions. Every record needs an id of its own."
+            )

@@ -30,8 +30,11 @@ class _Group(click.Group):
         except OSError as error:  # a path that is not there, or where one may not write
             if error.filename is None:
                 raise
-            click.echo(f"{printable(str(error.filename))}: {error.strerror}. Check the path, its permissions and the "
-                       "space on its disk.", err=True)
+            click.echo(
+                f"{printable(str(error.filename))}: {error.strerror}. Check the path, its permissions and the "
+                "space on its disk.",
+                err=True,
+            )
             context.exit(1)
         except KeyboardInterrupt as error:
             click.echo("Interrupted.", err=True)
@@ -49,16 +52,23 @@ def _show_version(context, _, asked):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
-              help="Show the version and the stack of libraries, and exit.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and the stack of libraries, and exit.",
+)
 def main():
     """Blendinator: calibrated maps of where galaxies overlap."""
 
 
 @main.command()
 @config_option
-@click.option("--spans", default="latest", show_default=True,
-              help="Spans to use: latest, latest:3 or for example 1,3-5.")
+@click.option(
+    "--spans", default="latest", show_default=True, help="Spans to use: latest, latest:3 or for example 1,3-5."
+)
 @click.option("--no-cache", is_flag=True, help="Run every step, even when nothing changed.")
 @verbose_option
 def run(config_path, spans, no_cache, verbose):
@@ -72,14 +82,19 @@ def run(config_path, spans, no_cache, verbose):
 @main.command()
 @config_option
 @click.option("--span", type=click.IntRange(1), help="Number of the span; by default the one after the last.")
-@click.option("--catalog", type=click.Path(dir_okay=False),
-              help="Draw galaxies from this file: GalSim-COSMOS or CatSim-style FITS, CSV or ECSV.")
-@click.option("--workers", type=click.IntRange(0),
-              help="Processes; 0 for one per core. Overrides beam.simulation_workers.")
+@click.option(
+    "--catalog",
+    type=click.Path(dir_okay=False),
+    help="Draw galaxies from this file: GalSim-COSMOS or CatSim-style FITS, CSV or ECSV.",
+)
+@click.option(
+    "--workers", type=click.IntRange(0), help="Processes; 0 for one per core. Overrides beam.simulation_workers."
+)
 @click.option("--scene", "scene_id", metavar="SPAN:NUMBER", help="Draw this scene alone again, for example 1:4711.")
 @click.option("--show", is_flag=True, help="With --scene: write a picture of it.")
-@click.option("--picture", type=click.Path(dir_okay=False),
-              help="With --show: where to; by default scene-SPAN-NUMBER.png.")
+@click.option(
+    "--picture", type=click.Path(dir_okay=False), help="With --show: where to; by default scene-SPAN-NUMBER.png."
+)
 def simulate(config_path, span, catalog, workers, scene_id, show, picture):
     """Simulate a span, complete one that was interrupted, or show one scene.
 

@@ -55,8 +55,11 @@ def quiet_console(log_path: Path, verbose: bool = False) -> Iterator[Console]:
         os.dup2(target.fileno(), 2)
         console = Console(file=terminal, highlight=False, width=None if terminal.isatty() else WIDTH)
         try:
-            with contextlib.redirect_stdout(target), contextlib.redirect_stderr(target), \
-                    _logging_to(target, console, verbose):
+            with (
+                contextlib.redirect_stdout(target),
+                contextlib.redirect_stderr(target),
+                _logging_to(target, console, verbose),
+            ):
                 yield console
         finally:
             sys.stdout.flush()
@@ -74,8 +77,15 @@ def quiet_console(log_path: Path, verbose: bool = False) -> Iterator[Console]:
 
 def _copier(terminal, log_path):
     """A process that copies its input to the terminal and the log file: it also reads what C++ and children write."""
-    return subprocess.Popen(["tee", "-a", str(log_path)], stdin=subprocess.PIPE, stdout=terminal.fileno(), text=True,
-                            bufsize=1, encoding="utf-8", start_new_session=True)  # Ctrl-C is ours
+    return subprocess.Popen(
+        ["tee", "-a", str(log_path)],
+        stdin=subprocess.PIPE,
+        stdout=terminal.fileno(),
+        text=True,
+        bufsize=1,
+        encoding="utf-8",
+        start_new_session=True,
+    )  # Ctrl-C is ours
 
 
 @contextlib.contextmanager

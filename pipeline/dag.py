@@ -30,18 +30,49 @@ from blendinator.pipeline.fingerprint import code_fingerprint
 # What a step's result depends on besides its inputs: the sources that it runs.
 # The configuration's code is no part of it: every value that a step reads is among its parameters.
 CONTRACT = ("data/records.py",)
-TRAINING = (*(f"model/{name}.py" for name in (
-    "export", "input_data", "losses", "monitors", "muon", "network", "preprocessing", "probaunet", "recalibration",
-    "sampling", "trainer", "training", "warm_start", "serving_warmup")), *CONTRACT, "data/survey.py", "model/live.py")
+TRAINING = (
+    *(
+        f"model/{name}.py"
+        for name in (
+            "export",
+            "input_data",
+            "losses",
+            "monitors",
+            "muon",
+            "network",
+            "preprocessing",
+            "probaunet",
+            "recalibration",
+            "sampling",
+            "trainer",
+            "training",
+            "warm_start",
+            "serving_warmup",
+        )
+    ),
+    *CONTRACT,
+    "data/survey.py",
+    "model/live.py",
+)
 # Of the simulation: the stamp size, and what the export tells about the images that it takes.
 TOLD = ("stamp_size", "survey", "noise_scale", "psf_scale", "truth_threshold")
 SCHEMA = ("schemas/schema.py", "schemas/scene.pbtxt")
-SCORING = ("components/calibration_evaluator", "model/metrics", "model/classical.py", "model/gallery.py",
-           "model/live.py", *CONTRACT)
+SCORING = (
+    "components/calibration_evaluator",
+    "model/metrics",
+    "model/classical.py",
+    "model/gallery.py",
+    "model/live.py",
+    *CONTRACT,
+)
 
 
 def create_pipeline(
-    config: Config, spans: str, fingerprint: str = "", live: str = "", enable_cache: bool = True,
+    config: Config,
+    spans: str,
+    fingerprint: str = "",
+    live: str = "",
+    enable_cache: bool = True,
     parameters: Mapping[str, data_types.RuntimeParameter] = MappingProxyType({}),
 ) -> Pipeline:
     """Ingest, validate, gate, normalise, train, evaluate, check the export, push.
@@ -62,71 +93,113 @@ def create_pipeline(
     """
     size = config.simulation.stamp_size
     example_gen = SpanExampleGen(
-        data_root=parameters.get("data_root", str(config.data_root)), spans=parameters.get("spans", spans),
-        stamp_size=size, fingerprint=fingerprint,
-        code=code_fingerprint("components/span_example_gen", "data/spans.py", *CONTRACT))
+        data_root=parameters.get("data_root", str(config.data_root)),
+        spans=parameters.get("spans", spans),
+        stamp_size=size,
+        fingerprint=fingerprint,
+        code=code_fingerprint("components/span_example_gen", "data/spans.py", *CONTRACT),
+    )
     statistics_gen = tfx_components.StatisticsGen(examples=example_gen.outputs["examples"])
     schema_gen = SceneSchema(stamp_size=size, code=code_fingerprint("components/scene_schema", *SCHEMA))
     validator = tfx_components.ExampleValidator(
-        statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"])
+        statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
+    )
     gate = AnomalyGate(
-        examples=example_gen.outputs["examples"], statistics=statistics_gen.outputs["statistics"],
-        anomalies=validator.outputs["anomalies"], schema=schema_gen.outputs["schema"],
-        code=code_fingerprint("components/anomaly_gate", *SCHEMA, "data/spans.py", "files.py"))
+        examples=example_gen.outputs["examples"],
+        statistics=statistics_gen.outputs["statistics"],
+        anomalies=validator.outputs["anomalies"],
+        schema=schema_gen.outputs["schema"],
+        code=code_fingerprint("components/anomaly_gate", *SCHEMA, "data/spans.py", "files.py"),
+    )
     examples = gate.outputs["checked_examples"]
 
     custom_config = trainer_config(config, fingerprint)
     live_model = LiveModel(
-        serving_dir=str(config.serving_dir), key=training_key(custom_config), version=live,
-        code=code_fingerprint("components/live_model", "model/live.py", "files.py"))
+        serving_dir=str(config.serving_dir),
+        key=training_key(custom_config),
+        version=live,
+        code=code_fingerprint("components/live_model", "model/live.py", "files.py"),
+    )
     drift_gate = DriftGate(
-        statistics=statistics_gen.outputs["statistics"], live_model=live_model.outputs["model"],
+        statistics=statistics_gen.outputs["statistics"],
+        live_model=live_model.outputs["model"],
         config=json.dumps(config_to_dict(config.retraining.drift)),
-        code=code_fingerprint("components/drift_gate", "model/live.py"))
+        code=code_fingerprint("components/drift_gate", "model/live.py"),
+    )
     drift_gate.add_upstream_node(gate)
 
     # Nothing is materialised: the Trainer draws fresh noise on raw electrons and applies the same graph on the fly.
     transform = tfx_components.Transform(
-        examples=examples, schema=schema_gen.outputs["schema"],
+        examples=examples,
+        schema=schema_gen.outputs["schema"],
         preprocessing_fn="blendinator.model.preprocessing.preprocessing_fn",
         splits_config=transform_pb2.SplitsConfig(analyze=["train"]),
-        materialize=False, disable_statistics=True, disable_analyzer_cache=True,
-        custom_config={"code": code_fingerprint("model/preprocessing.py")})
+        materialize=False,
+        disable_statistics=True,
+        disable_analyzer_cache=True,
+        custom_config={"code": code_fingerprint("model/preprocessing.py")},
+    )
     transform.add_upstream_node(drift_gate)  # nothing is computed on data that drifted
     trainer = tfx_components.Trainer(
-        run_fn="blendinator.model.trainer.run_fn", examples=examples, transform_graph=transform.outputs["transform_graph"],
+        run_fn="blendinator.model.trainer.run_fn",
+        examples=examples,
+        transform_graph=transform.outputs["transform_graph"],
         schema=schema_gen.outputs["schema"],
         base_model=live_model.outputs["model"] if config.retraining.warm_start.enabled else None,
         train_args=parameters.get("train_args", trainer_pb2.TrainArgs(splits=["train"])),
         eval_args=trainer_pb2.EvalArgs(splits=["calibration"]),
-        custom_config=custom_config)
+        custom_config=custom_config,
+    )
     evaluator = CalibrationEvaluator(
-        examples=examples, model=trainer.outputs["model"],
-        baseline_model=live_model.outputs["model"], config=json.dumps(evaluator_config(config)),
+        examples=examples,
+        model=trainer.outputs["model"],
+        baseline_model=live_model.outputs["model"],
+        config=json.dumps(evaluator_config(config)),
         thresholds=parameters.get("thresholds", ""),
-        code=code_fingerprint(*SCORING))
+        code=code_fingerprint(*SCORING),
+    )
     export_check = ExportCheck(
-        examples=examples, model=trainer.outputs["model"], stamp_size=size,
-        num_samples=config.evaluation.num_samples, seed=config.evaluation.seed,
-        code=code_fingerprint("components/export_check", "data/spans.py", *CONTRACT))
+        examples=examples,
+        model=trainer.outputs["model"],
+        stamp_size=size,
+        num_samples=config.evaluation.num_samples,
+        seed=config.evaluation.seed,
+        code=code_fingerprint("components/export_check", "data/spans.py", *CONTRACT),
+    )
     # A Pusher with both blessings rather than a condition: it leaves a record that it did not push.
     pusher = Pusher(
-        model=trainer.outputs["model"], model_blessing=evaluator.outputs["blessing"],
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
         infra_blessing=export_check.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(config.serving_dir))))
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(config.serving_dir))
+        ),
+    )
     return Pipeline(
-        pipeline_name=config.name, pipeline_root=str(config.pipeline_root), enable_cache=enable_cache,
-        components=[example_gen, statistics_gen, schema_gen, validator, live_model, gate, drift_gate,
-                    transform, trainer,
-                    evaluator, export_check, pusher],
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(
-            str(config.metadata_path)),
-        beam_pipeline_args=list(config.beam.pipeline_args))
+        pipeline_name=config.name,
+        pipeline_root=str(config.pipeline_root),
+        enable_cache=enable_cache,
+        components=[
+            example_gen,
+            statistics_gen,
+            schema_gen,
+            validator,
+            live_model,
+            gate,
+            drift_gate,
+            transform,
+            trainer,
+            evaluator,
+            export_check,
+            pusher,
+        ],
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(config.metadata_path)),
+        beam_pipeline_args=list(config.beam.pipeline_args),
+    )
 
 
 def trainer_config(config: Config, fingerprint: str) -> dict[str, str]:
-    """The Trainer's `custom_config`: all that a model comes from, so that `blendinator.model.live.training_key` can name it.
+    """The Trainer's `custom_config`: all that a model comes from, for `blendinator.model.live.training_key`.
 
     The configuration holds what training reads and nothing else: a new threshold must not train again.
     """
@@ -146,5 +219,8 @@ def trainer_config(config: Config, fingerprint: str) -> dict[str, str]:
 def evaluator_config(config: Config) -> dict:
     """The part of the configuration that the evaluation reads, as `config_from_dict` takes it."""
     read = config_to_dict(config)
-    return {"simulation": {"stamp_size": read["simulation"]["stamp_size"]}, "model": read["model"],
-            "evaluation": read["evaluation"]}
+    return {
+        "simulation": {"stamp_size": read["simulation"]["stamp_size"]},
+        "model": read["model"],
+        "evaluation": read["evaluation"],
+    }

@@ -53,16 +53,26 @@ class Check:
 def examine(config: Config) -> list[Check]:
     """All checks, in the order in which they are shown."""
     checks: list[Callable[[], Check]] = [
-        python, libraries, pins, processor, gpu, memory, lambda: disk(config),
+        python,
+        libraries,
+        pins,
+        processor,
+        gpu,
+        memory,
+        lambda: disk(config),
         lambda: writable("output folder", config.output_dir, "Set output_dir to a folder where you may write."),
         lambda: writable("temporary folder", tempfile.gettempdir(), "Set TMPDIR to a folder where you may write."),
-        lambda: running(config.output_dir), lambda: spans(config.data_root), lambda: store(config.metadata_path),
-        lambda: serving(config.serving_dir)]
+        lambda: running(config.output_dir),
+        lambda: spans(config.data_root),
+        lambda: store(config.metadata_path),
+        lambda: serving(config.serving_dir),
+    ]
     return [check() for check in checks]
 
 
-def python(version: tuple[int, ...] = sys.version_info[:3], system: str = platform.system(),
-           machine: str = platform.machine()) -> Check:
+def python(
+    version: tuple[int, ...] = sys.version_info[:3], system: str = platform.system(), machine: str = platform.machine()
+) -> Check:
     """Python's version and the platform, for which the stack has libraries."""
     text = f"{'.'.join(map(str, version))} on {system} {machine}"
     if (system, machine) != ("Linux", "x86_64"):
@@ -120,8 +130,12 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Check:
     if "avx2" not in flags:
         return Check("processor", WARNING, text + "no AVX2", "TensorFlow's wheels may not run; use a newer processor.")
     found = [flag for flag in ("amx_bf16", "avx512_bf16") if flag in flags]
-    return Check("processor", OK, text + (f"bfloat16 by {found[0]}" if found else
-                                          "no bfloat16: training is in float32 and takes about twice as long"))
+    return Check(
+        "processor",
+        OK,
+        text
+        + (f"bfloat16 by {found[0]}" if found else "no bfloat16: training is in float32 and takes about twice as long"),
+    )
 
 
 def gpu(folder: Path = Path("/proc/driver/nvidia/gpus")) -> Check:
@@ -138,8 +152,12 @@ def memory(meminfo: Path = Path("/proc/meminfo")) -> Check:
         return Check("memory", WARNING, "unknown", f"A default run needs {MEMORY / 1e9:.0f} GB.")
     text = f"{found[0] / 1e9:.1f} GB free"
     if found[0] < MEMORY:
-        return Check("memory", WARNING, text, f"A default run needs {MEMORY / 1e9:.0f} GB: close other programs, or "
-                     "lower training.batch_size.")
+        return Check(
+            "memory",
+            WARNING,
+            text,
+            f"A default run needs {MEMORY / 1e9:.0f} GB: close other programs, or lower training.batch_size.",
+        )
     return Check("memory", OK, text)
 
 
@@ -184,8 +202,12 @@ def spans(data_root: str | Path) -> Check:
     if numbers and not whole:
         return Check("spans", PROBLEM, faults[0], "There is no other: a run needs a complete one.")
     if faults:
-        return Check("spans", WARNING, faults[0],
-                     "`--spans latest` passes it over." if whole else "The next run simulates span 1.")
+        return Check(
+            "spans",
+            WARNING,
+            faults[0],
+            "`--spans latest` passes it over." if whole else "The next run simulates span 1.",
+        )
     return Check("spans", OK, text)
 
 
@@ -201,14 +223,15 @@ def store(path: str | Path) -> Check:
             if found != "ok":
                 return Check("metadata", PROBLEM, f"{path}: {found}", remedy)
             [(total, left)] = database.execute(
-                "SELECT COUNT(*), COUNT(*) FILTER (WHERE last_known_state IN (?, ?)) FROM Execution",
-                (_NEW, _RUNNING)).fetchall()
+                "SELECT COUNT(*), COUNT(*) FILTER (WHERE last_known_state IN (?, ?)) FROM Execution", (_NEW, _RUNNING)
+            ).fetchall()
     except sqlite3.Error as error:
         return Check("metadata", PROBLEM, f"{path}: {error}", remedy)
     text = f"{total} executions, {path.stat().st_size / 1e6:.1f} MB"
     if left and not lock.holder(path.parent):
-        return Check("metadata", WARNING, f"{text}; {left} left open by a run that was killed",
-                     "The next run closes them.")
+        return Check(
+            "metadata", WARNING, f"{text}; {left} left open by a run that was killed", "The next run closes them."
+        )
     return Check("metadata", OK, text)
 
 
@@ -227,8 +250,12 @@ def serving(serving_dir: str | Path) -> Check:
     except (OSError, ValueError, BlendinatorError):
         whole = False
     if not whole:
-        return Check("serving", PROBLEM, f"{live}: the live version is damaged",
-                     "`blendinator rollback` makes the one before it live again.")
+        return Check(
+            "serving",
+            PROBLEM,
+            f"{live}: the live version is damaged",
+            "`blendinator rollback` makes the one before it live again.",
+        )
     if left:
         return Check("serving", WARNING, f"{text}; left over: {', '.join(left)}", "The next push removes it.")
     return Check("serving", OK, text)

@@ -1,8 +1,9 @@
 """Hashes that make TFX's cache see what it does not look at: the code behind a dotted path, the libraries, and the data
 of a span.
 
-TFX's cache compares a component's inputs and parameters. For `run_fn="blendinator.model.trainer.run_fn"` that is the text only, so
-that edited code would reuse old results. These hashes go in as parameters.
+TFX's cache compares a component's inputs and parameters. For
+`run_fn="blendinator.model.trainer.run_fn"` that is the text only, so that edited code would reuse old results. These
+hashes go in as parameters.
 """
 
 import hashlib
@@ -50,8 +51,13 @@ def request_fingerprint(config: Config, data: str) -> str:
     read = config_to_dict(config)
     retraining = read["retraining"]
     parts = {key: read[key] for key in ("name", "output_dir", "model", "training", "evaluation")}
-    parts |= {"stamp_size": read["simulation"]["stamp_size"], "warm_start": retraining["warm_start"],
-              "drift": retraining["drift"], "data": data, "code": code_fingerprint(*PACKAGES)}
+    parts |= {
+        "stamp_size": read["simulation"]["stamp_size"],
+        "warm_start": retraining["warm_start"],
+        "drift": retraining["drift"],
+        "data": data,
+        "code": code_fingerprint(*PACKAGES),
+    }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

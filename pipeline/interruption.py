@@ -19,6 +19,7 @@ def terminable() -> Iterator[None]:
     A second one must: an exception that is raised in a callback of a C library goes lost. Outside of the main thread
     Python allows no handler, and nothing is changed.
     """
+
     def handle(number, frame):
         signal.signal(number, signal.SIG_DFL)
         raise Terminated

@@ -73,14 +73,29 @@ def call_hook(config: Config, entry: dict) -> None:
     command = commands.get(entry["status"])
     if not command:
         return
-    environment = {**os.environ, "BLENDINATOR_STATUS": entry["status"], "BLENDINATOR_REASON": entry.get("reason") or "",
-                   "BLENDINATOR_LOG": entry.get("log") or ""}
+    environment = {
+        **os.environ,
+        "BLENDINATOR_STATUS": entry["status"],
+        "BLENDINATOR_REASON": entry.get("reason") or "",
+        "BLENDINATOR_LOG": entry.get("log") or "",
+    }
     try:
-        process = subprocess.run(command, shell=True, input=run_log.to_json(entry), text=True, env=environment,
-                                 timeout=HOOK_TIMEOUT, capture_output=True)
+        process = subprocess.run(
+            command,
+            shell=True,
+            input=run_log.to_json(entry),
+            text=True,
+            env=environment,
+            timeout=HOOK_TIMEOUT,
+            capture_output=True,
+        )
     except subprocess.TimeoutExpired:
         log.warning("the command for a run that was %s did not end within %d s", entry["status"], HOOK_TIMEOUT)
         return
     if process.returncode:
-        log.warning("the command for a run that was %s ended with code %d: %s", entry["status"], process.returncode,
-                    process.stderr.strip())
+        log.warning(
+            "the command for a run that was %s ended with code %d: %s",
+            entry["status"],
+            process.returncode,
+            process.stderr.strip(),
+        )

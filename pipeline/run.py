@@ -43,13 +43,15 @@ def run(config: Config, spans: str = "latest", enable_cache: bool = True, verbos
       The exit code: 0 when the run went through, whether or not the model was good enough to be pushed; 1 when
       something stopped it that the user can mend, which one message says.
     """
-    entry = perform(config, "run", lambda console, entry: run_pipeline(config, spans, console, entry, enable_cache),
-                    verbose)
+    entry = perform(
+        config, "run", lambda console, entry: run_pipeline(config, spans, console, entry, enable_cache), verbose
+    )
     return 0 if entry["status"] in (*run_log.COMPLETED, run_log.NOTHING) else 1
 
 
-def perform(config: Config, command: str, body: Callable[[Console, dict], "RunResult | None"],
-            verbose: bool = False) -> dict:
+def perform(
+    config: Config, command: str, body: Callable[[Console, dict], "RunResult | None"], verbose: bool = False
+) -> dict:
     """Runs `body` with the output folder's lock, the terminal quiet, and a line in the log of the runs.
 
     Args:
@@ -68,8 +70,19 @@ def perform(config: Config, command: str, body: Callable[[Console, dict], "RunRe
     started = time.time()
     path = Path(config.output_dir) / "logs" / f"run-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     before = set(list_versions(config.serving_dir))
-    entry = {"command": command, "started": _utc(started), "pid": os.getpid(), "status": run_log.FAILED, "reason": "",
-             "spans": [], "request": None, "run": None, "version": None, "report": None, "log": str(path)}
+    entry = {
+        "command": command,
+        "started": _utc(started),
+        "pid": os.getpid(),
+        "status": run_log.FAILED,
+        "reason": "",
+        "spans": [],
+        "request": None,
+        "run": None,
+        "version": None,
+        "report": None,
+        "log": str(path),
+    }
     try:
         with exclusive(config.output_dir, command), quiet_console(path, verbose) as console:
             try:
@@ -83,8 +96,10 @@ def perform(config: Config, command: str, body: Callable[[Console, dict], "RunRe
                 logging.getLogger().exception("the run stopped")
                 known = explain(error)
                 interrupted = isinstance(known, KeyboardInterrupt)
-                entry |= {"status": run_log.INTERRUPTED if interrupted else run_log.FAILED,
-                          "reason": str(known or f"{type(error).__name__}: {error}")}
+                entry |= {
+                    "status": run_log.INTERRUPTED if interrupted else run_log.FAILED,
+                    "reason": str(known or f"{type(error).__name__}: {error}"),
+                }
                 if known is None:
                     console.print(f"[bold red]Stopped by an unexpected {type(error).__name__}[/]")
                     console.print(f"The whole story is in the log: {path}", markup=False, soft_wrap=True)
@@ -138,8 +153,11 @@ def run_pipeline(config: Config, spans: str, console: Console, entry: dict, enab
     Path(config.metadata_path).parent.mkdir(parents=True, exist_ok=True)
     live = find_live(config.serving_dir, training_key(trainer_config(config, fingerprint)))
     use_in_memory_runner()
-    LocalDagRunner().run(create_pipeline(
-        config, ",".join(map(str, chosen)), fingerprint, live.name if live else NO_VERSION, enable_cache))
+    LocalDagRunner().run(
+        create_pipeline(
+            config, ",".join(map(str, chosen)), fingerprint, live.name if live else NO_VERSION, enable_cache
+        )
+    )
     page, _ = write_report(config)
     result = summary.collect(config, chosen, page)
     if result.pushed:
@@ -157,7 +175,9 @@ def nothing_to_do(config: Config, entry: dict, console: Console) -> bool:
     console.print(
         f"Nothing to do: spans, configuration, code and libraries are those of the run of {last['started']}, and "
         f"nothing is pushed again. That run:\nmodel     {outcome}\nreport    {last['report']}\nlog       {last['log']}",
-        markup=False, soft_wrap=True)
+        markup=False,
+        soft_wrap=True,
+    )
     return True
 
 
@@ -171,9 +191,13 @@ def _what_was_pushed(config, before, entry):
 
 
 def _note_result(entry, result):
-    entry |= {"status": run_log.PUSHED if result.pushed else run_log.REFUSED, "reason": result.reason,
-              "run": result.run,
-              "version": str(result.version_path) if result.pushed else None, "report": str(result.report_path)}
+    entry |= {
+        "status": run_log.PUSHED if result.pushed else run_log.REFUSED,
+        "reason": result.reason,
+        "run": result.run,
+        "version": str(result.version_path) if result.pushed else None,
+        "report": str(result.report_path),
+    }
 
 
 def _utc(seconds):
@@ -196,8 +220,13 @@ def simulate(config: Config, span: int, console, workers: int | None = None) -> 
 
     console.print(f"[bold]Simulating span {span}[/bold]")
     started = time.monotonic()
-    columns = (TextColumn("  scenes"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-               TimeRemainingColumn())
+    columns = (
+        TextColumn("  scenes"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
 
     def show(done: int, total: int) -> None:
         rate = done / max(time.monotonic() - started, 1e-3)
@@ -206,9 +235,12 @@ def simulate(config: Config, span: int, console, workers: int | None = None) -> 
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("scenes", rate="")
         manifest = simulate_span(
-            config.simulation, config.data_root, span,
+            config.simulation,
+            config.data_root,
+            span,
             workers=config.beam.simulation_workers if workers is None else workers,
-            progress=show)
+            progress=show,
+        )
     counts = ", ".join(f"{entry['records']} {split}" for split, entry in manifest["splits"].items())
     console.print(f"  {counts} scenes in {time.monotonic() - started:.0f} s", style="dim")
     return manifest
@@ -226,8 +258,11 @@ def warn_of_other_settings(config: Config, chosen: tuple[int, ...]) -> None:
             continue
         other = sorted(key for key in wanted if stored.get(key) != wanted[key])
         if other:
-            log.warning("span %d was simulated with other settings than the configuration's: %s. It is used as it is.",
-                        span, ", ".join(f"simulation.{key}" for key in other))
+            log.warning(
+                "span %d was simulated with other settings than the configuration's: %s. It is used as it is.",
+                span,
+                ", ".join(f"simulation.{key}" for key in other),
+            )
 
 
 def check_space(config: Config, spans: str = "latest") -> None:
@@ -236,8 +271,10 @@ def check_space(config: Config, spans: str = "latest") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     needed, free = needed_space(config, spans), shutil.disk_usage(folder).free
     if free < needed:
-        raise DataError(f"{folder}: the disk has {free / 1e9:.1f} GB left and a run may need {needed / 1e9:.1f} GB. "
-                        "Free some space, set output_dir to another disk, or simulate fewer scenes.")
+        raise DataError(
+            f"{folder}: the disk has {free / 1e9:.1f} GB left and a run may need {needed / 1e9:.1f} GB. "
+            "Free some space, set output_dir to another disk, or simulate fewer scenes."
+        )
 
 
 def needed_space(config: Config, spans: str = "latest") -> float:
@@ -250,7 +287,8 @@ def needed_space(config: Config, spans: str = "latest") -> float:
     mapped = simulation.train_scenes + simulation.calibration_scenes
     stored = mapped + simulation.test_scenes
     return WORKING_SPACE + simulation.stamp_size**2 * (
-        (simulated + used) * stored * BYTES_PER_PIXEL + used * mapped * MAPPED_BYTES_PER_PIXEL)
+        (simulated + used) * stored * BYTES_PER_PIXEL + used * mapped * MAPPED_BYTES_PER_PIXEL
+    )
 
 
 def explain(error: BaseException | None) -> BlendinatorError | KeyboardInterrupt | None:
@@ -269,23 +307,33 @@ def explain(error: BaseException | None) -> BlendinatorError | KeyboardInterrupt
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         if full or re.search(r"No space left on device|disk is full", str(error)):
             where = getattr(error, "filename", None) or "output_dir"
-            return DataError(f"{where}: there is no space left on the disk. Free some space or set output_dir to "
-                             "another disk, then run again.")
+            return DataError(
+                f"{where}: there is no space left on the disk. Free some space or set output_dir to "
+                "another disk, then run again."
+            )
         if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
-            return DataError(f"{error.filename}: this cannot be written ({error.strerror}). Check the folder's "
-                             "permissions, or set output_dir to another folder.")
+            return DataError(
+                f"{error.filename}: this cannot be written ({error.strerror}). Check the folder's "
+                "permissions, or set output_dir to another folder."
+            )
         if re.search(r"Read-only file system|attempt to write a readonly database", str(error)):
-            return DataError(f"{str(error)[:200]}: output_dir cannot be written. Check its permissions and how the "
-                             "disk is mounted, or set output_dir to another folder.")
+            return DataError(
+                f"{str(error)[:200]}: output_dir cannot be written. Check its permissions and how the "
+                "disk is mounted, or set output_dir to another folder."
+            )
         # TensorFlow's errors by their names: they are told apart without importing it.
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
             text = str(error).splitlines()[0][:200] if str(error) else "no text"
-            return DataError(f"The memory does not suffice ({text})."
-                             " Reduce training.batch_size, evaluation.batch_size or the number of scenes, or end other "
-                             "programs, then run again.")
+            return DataError(
+                f"The memory does not suffice ({text})."
+                " Reduce training.batch_size, evaluation.batch_size or the number of scenes, or end other "
+                "programs, then run again."
+            )
         if type(error).__name__ == "DataLossError":
-            return DataError(f"A file of an earlier step is damaged ({str(error).splitlines()[0][:200]}). Run again "
-                             "with `blendinator run --no-cache`, which makes all of them anew, and have the disk "
-                             "checked.")
+            return DataError(
+                f"A file of an earlier step is damaged ({str(error).splitlines()[0][:200]}). Run again "
+                "with `blendinator run --no-cache`, which makes all of them anew, and have the disk "
+                "checked."
+            )
         error = error.__cause__ or error.__context__
     return None

@@ -29,7 +29,8 @@ def parse_cron(expression: str) -> tuple[tuple[int, ...] | None, ...]:
     if len(fields) != 5:
         raise ConfigError(
             f"--cron: received {expression!r}, which has {len(fields)} fields; allowed: minute, hour, day of the "
-            "month, month, day of the week, such as '0 3 * * 1'")
+            "month, month, day of the week, such as '0 3 * * 1'"
+        )
     return tuple(_parse_field(expression, text, *field) for text, field in zip(fields, _FIELDS))
 
 
@@ -44,7 +45,9 @@ def to_calendar(expression: str) -> str:
     if day is not None and weekday is not None:
         raise ConfigError(
             f"--cron: received {expression!r}; allowed: either a day of the month or a day of the week, which "
-            "systemd would otherwise both ask for. Use --kind crontab.")
+            "systemd would otherwise both ask for. Use --kind crontab."
+        )
+
     def join(values, width):
         return "*" if values is None else ",".join(f"{value:0{width}d}" for value in values)
 
@@ -60,11 +63,15 @@ def command(config_path: str | None) -> list[str]:
 
 def systemd_units(name: str, expression: str, words: list[str], folder: str) -> dict[str, str]:
     """File name to text of the service and its timer."""
-    service = (f"[Unit]\nDescription=Retraining of {name}\n\n[Service]\nType=oneshot\nWorkingDirectory={folder}\n"
-               f"ExecStart={shlex.join(words)}\n# 3: the model was refused, which is no failure of the service.\n"
-               "SuccessExitStatus=3\n")
-    timer = (f"[Unit]\nDescription=Retraining of {name}\n\n[Timer]\nOnCalendar={to_calendar(expression)}\n"
-             "# Made up for after the machine was off.\nPersistent=true\n\n[Install]\nWantedBy=timers.target\n")
+    service = (
+        f"[Unit]\nDescription=Retraining of {name}\n\n[Service]\nType=oneshot\nWorkingDirectory={folder}\n"
+        f"ExecStart={shlex.join(words)}\n# 3: the model was refused, which is no failure of the service.\n"
+        "SuccessExitStatus=3\n"
+    )
+    timer = (
+        f"[Unit]\nDescription=Retraining of {name}\n\n[Timer]\nOnCalendar={to_calendar(expression)}\n"
+        "# Made up for after the machine was off.\nPersistent=true\n\n[Install]\nWantedBy=timers.target\n"
+    )
     return {f"{name}-retrain.service": service, f"{name}-retrain.timer": timer}
 
 
@@ -82,7 +89,7 @@ def merge_crontab(present: str, name: str, line: str) -> str:
 
 
 def default_kind() -> str:
-    """"systemd" where a user's systemd answers, else "crontab"."""
+    """ "systemd" where a user's systemd answers, else "crontab"."""
     if shutil.which("systemctl"):
         found = subprocess.run(["systemctl", "--user", "show-environment"], capture_output=True)
         if found.returncode == 0:
@@ -114,8 +121,11 @@ def install_crontab(name: str, line: str) -> None:
     if not shutil.which("crontab"):
         raise ScheduleError("crontab: this program is not installed. Install cron, or use --kind systemd.")
     present = subprocess.run(["crontab", "-l"], capture_output=True, text=True)
-    _call(["crontab", "-"], "Add the line by hand with `crontab -e`.",
-          merge_crontab(present.stdout if present.returncode == 0 else "", name, line))
+    _call(
+        ["crontab", "-"],
+        "Add the line by hand with `crontab -e`.",
+        merge_crontab(present.stdout if present.returncode == 0 else "", name, line),
+    )
 
 
 def _call(words, remedy, text=None):
@@ -125,7 +135,8 @@ def _call(words, remedy, text=None):
         raise ScheduleError(f"{words[0]}: this cannot be called ({error.strerror}). {remedy}")
     if process.returncode:
         raise ScheduleError(
-            f"{shlex.join(words)} ended with code {process.returncode}: {process.stderr.strip()}. {remedy}")
+            f"{shlex.join(words)} ended with code {process.returncode}: {process.stderr.strip()}. {remedy}"
+        )
 
 
 def _mark(name):
@@ -144,7 +155,8 @@ def _parse_field(expression, text, label, low, high):
         if not match or step < 1 or not low <= span[0] <= span[1] <= high:
             raise ConfigError(
                 f"--cron: received {expression!r}; allowed for the {label}: *, numbers from {low} to {high}, "
-                "ranges, lists and steps such as */15")
+                "ranges, lists and steps such as */15"
+            )
         values.update(range(span[0], span[1] + 1, step))
     everything = set(range(low, high + 1 - (high == 7)))  # 7 is Sunday once more
     return None if values >= everything else tuple(sorted(values))

@@ -1,6 +1,6 @@
 """Draws docs/images/architecture.svg: the components, what passes between them and where their code is.
 
-    python scripts/architecture_figure.py
+python scripts/architecture_figure.py
 """
 
 from pathlib import Path
@@ -31,22 +31,25 @@ class Box(NamedTuple):
         return LEFT + self.column * ACROSS + x * WIDTH, TOP + self.row * DOWN + y * HEIGHT
 
 
-BOXES = {box.name: box for box in (
-    Box(0, 0, STORED, "simulate", "spans: TFRecords and a manifest", "data/"),
-    Box(1, 0, OURS, "SpanExampleGen", "checksums and counts verified", "components/span_example_gen"),
-    Box(2, 0, TFX, "StatisticsGen", "scalars and pixels", "TFDV"),
-    Box(0, 1, OURS, "SceneSchema", "what a record must look like", "schemas/scene.pbtxt"),
-    Box(1, 1, OURS, "AnomalyGate", "stops and names the record at fault", "components/anomaly_gate"),
-    Box(2, 1, TFX, "ExampleValidator", "statistics against the schema", "TFDV"),
-    Box(0, 2, OURS, "LiveModel", "the version to compare with", "components/live_model"),
-    Box(1, 2, OURS, "DriftGate", "stops where the data changed", "components/drift_gate"),
-    Box(2, 2, TFX, "Transform", "asinh(image / sky sigma)", "model/preprocessing.py"),
-    Box(1, 3, OURS, "CalibrationEvaluator", "samples, metrics, rules", "model/metrics/"),
-    Box(2, 3, TFX, "Trainer", "ProbaUNet, calibrated, exported", "model/trainer.py"),
-    Box(0, 4, STORED, "serving", "numbered SavedModels", "output/serving/blendinator"),
-    Box(1, 4, OURS, "Pusher", "only with both blessings", "components/atomic_pusher"),
-    Box(2, 4, OURS, "ExportCheck", "every signature, in a fresh process", "components/export_check"),
-)}
+BOXES = {
+    box.name: box
+    for box in (
+        Box(0, 0, STORED, "simulate", "spans: TFRecords and a manifest", "data/"),
+        Box(1, 0, OURS, "SpanExampleGen", "checksums and counts verified", "components/span_example_gen"),
+        Box(2, 0, TFX, "StatisticsGen", "scalars and pixels", "TFDV"),
+        Box(0, 1, OURS, "SceneSchema", "what a record must look like", "schemas/scene.pbtxt"),
+        Box(1, 1, OURS, "AnomalyGate", "stops and names the record at fault", "components/anomaly_gate"),
+        Box(2, 1, TFX, "ExampleValidator", "statistics against the schema", "TFDV"),
+        Box(0, 2, OURS, "LiveModel", "the version to compare with", "components/live_model"),
+        Box(1, 2, OURS, "DriftGate", "stops where the data changed", "components/drift_gate"),
+        Box(2, 2, TFX, "Transform", "asinh(image / sky sigma)", "model/preprocessing.py"),
+        Box(1, 3, OURS, "CalibrationEvaluator", "samples, metrics, rules", "model/metrics/"),
+        Box(2, 3, TFX, "Trainer", "ProbaUNet, calibrated, exported", "model/trainer.py"),
+        Box(0, 4, STORED, "serving", "numbered SavedModels", "output/serving/blendinator"),
+        Box(1, 4, OURS, "Pusher", "only with both blessings", "components/atomic_pusher"),
+        Box(2, 4, OURS, "ExportCheck", "every signature, in a fresh process", "components/export_check"),
+    )
+}
 # From, its side, to, its side, label.
 ARROWS = (
     ("simulate", "right", "SpanExampleGen", "left", ""),
@@ -67,8 +70,14 @@ ARROWS = (
     ("Pusher", "left", "serving", "right", "version"),
     ("serving", "top", "LiveModel", "bottom", "next run"),
 )
-SIDES = {"left": (0, 0.5), "right": (1, 0.5), "top": (0.5, 0), "bottom": (0.5, 1), "corner": (1, 0.85),
-         "edge": (0, 0.2)}
+SIDES = {
+    "left": (0, 0.5),
+    "right": (1, 0.5),
+    "top": (0.5, 0),
+    "bottom": (0.5, 1),
+    "corner": (1, 0.85),
+    "edge": (0, 0.2),
+}
 
 
 def draw() -> str:
@@ -108,8 +117,15 @@ def _arrow(start, leaves, end, enters, label):
 
 
 def _legend(y):
-    yield _text(LEFT, y + 8, "Besides: the schema goes to ExampleValidator, Transform and Trainer, the live model to"
-                " the Trainer. ML Metadata records every step.", 13, QUIET, anchor="start")
+    yield _text(
+        LEFT,
+        y + 8,
+        "Besides: the schema goes to ExampleValidator, Transform and Trainer, the live model to"
+        " the Trainer. ML Metadata records every step.",
+        13,
+        QUIET,
+        anchor="start",
+    )
     for i, (color, label) in enumerate(((OURS, "ours"), (TFX, "TFX's"), (STORED, "on the disk"))):
         x = LEFT + 110 * i
         yield f'<rect x="{x}" y="{y + 21}" width="18" height="13" fill="{color}" stroke="{LINE}"/>'
@@ -117,8 +133,10 @@ def _legend(y):
 
 
 def _text(x, y, text, size, color, more="", anchor="middle"):
-    return (f'<text x="{x:g}" y="{y:g}" font-size="{size}" fill="{color}" text-anchor="{anchor}"'
-            f'{" " + more if more else ""}>{escape(text)}</text>')
+    return (
+        f'<text x="{x:g}" y="{y:g}" font-size="{size}" fill="{color}" text-anchor="{anchor}"'
+        f"{' ' + more if more else ''}>{escape(text)}</text>"
+    )
 
 
 if __name__ == "__main__":

@@ -93,8 +93,11 @@ def check(folder: Path, final: list[tuple[str, str]]) -> None:
     here = environment(folder)
     here |= {"PATH": f"{folder / 'venv' / 'bin'}:{here['PATH']}", "HOME": "/nonexistent"}
     imports = "import blendinator.pipeline.dag, blendinator.pipeline.kubeflow.single_pod; print(blendinator.__file__)"
-    for command in ([*json.loads(given["ENTRYPOINT"]), *json.loads(given["CMD"])],
-                    ["python", "-m", "blendinator.pipeline.kubeflow.entrypoint", "--help"], ["python", "-c", imports]):
+    for command in (
+        [*json.loads(given["ENTRYPOINT"]), *json.loads(given["CMD"])],
+        ["python", "-m", "blendinator.pipeline.kubeflow.entrypoint", "--help"],
+        ["python", "-c", imports],
+    ):
         print(" ".join([f"as user {given['USER']}:" if user else "calling:", *command]), flush=True)
         subprocess.run([*user, *command], cwd="/", env=here, check=True)
 

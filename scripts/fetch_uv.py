@@ -19,7 +19,8 @@ def main(version, folder):
     index = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/") + "/uv/"
     page = urllib.request.urlopen(index, timeout=60).read().decode("utf-8")
     pattern = r'href="([^"]*/uv-%s-py3-none-manylinux[^"/]*x86_64[^"/]*\.whl)#sha256=([0-9a-f]{64})"' % (
-        re.escape(version))
+        re.escape(version)
+    )
     match = re.search(pattern, page)
     if not match:
         sys.exit("%s lists no uv %s for Linux on x86-64" % (index, version))

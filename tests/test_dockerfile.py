@@ -38,8 +38,7 @@ def test_packages_come_from_the_lock_file_with_hashes(stages):
     assert len(installs) == 2 and all("--no-deps" in rest for rest in installs)
     assert "--require-hashes --requirement requirements-current.lock" in installs[0]
     blocks = re.split(r"\n(?=\S)", (PROJECT / "requirements-current.lock").read_text())
-    assert all("--hash=sha256:" in block for block in blocks
-               if re.match(r"[\w.-]+(\[.*\])?==", block))
+    assert all("--hash=sha256:" in block for block in blocks if re.match(r"[\w.-]+(\[.*\])?==", block))
 
 
 def test_base_image_is_the_interpreter_of_the_project():

@@ -26,9 +26,13 @@ _spec.loader.exec_module(architecture_figure)
 
 
 def build(folder, config=ROOT / "mkdocs.yml"):
-    return subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", config, "--site-dir",
-                           folder], capture_output=True, text=True, cwd=ROOT,
-                          env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", config, "--site-dir", folder],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +87,13 @@ def test_the_configurations_in_the_text_can_be_loaded():
     assert loaded >= 8
 
 
-@pytest.mark.parametrize(("link", "said"), [
-    ("nowhere.md", "nowhere.md"),
-    ("model.md#no-such-heading", "no-such-heading"),
-])
+@pytest.mark.parametrize(
+    ("link", "said"),
+    [
+        ("nowhere.md", "nowhere.md"),
+        ("model.md#no-such-heading", "no-such-heading"),
+    ],
+)
 def test_a_broken_link_fails_the_build(tmp_path, link, said):
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     docs = tmp_path / "docs"
@@ -112,7 +119,8 @@ def templates():
                 parts = node.values if isinstance(node, ast.JoinedStr) else [node]
                 texts = [part.value if isinstance(part, ast.Constant) else None for part in parts]
                 if all(text is None or isinstance(text, str) for text in texts) and (
-                        sum(len(text or "") for text in texts) >= ENOUGH):
+                    sum(len(text or "") for text in texts) >= ENOUGH
+                ):
                     yield texts
 
 
@@ -152,8 +160,13 @@ def test_the_names_in_the_architecture_are_where_it_says():
     for name, path in found:
         tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
         names = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-        names |= {target.id for node in tree.body if isinstance(node, ast.Assign)
-                  for target in node.targets if isinstance(target, ast.Name)}
+        names |= {
+            target.id
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
         assert name in names, path
 
 
@@ -192,11 +205,17 @@ def test_the_example_of_a_survey(monkeypatch):
 def test_the_figure_shows_the_components_of_the_pipeline():
     assert architecture_figure.FIGURE.read_text(encoding="utf-8") == architecture_figure.draw()
     tree = ast.parse((ROOT / "pipeline/dag.py").read_text(encoding="utf-8"))
-    made = {name for node in ast.walk(tree)
-            if isinstance(node, ast.ImportFrom) and node.module.startswith("components.")
-            for name in (alias.name for alias in node.names)}
-    made |= {node.attr for node in ast.walk(tree)
-             if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "tfx_components"}
+    made = {
+        name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("components.")
+        for name in (alias.name for alias in node.names)
+    }
+    made |= {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "tfx_components"
+    }
     assert set(architecture_figure.BOXES) - {"simulate", "serving"} == made
 
 
@@ -212,11 +231,14 @@ def test_the_record_is_documented():
     assert table("records.md", "The record") == list(FEATURES)
 
 
-@pytest.mark.parametrize(("heading", "path", "functions"), [
-    ("The manifest of a span", "data/simulate.py", {"_finish": "manifest", "span_settings": "settings"}),
-    ("Why a model was pushed, or not", "pipeline/history/explain.py", {"explain": None}),
-    ("The log of the runs", "pipeline/run.py", {"perform": "entry"}),
-])
+@pytest.mark.parametrize(
+    ("heading", "path", "functions"),
+    [
+        ("The manifest of a span", "data/simulate.py", {"_finish": "manifest", "span_settings": "settings"}),
+        ("Why a model was pushed, or not", "pipeline/history/explain.py", {"explain": None}),
+        ("The log of the runs", "pipeline/run.py", {"perform": "entry"}),
+    ],
+)
 def test_the_json_is_documented(heading, path, functions):
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     written = {"format_version"}
@@ -228,8 +250,10 @@ def test_the_json_is_documented(heading, path, functions):
 def keys(function, variable):
     """The keys that a function gives to a dictionary: of what it returns, or of a local variable."""
     for node in ast.walk(function):
-        names = [getattr(target, "id", None) or getattr(getattr(target, "value", None), "id", None)
-                 for target in getattr(node, "targets", [getattr(node, "target", None)])]
+        names = [
+            getattr(target, "id", None) or getattr(getattr(target, "value", None), "id", None)
+            for target in getattr(node, "targets", [getattr(node, "target", None)])
+        ]
         if variable in names if variable else isinstance(node, ast.Return):
             if isinstance(node.value, ast.Dict):
                 yield from (key.value for key in node.value.keys if key)

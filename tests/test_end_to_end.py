@@ -104,8 +104,12 @@ def test_model_that_fails_a_rule_is_not_pushed_and_the_run_says_why(project, fir
 
 def test_tfx_command_line_runs_the_same_pipeline(project, first):
     folder = project.output.parent
-    environment = {**os.environ, "BLENDINATOR_CONFIG": str(project.config), "LOCAL_HOME": str(folder / "home"),
-                   "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}  # activated: TFX calls `pip`
+    environment = {
+        **os.environ,
+        "BLENDINATOR_CONFIG": str(project.config),
+        "LOCAL_HOME": str(folder / "home"),
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+    }  # activated: TFX calls `pip`
 
     def tfx(*arguments):
         command = [BIN / "tfx", *arguments, "--engine=local"]
@@ -157,8 +161,13 @@ def test_bad_pixels_stop_the_run_before_training(project, first):
     path = damage_span(project, damage)
     process = project.run("--spans", "2")
     where = f"{path}: record 99 (scene 1:599): "
-    assert_stopped(process, project, where + "image has 1 values that are NaN or infinite",
-                   where + "mask holds 3; allowed: at most 2", where + "noise_free has 992 values; allowed: 1024")
+    assert_stopped(
+        process,
+        project,
+        where + "image has 1 values that are NaN or infinite",
+        where + "mask holds 3; allowed: at most 2",
+        where + "noise_free has 992 values; allowed: 1024",
+    )
     assert "Trainer" not in process.stdout and "Transform" not in process.stdout
 
 
@@ -178,18 +187,24 @@ def test_missing_span_stops_the_run(project, first):
 def test_a_model_of_a_new_span_is_compared_with_the_live_one(project, first):
     """Last, because it may push."""
     live = project.output / "serving" / "blendinator" / project.versions()[-1]
-    simulated = subprocess.run([BIN / "blendinator", "simulate", "--config", project.config, "--span", "3"],
-                               capture_output=True, text=True, cwd=project.output.parent)
+    simulated = subprocess.run(
+        [BIN / "blendinator", "simulate", "--config", project.config, "--span", "3"],
+        capture_output=True,
+        text=True,
+        cwd=project.output.parent,
+    )
     assert simulated.returncode == 0, simulated.stdout + simulated.stderr
     process = project.run("--spans", "3")
     assert process.returncode == 0, process.stdout + process.stderr
     metrics = json.loads(found(process.stdout, "metrics").read_text())
     assert metrics["live_version"] == live.name
     assert f"warm start from version {live.name}" in process.stdout and "drift: none against version" in process.stdout
-    explained = subprocess.run([BIN / "blendinator", "explain", "--config", project.config, "--json"],
-                               capture_output=True, text=True)
+    explained = subprocess.run(
+        [BIN / "blendinator", "explain", "--config", project.config, "--json"], capture_output=True, text=True
+    )
     relative = [rule for rule in json.loads(explained.stdout)["rules"] if rule["kind"] == "relative"]
-    assert relative and all(rule["live"] is not None and rule["low"] <= rule["value"] <= rule["high"]
-                            for rule in relative)
+    assert relative and all(
+        rule["live"] is not None and rule["low"] <= rule["value"] <= rule["high"] for rule in relative
+    )
     assert explained.returncode == (0 if len(project.versions()) == 2 else 3)
     assert "report.html" in found(process.stdout, "report").name

@@ -29,8 +29,14 @@ SCENES = {"train_scenes": 30, "calibration_scenes": 6, "test_scenes": 24}
 RAW = {
     "simulation": {**SCENES, "stamp_size": 32, "scenes_per_shard": 8},
     "model": {"channels": [4, 8], "convs_per_block": 1, "head_channels": 4, "head_layers": 1},
-    "evaluation": {"num_samples": 4, "min_scenes": 2, "bootstrap_replicates": 20, "gallery_scenes": 2,
-                   "classical": {"enabled": False}, "thresholds": [{"metric": "iou_galaxy", "min": 0.0}]},
+    "evaluation": {
+        "num_samples": 4,
+        "min_scenes": 2,
+        "bootstrap_replicates": 20,
+        "gallery_scenes": 2,
+        "classical": {"enabled": False},
+        "thresholds": [{"metric": "iou_galaxy", "min": 0.0}],
+    },
 }
 BEFORE_TRAINING = ("SpanExampleGen", "StatisticsGen", "SceneSchema", "ExampleValidator", "AnomalyGate", "Transform")
 
@@ -44,8 +50,10 @@ class Steps:
 
     def run(self, name: str, **replaced) -> dict:
         component = self.components[name]
-        inputs = {key: replaced.get(key) or [self.artifacts[channel.producer_component_id][channel.output_key]]
-                  for key, channel in component.inputs.items()}
+        inputs = {
+            key: replaced.get(key) or [self.artifacts[channel.producer_component_id][channel.output_key]]
+            for key, channel in component.inputs.items()
+        }
         outputs = {}
         for key, channel in component.outputs.items():
             outputs[key] = channel.type()
@@ -85,15 +93,24 @@ def beam_args(tmp_path_factory):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # Beam starts its programs by name
     log = open(tmp_path_factory.mktemp("beam") / "log", "wb")  # noqa: SIM115 closed with the processes
     processes = [
-        subprocess.Popen([sys.executable, "-m", module, option, str(port)], stdout=log, stderr=log,
-                         env={**os.environ, "PATH": path})
-        for module, option, port in (("apache_beam.runners.portability.local_job_service_main", "--port", jobs),
-                                     ("apache_beam.runners.worker.worker_pool_main", "--service_port", workers))]
+        subprocess.Popen(
+            [sys.executable, "-m", module, option, str(port)], stdout=log, stderr=log, env={**os.environ, "PATH": path}
+        )
+        for module, option, port in (
+            ("apache_beam.runners.portability.local_job_service_main", "--port", jobs),
+            ("apache_beam.runners.worker.worker_pool_main", "--service_port", workers),
+        )
+    ]
     try:
         for port, process in zip((jobs, workers), processes):
             wait_for(port, process)
-        yield ["--runner=PortableRunner", f"--job_endpoint=localhost:{jobs}", "--environment_type=EXTERNAL",
-               f"--environment_config=localhost:{workers}", "--sdk_container_image=none"]
+        yield [
+            "--runner=PortableRunner",
+            f"--job_endpoint=localhost:{jobs}",
+            "--environment_type=EXTERNAL",
+            f"--environment_config=localhost:{workers}",
+            "--sdk_container_image=none",
+        ]
     finally:
         for process in processes:
             process.terminate()
@@ -115,9 +132,15 @@ def both(tmp_path_factory, beam_args):
     trained = here.components["Trainer"].outputs["model"].type()
     trained.uri = str(folder / "model")
     transform = tft.TFTransformOutput(here.artifacts["Transform"]["transform_graph"].uri)
-    export(ProbaUNet(config.model, 1, "float32"), transform, f"{trained.uri}/Format-Serving", default_draws=4,
-           default_seed=1,
-           stamp_size=32, facts={})
+    export(
+        ProbaUNet(config.model, 1, "float32"),
+        transform,
+        f"{trained.uri}/Format-Serving",
+        default_draws=4,
+        default_seed=1,
+        stamp_size=32,
+        facts={},
+    )
     for steps in (here, there):
         steps.run("LiveModel")
         steps.run("CalibrationEvaluator", model=[trained])
@@ -128,11 +151,13 @@ def both(tmp_path_factory, beam_args):
 def test_no_record_is_lost_on_the_way_to_the_statistics(both, split):
     found = [
         stats_artifact_utils.load_statistics(steps.artifacts["StatisticsGen"]["statistics"], split).proto().datasets[0]
-        for steps in both]
+        for steps in both
+    ]
     assert found[0].num_examples == found[1].num_examples == SCENES[f"{split}_scenes"]
     means = [
         {feature.path.step[0]: feature.num_stats.mean for feature in data.features if feature.HasField("num_stats")}
-        for data in found]
+        for data in found
+    ]
     assert means[0].keys() == means[1].keys() and len(means[0]) > 5
     assert all(means[1][name] == pytest.approx(value, rel=1e-6) for name, value in means[0].items())
 
@@ -140,14 +165,23 @@ def test_no_record_is_lost_on_the_way_to_the_statistics(both, split):
 def test_the_transform_is_the_same(both):
     image = np.random.default_rng(0).normal(0, 30, (2, 32, 32)).astype(np.float32)
     graphs = [tft.TFTransformOutput(steps.artifacts["Transform"]["transform_graph"].uri) for steps in both]
-    values = [graph.transform_raw_features({"image": image}, drop_unused_features=True)[NORMALISED].numpy()
-              for graph in graphs]
+    values = [
+        graph.transform_raw_features({"image": image}, drop_unused_features=True)[NORMALISED].numpy()
+        for graph in graphs
+    ]
     np.testing.assert_allclose(values[1], values[0], rtol=1e-6)
 
 
 def test_the_metrics_are_the_same(both):
-    reports = [json.loads((Path(artifact_utils.get_single_uri([steps.artifacts["CalibrationEvaluator"]["evaluation"]]))
-                           / "metrics.json").read_text()) for steps in both]
+    reports = [
+        json.loads(
+            (
+                Path(artifact_utils.get_single_uri([steps.artifacts["CalibrationEvaluator"]["evaluation"]]))
+                / "metrics.json"
+            ).read_text()
+        )
+        for steps in both
+    ]
     assert reports[0]["records_read"] == reports[1]["records_read"]
     assert reports[0]["scenes_evaluated"] == reports[1]["scenes_evaluated"] == SCENES["test_scenes"]
     assert reports[0]["populations"] == reports[1]["populations"]

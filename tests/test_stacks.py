@@ -19,14 +19,24 @@ from blendinator.data.spans import span_dir
 ROOT = Path(__file__).resolve().parents[1]
 TRIXIE = ["sh", str(ROOT / "scripts" / "trixie.sh")]
 SETTINGS = {
-    "simulation": {"stamp_size": 32, "train_scenes": 60, "calibration_scenes": 20, "test_scenes": 20,
-                   "scenes_per_shard": 20},
+    "simulation": {
+        "stamp_size": 32,
+        "train_scenes": 60,
+        "calibration_scenes": 20,
+        "test_scenes": 20,
+        "scenes_per_shard": 20,
+    },
     "model": {"channels": [8, 16], "convs_per_block": 1, "head_channels": 4, "head_layers": 1, "latent_dim": 2},
     "training": {"steps": 20, "batch_size": 8, "evaluate_every": 10, "evaluation_scenes": 8, "multi_sample_draws": 2},
-    "evaluation": {"num_samples": 2, "bootstrap_replicates": 10, "gallery_scenes": 1, "min_scenes": 1,
-                   "classical": {"enabled": False},
-                   "thresholds": [{"metric": "iou_galaxy", "population": "boosted", "min": 0.0}],
-                   "relative": [{"metric": "ged", "population": "boosted", "margin": 1e6}]},
+    "evaluation": {
+        "num_samples": 2,
+        "bootstrap_replicates": 10,
+        "gallery_scenes": 1,
+        "min_scenes": 1,
+        "classical": {"enabled": False},
+        "thresholds": [{"metric": "iou_galaxy", "population": "boosted", "min": 0.0}],
+        "relative": [{"metric": "ged", "population": "boosted", "margin": 1e6}],
+    },
     # So few scenes differ a lot from span to span.
     "retraining": {"drift": {"action": "warn"}, "warm_start": {"max_sigma_change": 1.0}},
 }
@@ -46,7 +56,8 @@ np.savez(output, **draws, **{f"serving_{name}": value for name, value in maps.it
 
 pytestmark = pytest.mark.skipif(
     subprocess.run([*TRIXIE, "ready"], capture_output=True).returncode != 0,
-    reason="there is no Debian 13 folder with this project's environment: `make test-current` makes it")
+    reason="there is no Debian 13 folder with this project's environment: `make test-current` makes it",
+)
 
 
 def call(command, folder):
@@ -111,8 +122,10 @@ def records(folder):
 
 
 def test_both_stacks_are_there(here, there):
-    names = {stack.python("-c", "from blendinator.stack import stack_name; print(stack_name())").strip()
-             for stack in (here, there)}
+    names = {
+        stack.python("-c", "from blendinator.stack import stack_name; print(stack_name())").strip()
+        for stack in (here, there)
+    }
     assert names == {"compatible", "current"}
 
 

@@ -33,8 +33,14 @@ class AnomalyGate(base_component.BaseComponent):
     SPEC_CLASS = AnomalyGateSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, examples: types.BaseChannel, statistics: types.BaseChannel, anomalies: types.BaseChannel,
-                 schema: types.BaseChannel, code: str = ""):
+    def __init__(
+        self,
+        examples: types.BaseChannel,
+        statistics: types.BaseChannel,
+        anomalies: types.BaseChannel,
+        schema: types.BaseChannel,
+        code: str = "",
+    ):
         """
         Args:
           examples: the Examples that were validated.
@@ -43,7 +49,13 @@ class AnomalyGate(base_component.BaseComponent):
           schema: the Schema they were validated against.
           code: a hash of the code, so that the cache sees changes.
         """
-        super().__init__(AnomalyGateSpec(
-            examples=examples, statistics=statistics, anomalies=anomalies, schema=schema, code=code,
-            checked_examples=types.Channel(type=standard_artifacts.Examples),
-        ))
+        super().__init__(
+            AnomalyGateSpec(
+                examples=examples,
+                statistics=statistics,
+                anomalies=anomalies,
+                schema=schema,
+                code=code,
+                checked_examples=types.Channel(type=standard_artifacts.Examples),
+            )
+        )

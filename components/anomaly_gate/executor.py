@@ -38,7 +38,8 @@ class Executor(base_executor.BaseExecutor):
         statistics = artifact_utils.get_single_instance(input_dict["statistics"])
         anomalies_uri = artifact_utils.get_single_uri(input_dict["anomalies"])
         schema = io_utils.SchemaReader().read(
-            io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict["schema"])))
+            io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict["schema"]))
+        )
         data_root = examples.get_string_custom_property("data_root")
         splits = artifact_utils.decode_split_names(examples.split_names)
 
@@ -56,12 +57,15 @@ class Executor(base_executor.BaseExecutor):
 
 def check_counts(statistics, expected: dict[str, int]) -> None:
     """Raises DataError unless the statistics artifact saw as many records of each split as were ingested."""
-    seen = {split: stats_artifact_utils.load_statistics(statistics, split).proto().datasets[0].num_examples
-            for split in expected}
+    seen = {
+        split: stats_artifact_utils.load_statistics(statistics, split).proto().datasets[0].num_examples
+        for split in expected
+    }
     if seen != expected:
         raise DataError(
             f"{statistics.uri}: the statistics saw {seen} records, but {expected} were ingested. Records were "
-            "lost in a Beam step: run again with other beam.pipeline_args.")
+            "lost in a Beam step: run again with other beam.pipeline_args."
+        )
 
 
 def read_anomalies(path: Path) -> anomalies_pb2.Anomalies:
@@ -73,7 +77,11 @@ def read_anomalies(path: Path) -> anomalies_pb2.Anomalies:
 
 
 def describe_anomalies(
-    anomalies: anomalies_pb2.Anomalies, schema: schema_pb2.Schema, split: str, folder: Path, data_root: str = "",
+    anomalies: anomalies_pb2.Anomalies,
+    schema: schema_pb2.Schema,
+    split: str,
+    folder: Path,
+    data_root: str = "",
 ) -> list[str]:
     """One line per anomaly: split, feature, what TFDV says, and the first record at fault.
 

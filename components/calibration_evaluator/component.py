@@ -59,9 +59,15 @@ class CalibrationEvaluator(base_beam_component.BaseBeamComponent):
             pushed version), evaluated on the same scenes with the same seeds; without it the relative rules don't
             apply.
         """
-        super().__init__(CalibrationEvaluatorSpec(
-            examples=examples, model=model, baseline_model=baseline_model, config=config,
-            thresholds=thresholds, code=code,
-            evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
-            blessing=types.Channel(type=standard_artifacts.ModelBlessing),
-        ))
+        super().__init__(
+            CalibrationEvaluatorSpec(
+                examples=examples,
+                model=model,
+                baseline_model=baseline_model,
+                config=config,
+                thresholds=thresholds,
+                code=code,
+                evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
+                blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+            )
+        )

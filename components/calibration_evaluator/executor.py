@@ -87,7 +87,8 @@ def read_config(text: str, thresholds: str) -> Config:
         except ValueError as error:
             raise ConfigError(
                 f"thresholds: received {thresholds[:80]!r}, which is no JSON ({error}); allowed: a list of rules "
-                'such as [{"metric": "iou_galaxy", "min": 0.8}]')
+                'such as [{"metric": "iou_galaxy", "min": 0.8}]'
+            )
     return config_from_dict(raw, source="CalibrationEvaluator")
 
 
@@ -170,11 +171,17 @@ def draw_pages(files: list[str], model_path: str, pages: dict[str, list[str]], c
         scene = records.decode(serialized)
         name = scene["scene_id"]
         if name in wanted:
-            samples, probabilities = sampler.draw(scene["image"][None], config.evaluation.num_samples,
-                                                  config.evaluation.seed)
-            found[name] = {"image": scene["image"], "sky_sigma": scene["sky_sigma"], "mask": scene["mask"],
-                           "samples": samples[0], "probabilities": probabilities[0],
-                           "title": f"{name} {scene['population']}"}
+            samples, probabilities = sampler.draw(
+                scene["image"][None], config.evaluation.num_samples, config.evaluation.seed
+            )
+            found[name] = {
+                "image": scene["image"],
+                "sky_sigma": scene["sky_sigma"],
+                "mask": scene["mask"],
+                "samples": samples[0],
+                "probabilities": probabilities[0],
+                "title": f"{name} {scene['population']}",
+            }
     for name, chosen in pages.items():
         with fileio.open(os.path.join(folder, name), "wb") as file:
             file.write(gallery.page([found[scene] for scene in chosen]))

@@ -26,17 +26,21 @@ class Sampler:
         try:
             self._model = tf.saved_model.load(path)
         except (OSError, ValueError, tf.errors.OpError) as error:
-            raise ModelError(f"{path}: this SavedModel cannot be loaded ({error}). Train the model again; if it "
-                             "is the live one, go back with `blendinator rollback` first.")
+            raise ModelError(
+                f"{path}: this SavedModel cannot be loaded ({error}). Train the model again; if it "
+                "is the live one, go back with `blendinator rollback` first."
+            )
         if "sample" not in self._model.signatures:
-            raise ModelError(f"{path}: the signature 'sample' is missing; received {sorted(self._model.signatures)}. "
-                             "Export the model with this version of the code.")
+            raise ModelError(
+                f"{path}: the signature 'sample' is missing; received {sorted(self._model.signatures)}. "
+                "Export the model with this version of the code."
+            )
 
     def draw(self, images: np.ndarray, num_samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Samples uint8 [B, N, H, W] and probabilities float32 [B, H, W, 3] of images [B, H, W] in electrons.
 
-        An image's draws depend on its pixels and the seed alone (`blendinator.model.sampling.image_noise`), whatever else is in the
-        batch.
+        An image's samples depend on its pixels and the seed alone (`blendinator.model.sampling.image_noise`), whatever
+        else is in the batch.
         """
         import tensorflow as tf
 
@@ -70,8 +74,9 @@ def read_records(path: str) -> Iterator[bytes]:
             yield item.numpy()
             count += 1
     except tf.errors.OpError as error:
-        raise DataError(f"{path}: record {count} cannot be read ({error.message}). The file is damaged: make or copy "
-                        "it again.")
+        raise DataError(
+            f"{path}: record {count} cannot be read ({error.message}). The file is damaged: make or copy it again."
+        )
 
 
 def score_batch(batch: list[dict], method: Sampler | ClassicalPeer, config: EvaluationConfig) -> dict[str, np.ndarray]:
@@ -135,7 +140,8 @@ class ScoreFile(beam.DoFn):
 
     def _rows(self, batch):
         return {
-            "rows": {label: pack(score_batch(batch, method, self._config)) for label, method in self._methods.items()}}
+            "rows": {label: pack(score_batch(batch, method, self._config)) for label, method in self._methods.items()}
+        }
 
 
 class Collect(beam.CombineFn):
@@ -145,11 +151,16 @@ class Collect(beam.CombineFn):
         return {"rows": [], "records": 0, "errors": []}
 
     def add_input(self, accumulator, block):
-        return self.merge_accumulators([accumulator, {
-            "rows": [block["rows"]] if "rows" in block else [],
-            "records": block.get("records", 0),
-            "errors": [block["error"]] if "error" in block else [],
-        }])
+        return self.merge_accumulators(
+            [
+                accumulator,
+                {
+                    "rows": [block["rows"]] if "rows" in block else [],
+                    "records": block.get("records", 0),
+                    "errors": [block["error"]] if "error" in block else [],
+                },
+            ]
+        )
 
     def merge_accumulators(self, accumulators):
         merged = self.create_accumulator()
@@ -192,12 +203,17 @@ def check_account(scene_ids: np.ndarray, records_read: int, errors: list, files:
         raise {"ModelError": ModelError, "DataError": DataError}.get(kind, BlendinatorError)(message)
     where = files[0] + (f" and {len(files) - 1} more" if len(files) > 1 else "")
     if not len(scene_ids) and not records_read:
-        raise DataError(f"{where}: the test split holds no record. "
-                        "Simulate a span with simulation.test_scenes above 0.")
+        raise DataError(
+            f"{where}: the test split holds no record. Simulate a span with simulation.test_scenes above 0."
+        )
     if len(scene_ids) != records_read:
-        raise DataError(f"{where}: {records_read} records were read and {len(scene_ids)} evaluated. Run the evaluation "
-                        "again; if it happens again, run Beam with a single worker.")
+        raise DataError(
+            f"{where}: {records_read} records were read and {len(scene_ids)} evaluated. Run the evaluation "
+            "again; if it happens again, run Beam with a single worker."
+        )
     repeated = scene_ids[1:][scene_ids[1:] == scene_ids[:-1]]
     if len(repeated):
-        raise DataError(f"{where}: {len(repeated)} scenes come twice, the first is {repeated[0]}. "
-                        "Leave the repeated span out of the run.")
+        raise DataError(
+            f"{where}: {len(repeated)} scenes come twice, the first is {repeated[0]}. "
+            "Leave the repeated span out of the run."
+        )

@@ -42,7 +42,12 @@ class DriftGate(base_component.BaseComponent):
           config: the section `retraining.drift` as JSON.
           code: a hash of the code, so that the cache sees changes.
         """
-        super().__init__(DriftGateSpec(
-            statistics=statistics, live_model=live_model, config=config, code=code,
-            drift=types.Channel(type=standard_artifacts.ExampleAnomalies),
-        ))
+        super().__init__(
+            DriftGateSpec(
+                statistics=statistics,
+                live_model=live_model,
+                config=config,
+                code=code,
+                drift=types.Channel(type=standard_artifacts.ExampleAnomalies),
+            )
+        )

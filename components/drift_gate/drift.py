@@ -23,8 +23,11 @@ _SIGMAS = 1.2816  # between them, in a normal distribution
 Features = dict[str, statistics_pb2.FeatureNameStatistics]
 
 
-def compare(statistics: statistics_pb2.DatasetFeatureStatisticsList,
-            reference: statistics_pb2.DatasetFeatureStatisticsList, config: DriftConfig) -> list[dict]:
+def compare(
+    statistics: statistics_pb2.DatasetFeatureStatisticsList,
+    reference: statistics_pb2.DatasetFeatureStatisticsList,
+    config: DriftConfig,
+) -> list[dict]:
     """Compares the statistics of a split with those of the live model's data.
 
     Args:
@@ -55,8 +58,9 @@ def compare(statistics: statistics_pb2.DatasetFeatureStatisticsList,
 
 def features(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> Features:
     """The numeric features of the only data set, by name."""
-    return {feature.path.step[0]: feature for feature in statistics.datasets[0].features
-            if feature.HasField("num_stats")}
+    return {
+        feature.path.step[0]: feature for feature in statistics.datasets[0].features if feature.HasField("num_stats")
+    }
 
 
 def compare_means(name: str, new, old, config: DriftConfig) -> dict:
@@ -87,7 +91,8 @@ def histogram_distances(statistics, reference) -> dict[str, float]:
             copy.type = statistics_pb2.FeatureNameStatistics.FLOAT
             del copy.num_stats.histograms[:]
             copy.num_stats.histograms.add(type=statistics_pb2.Histogram.STANDARD).buckets.extend(
-                _rebin(_deciles(feature.num_stats), edges))
+                _rebin(_deciles(feature.num_stats), edges)
+            )
         schema.feature.add(name=name, type=schema_pb2.FLOAT).drift_comparator.jensen_shannon_divergence.threshold = 1.0
     info = tfdv.validate_statistics(new, schema, previous_statistics=old).drift_skew_info
     return {one.path.step[0]: one.drift_measurements[0].value for one in info if one.drift_measurements}
@@ -107,8 +112,10 @@ def describe(entry: dict) -> str:
         return f"{entry['feature']}: the histograms differ by {entry['difference']:.3f} bits, limit {entry['limit']:g}"
     values = f"{entry['new']:.4g} against {entry['reference']:.4g}"
     if entry["measure"] == "noise":
-        return (f"{entry['feature']}: the pixels' noise is {values} electrons, {100 * entry['difference']:+.1f} %, "
-                f"limit {100 * entry['limit']:g} %")
+        return (
+            f"{entry['feature']}: the pixels' noise is {values} electrons, {100 * entry['difference']:+.1f} %, "
+            f"limit {100 * entry['limit']:g} %"
+        )
     return f"{entry['feature']}: the mean is {values}, limit {entry['limit']:.3g}"
 
 
@@ -129,8 +136,10 @@ def _rebin(buckets, edges):
     """Counts between the edges; what sits exactly on an edge counts below it."""
     counts = [_below(buckets, edge) for edge in edges]
     counts[0] = 0.0
-    return [statistics_pb2.Histogram.Bucket(low_value=low, high_value=high, sample_count=count - before)
-            for low, high, before, count in zip(edges, edges[1:], counts, counts[1:])]
+    return [
+        statistics_pb2.Histogram.Bucket(low_value=low, high_value=high, sample_count=count - before)
+        for low, high, before, count in zip(edges, edges[1:], counts, counts[1:])
+    ]
 
 
 def _below(buckets, value):
@@ -156,5 +165,12 @@ def _quantile(buckets, probability):
 
 
 def _entry(feature, measure, reference, new, difference, limit):
-    return {"feature": feature, "measure": measure, "reference": reference, "new": new, "difference": difference,
-            "limit": limit, "drift": bool(abs(difference) > limit)}
+    return {
+        "feature": feature,
+        "measure": measure,
+        "reference": reference,
+        "new": new,
+        "difference": difference,
+        "limit": limit,
+        "drift": bool(abs(difference) > limit),
+    }

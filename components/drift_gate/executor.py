@@ -32,7 +32,8 @@ class Executor(base_executor.BaseExecutor):
         """
         config = DriftConfig(**json.loads(exec_properties["config"]))
         statistics = stats_artifact_utils.load_statistics(
-            artifact_utils.get_single_instance(input_dict["statistics"]), SPLIT).proto()
+            artifact_utils.get_single_instance(input_dict["statistics"]), SPLIT
+        ).proto()
         live = artifact_utils.get_single_uri(input_dict["live_model"])
         reference = read_reference(live)
         found = drift.compare(statistics, reference, config) if reference and config.action != "off" else []
@@ -52,7 +53,8 @@ class Executor(base_executor.BaseExecutor):
             raise DataError(
                 f"The data differ from those that version {live_version(live)} was trained on:\n{listed}\n"
                 "Nothing was trained or pushed. If the change is meant, run once with retraining.drift.action: warn; "
-                "else look for what changed in the simulation and simulate the span again.")
+                "else look for what changed in the simulation and simulate the span again."
+            )
         for line in lines:
             log.warning("drift: %s", line)
 

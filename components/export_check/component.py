@@ -36,8 +36,15 @@ class ExportCheck(base_component.BaseComponent):
     SPEC_CLASS = ExportCheckSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, examples: types.BaseChannel, model: types.BaseChannel, num_samples: int, seed: int,
-                 stamp_size: int, code: str = ""):
+    def __init__(
+        self,
+        examples: types.BaseChannel,
+        model: types.BaseChannel,
+        num_samples: int,
+        seed: int,
+        stamp_size: int,
+        code: str = "",
+    ):
         """
         Args:
           examples: Examples with a split `test`.
@@ -47,7 +54,14 @@ class ExportCheck(base_component.BaseComponent):
           stamp_size: pixels per side of the records.
           code: a hash of the code, so that the cache sees changes.
         """
-        super().__init__(ExportCheckSpec(
-            examples=examples, model=model, num_samples=num_samples, seed=seed, stamp_size=stamp_size, code=code,
-            blessing=types.Channel(type=standard_artifacts.InfraBlessing),
-        ))
+        super().__init__(
+            ExportCheckSpec(
+                examples=examples,
+                model=model,
+                num_samples=num_samples,
+                seed=seed,
+                stamp_size=stamp_size,
+                code=code,
+                blessing=types.Channel(type=standard_artifacts.InfraBlessing),
+            )
+        )

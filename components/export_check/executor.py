@@ -41,8 +41,12 @@ class Executor(base_executor.BaseExecutor):
         Path(blessing.uri).mkdir(parents=True, exist_ok=True)
         chosen = choose_records(Path(examples.uri) / f"Split-{SPLIT}")
         report = check_export(
-            path_utils.serving_model_path(model.uri), chosen, exec_properties["stamp_size"],
-            exec_properties["num_samples"], exec_properties["seed"])
+            path_utils.serving_model_path(model.uri),
+            chosen,
+            exec_properties["stamp_size"],
+            exec_properties["num_samples"],
+            exec_properties["seed"],
+        )
 
         reason = "; ".join(f"{check['name']}: {check['detail']}" for check in report["checks"] if not check["passed"])
         blessed = bool(report["checks"]) and not reason
@@ -90,16 +94,33 @@ def check_export(model_dir: str, serialized: list[bytes], stamp_size: int, num_s
         framed, report = Path(scratch) / "records.tfrecord", Path(scratch) / REPORT
         framed.write_bytes(b"".join(map(spans.frame_record, serialized)))
         # -I keeps the project's folder off sys.path: the script sees installed packages only.
-        command = [sys.executable, "-I", str(script), model_dir, str(framed), str(report), str(stamp_size),
-                   str(num_samples), str(seed)]
+        command = [
+            sys.executable,
+            "-I",
+            str(script),
+            model_dir,
+            str(framed),
+            str(report),
+            str(stamp_size),
+            str(num_samples),
+            str(seed),
+        ]
         try:
-            process = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, cwd=scratch,
-                                     env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"})
+            process = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT,
+                cwd=scratch,
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+            )
         except subprocess.TimeoutExpired:
             return failed(f"the process did not end within {TIMEOUT} s")
         if process.returncode in (-signal.SIGKILL, -signal.SIGTERM):  # from outside: it says nothing about the model
-            raise DataError(f"{model_dir}: the process of the export check was ended by signal {-process.returncode}, "
-                            "perhaps because the memory was used up. Free some memory, then run again.")
+            raise DataError(
+                f"{model_dir}: the process of the export check was ended by signal {-process.returncode}, "
+                "perhaps because the memory was used up. Free some memory, then run again."
+            )
         if process.returncode or not report.exists():
             log.debug("export check: stderr of the process:\n%s", process.stderr)
             last = (process.stderr.strip().splitlines() or ["no message"])[-1]

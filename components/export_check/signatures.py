@@ -21,8 +21,13 @@ SIGNATURES = {
     "sample_with_noise": {"samples", "class_map", "probabilities", "entropy", "mutual_information"},
 }
 FIELD_FILE = os.path.join("assets.extra", "field.json")  # what a client of `sample_with_noise` must know
-DTYPES = {"samples": np.uint8, "class_map": np.uint8, "probabilities": np.float32, "entropy": np.float32,
-          "mutual_information": np.float32}
+DTYPES = {
+    "samples": np.uint8,
+    "class_map": np.uint8,
+    "probabilities": np.float32,
+    "entropy": np.float32,
+    "mutual_information": np.float32,
+}
 NUM_CLASSES = 3
 TOLERANCE = 1e-3  # the order of sums, and with it the rounding in bfloat16, may differ between graphs
 
@@ -70,35 +75,61 @@ def check_model(model, image, serialized, num_samples, seed, checks, facts):
     margin = facts["downsampling"]
     batch, height, width = image.shape
     after = margin if min(height, width) > 2 * margin else 0  # at the far sides, where the image has room for it
-    whole = run(model, "sample_with_noise", image=image, **noise, class_offset=tf.zeros([2]),
-                margins=tf.zeros([4], tf.int32))
-    inner = run(model, "sample_with_noise", image=image, **noise, class_offset=tf.fill([2], float(margin)),
-                margins=tf.constant([margin, after, margin, after]))
+    whole = run(
+        model, "sample_with_noise", image=image, **noise, class_offset=tf.zeros([2]), margins=tf.zeros([4], tf.int32)
+    )
+    inner = run(
+        model,
+        "sample_with_noise",
+        image=image,
+        **noise,
+        class_offset=tf.fill([2], float(margin)),
+        margins=tf.constant([margin, after, margin, after]),
+    )
 
-    shapes = {"samples": (batch, num_samples, height, width), "probabilities": (batch, height, width, NUM_CLASSES),
-              "class_map": (batch, height, width), "entropy": (batch, height, width),
-              "mutual_information": (batch, height, width)}
+    shapes = {
+        "samples": (batch, num_samples, height, width),
+        "probabilities": (batch, height, width, NUM_CLASSES),
+        "class_map": (batch, height, width),
+        "entropy": (batch, height, width),
+        "mutual_information": (batch, height, width),
+    }
     results = {"sample": first, "serving_default": served, "from_examples": parsed, "sample_with_noise": whole}
     sound = [check_outputs(name, outputs, shapes, checks) for name, outputs in results.items()]
     if not all(sound):
         return
-    checks.add("same seed, same samples", np.array_equal(first["samples"], again["samples"]),
-               f"{share(first['samples'] != again['samples'])} of the pixels differ between two equal calls")
-    checks.add("other seed, other samples", not np.array_equal(first["samples"], other["samples"]),
-               f"{share(first['samples'] != other['samples'])} of the pixels differ between two seeds")
-    checks.add("samples differ from each other", np.ptp(first["samples"], axis=1).any(),
-               f"{share(np.ptp(first['samples'], axis=1) > 0)} of the pixels differ between the draws of an image")
+    checks.add(
+        "same seed, same samples",
+        np.array_equal(first["samples"], again["samples"]),
+        f"{share(first['samples'] != again['samples'])} of the pixels differ between two equal calls",
+    )
+    checks.add(
+        "other seed, other samples",
+        not np.array_equal(first["samples"], other["samples"]),
+        f"{share(first['samples'] != other['samples'])} of the pixels differ between two seeds",
+    )
+    checks.add(
+        "samples differ from each other",
+        np.ptp(first["samples"], axis=1).any(),
+        f"{share(np.ptp(first['samples'], axis=1) > 0)} of the pixels differ between the draws of an image",
+    )
     close(checks, "sample agrees with serving_default", first["probabilities"], served["probabilities"])
     close(checks, "from_examples agrees with serving_default", parsed["probabilities"], served["probabilities"])
     close(checks, "an image's result does not depend on its batch", one["probabilities"], first["probabilities"][:1])
     differ = one["samples"] != first["samples"][:1]
-    checks.add("an image's samples do not depend on its batch", differ.mean() <= TOLERANCE,
-               f"{share(differ)} of the pixels differ between an image alone and in a batch")
+    checks.add(
+        "an image's samples do not depend on its batch",
+        differ.mean() <= TOLERANCE,
+        f"{share(differ)} of the pixels differ between an image alone and in a batch",
+    )
     rows, columns = slice(margin, height - after), slice(margin, width - after)
     close(checks, "margins are context only", inner["probabilities"], whole["probabilities"][:, rows, columns])
     differ = inner["samples"] != whole["samples"][:, :, rows, columns]
-    checks.add("samples hold together across tiles", differ.mean() <= TOLERANCE,
-               f"{share(differ)} of the pixels differ between an image and its inner part with the same noise")
+    checks.add(
+        "samples hold together across tiles",
+        differ.mean() <= TOLERANCE,
+        f"{share(differ)} of the pixels differ between an image and its inner part with the same noise",
+    )
 
 
 def field_noise(facts, shape, num_samples, seed):
@@ -106,8 +137,10 @@ def field_noise(facts, shape, num_samples, seed):
     batch, *side = shape
     places = [1, 1] if facts["latent"] == "global" else [length // facts["downsampling"] for length in side]
     points = [math.ceil(length / facts["sample_correlation"]) + 1 for length in side]
-    shapes = {"latent_noise": [batch, num_samples, *places, facts["latent_dim"]],
-              "class_noise": [batch, num_samples, facts["class_fields"], *points]}
+    shapes = {
+        "latent_noise": [batch, num_samples, *places, facts["latent_dim"]],
+        "class_noise": [batch, num_samples, facts["class_fields"], *points],
+    }
     return {name: tf.random.stateless_normal(full, [seed, i]) for i, (name, full) in enumerate(shapes.items())}
 
 
@@ -133,23 +166,32 @@ def check_outputs(name, outputs, shapes, checks):
         return False
     probabilities = outputs["probabilities"]
     error = np.abs(probabilities.sum(-1) - 1).max()
-    good &= checks.add(f"{name}: probabilities", probabilities.min() >= 0 and error <= TOLERANCE,
-                       f"smallest {probabilities.min():.3g}; sums differ from 1 by up to {error:.3g}")
+    good &= checks.add(
+        f"{name}: probabilities",
+        probabilities.min() >= 0 and error <= TOLERANCE,
+        f"smallest {probabilities.min():.3g}; sums differ from 1 by up to {error:.3g}",
+    )
     for key in ("samples", "class_map"):
         if key in outputs:
             largest = outputs[key].max()
             good &= checks.add(f"{name}: classes of {key}", largest < NUM_CLASSES, f"largest: {largest}")
     if name != "sample":
         entropy, information = outputs["entropy"], outputs["mutual_information"]
-        good &= checks.add(f"{name}: class_map is the most probable class",
-                           np.array_equal(outputs["class_map"], probabilities.argmax(-1)),
-                           f"{share(outputs['class_map'] != probabilities.argmax(-1))} of the pixels differ")
-        good &= checks.add(f"{name}: entropy",
-                           entropy.min() >= -TOLERANCE and entropy.max() <= np.log(NUM_CLASSES) + TOLERANCE,
-                           f"from {entropy.min():.3g} to {entropy.max():.3g} nats; allowed: 0 to ln 3")
-        good &= checks.add(f"{name}: mutual_information",
-                           information.min() >= -TOLERANCE and (information <= entropy + TOLERANCE).all(),
-                           f"from {information.min():.3g} to {information.max():.3g} nats; allowed: 0 to the entropy")
+        good &= checks.add(
+            f"{name}: class_map is the most probable class",
+            np.array_equal(outputs["class_map"], probabilities.argmax(-1)),
+            f"{share(outputs['class_map'] != probabilities.argmax(-1))} of the pixels differ",
+        )
+        good &= checks.add(
+            f"{name}: entropy",
+            entropy.min() >= -TOLERANCE and entropy.max() <= np.log(NUM_CLASSES) + TOLERANCE,
+            f"from {entropy.min():.3g} to {entropy.max():.3g} nats; allowed: 0 to ln 3",
+        )
+        good &= checks.add(
+            f"{name}: mutual_information",
+            information.min() >= -TOLERANCE and (information <= entropy + TOLERANCE).all(),
+            f"from {information.min():.3g} to {information.max():.3g} nats; allowed: 0 to the entropy",
+        )
     return good
 
 

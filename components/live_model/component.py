@@ -44,7 +44,12 @@ class LiveModel(base_component.BaseComponent):
             runs. A caller that can look gives it, so that the cache sees a changed live model.
           code: a hash of the code, for the same reason.
         """
-        super().__init__(LiveModelSpec(
-            serving_dir=serving_dir, key=key, version=version, code=code,
-            model=types.Channel(type=standard_artifacts.Model),
-        ))
+        super().__init__(
+            LiveModelSpec(
+                serving_dir=serving_dir,
+                key=key,
+                version=version,
+                code=code,
+                model=types.Channel(type=standard_artifacts.Model),
+            )
+        )

@@ -26,7 +26,8 @@ class Executor(base_executor.BaseExecutor):
         """
         model = artifact_utils.get_single_instance(output_dict["model"])
         found = choose_version(
-            exec_properties["serving_dir"], exec_properties.get("key") or "", exec_properties.get("version") or "")
+            exec_properties["serving_dir"], exec_properties.get("key") or "", exec_properties.get("version") or ""
+        )
         if found:
             check_readable(found)
         write_live(found, Path(model.uri))
@@ -43,8 +44,9 @@ def choose_version(serving_dir: str, key: str, version: str) -> Path | None:
         return find_live(serving_dir, key)
     folder = Path(serving_dir) / version
     if not (folder / "saved_model.pb").is_file():
-        raise ModelError(f"{folder}: version {version} is missing or incomplete. Run again: the live version is then "
-                         "looked up anew.")
+        raise ModelError(
+            f"{folder}: version {version} is missing or incomplete. Run again: the live version is then looked up anew."
+        )
     return folder
 
 

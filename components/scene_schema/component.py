@@ -36,5 +36,6 @@ class SceneSchema(base_component.BaseComponent):
           stamp_size: pixels per side of the records.
           code: a hash of the schema and the code, so that the cache sees changes.
         """
-        super().__init__(SceneSchemaSpec(
-            stamp_size=stamp_size, code=code, schema=types.Channel(type=standard_artifacts.Schema)))
+        super().__init__(
+            SceneSchemaSpec(stamp_size=stamp_size, code=code, schema=types.Channel(type=standard_artifacts.Schema))
+        )

@@ -44,7 +44,13 @@ class SpanExampleGen(base_component.BaseComponent):
           fingerprint: a hash of the spans' manifests, so that the cache sees changed data.
           code: a hash of the code, for the same reason.
         """
-        super().__init__(SpanExampleGenSpec(
-            data_root=data_root, spans=spans, stamp_size=stamp_size, fingerprint=fingerprint, code=code,
-            examples=types.Channel(type=standard_artifacts.Examples),
-        ))
+        super().__init__(
+            SpanExampleGenSpec(
+                data_root=data_root,
+                spans=spans,
+                stamp_size=stamp_size,
+                fingerprint=fingerprint,
+                code=code,
+                examples=types.Channel(type=standard_artifacts.Examples),
+            )
+        )

@@ -66,9 +66,11 @@ def ingest(folders: list[Path], destination: Path, stamp_size: int) -> dict[str,
     for split in spans.SPLITS:
         if counts[split] != expected[split] or not counts[split]:
             names = ", ".join(folder.name for folder in folders)
-            raise DataError(f"{folders[0].parent}: split {split}: the files of {names} hold {counts[split]} records; "
-                            f"the manifests say {expected[split]}, and a split must not be empty. Remove the span's "
-                            "folder and simulate it again.")
+            raise DataError(
+                f"{folders[0].parent}: split {split}: the files of {names} hold {counts[split]} records; "
+                f"the manifests say {expected[split]}, and a split must not be empty. Remove the span's "
+                "folder and simulate it again."
+            )
     return counts
 
 
@@ -88,5 +90,7 @@ def copy_verified(source: Path, target: Path, sha256: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
     if spans.sha256(target) != sha256:
-        raise DataError(f"{source}: the file changed while it was ingested, or the disk is faulty (the checksum of the "
-                        f"copy {target} differs). Run again.")
+        raise DataError(
+            f"{source}: the file changed while it was ingested, or the disk is faulty (the checksum of the "
+            f"copy {target} differs). Run again."
+        )

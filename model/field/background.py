@@ -102,7 +102,7 @@ def _smooth(mesh):
     """3 x 3 median; boxes without data are filled by their neighbours, ring by ring."""
     while True:
         wide = np.pad(mesh, 1, mode="edge")
-        around = np.stack([wide[i:i + mesh.shape[0], j:j + mesh.shape[1]] for i in range(3) for j in range(3)])
+        around = np.stack([wide[i : i + mesh.shape[0], j : j + mesh.shape[1]] for i in range(3) for j in range(3)])
         known = np.isfinite(around).any(axis=0)
         filled = np.where(known, np.nanmedian(np.where(known, around, 0.0), axis=0), np.nan)
         if known.all():

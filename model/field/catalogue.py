@@ -59,9 +59,13 @@ class Cataloguer:
         """Takes the next full rows of the maps, from row `top` on."""
         step = max(CHUNK // self.shape[1], 1)
         for start in range(0, len(maps["image"]), step):
-            self._take(top + start,
-                       {name: value[:, start:start + step] if name == "samples" else value[start:start + step]
-                                     for name, value in maps.items()})
+            self._take(
+                top + start,
+                {
+                    name: value[:, start : start + step] if name == "samples" else value[start : start + step]
+                    for name, value in maps.items()
+                },
+            )
 
     def _take(self, top, maps):
         names = ("probabilities", "class_map", "image")
@@ -74,7 +78,7 @@ class Cataloguer:
         count_to = stop if stop >= self.shape[0] else max(stop - self.settings.reach, self._counted)
         self._measure(maps, count_to)
         keep_from = max(count_to - self.settings.reach - 1, 0)
-        self._kept = {name: value[max(keep_from - self._kept_from, 0):].copy() for name, value in maps.items()}
+        self._kept = {name: value[max(keep_from - self._kept_from, 0) :].copy() for name, value in maps.items()}
         self._kept_from, self._counted = max(keep_from, self._kept_from), count_to
 
     def _measure(self, maps, count_to):
@@ -85,7 +89,8 @@ class Cataloguer:
         objects: Any = None
         for kind, mask in masks.items():
             footprint, region, first, count = self._labellers[kind].label(
-                mask >= self.settings.threshold, self._kept_from)
+                mask >= self.settings.threshold, self._kept_from
+            )
             part = self._sums(kind, maps, footprint[counted], region[counted], counted, count)
             if kind == "object":
                 objects, first_object = footprint, first
@@ -106,9 +111,19 @@ class Cataloguer:
         sigma = self.sigma_rows(self._counted, self._counted + footprint.shape[0])
         variance = np.nan_to_num(np.broadcast_to(np.square(sigma if sigma is not None else 0.0), footprint.shape))[y, x]
         at_edge = (row == 0) | (row == self.shape[0] - 1) | (x == 0) | (x == width - 1)
-        out = {name: components.sums(label, count, value) for name, value in {
-            "pixels": None, "weight": weight, "x": weight * x, "y": weight * row, "geometric_x": x.astype(float),
-            "geometric_y": row.astype(float), "variance": variance, "edge": at_edge.astype(float)}.items()}
+        out = {
+            name: components.sums(label, count, value)
+            for name, value in {
+                "pixels": None,
+                "weight": weight,
+                "x": weight * x,
+                "y": weight * row,
+                "geometric_x": x.astype(float),
+                "geometric_y": row.astype(float),
+                "variance": variance,
+                "edge": at_edge.astype(float),
+            }.items()
+        }
         near = np.flatnonzero(region)
         label = region.ravel()[near]
         missing = maps["class_map"][rows].ravel()[near] > 2
@@ -140,8 +155,10 @@ class Cataloguer:
         for kind in KINDS:
             parts = self._measured[kind]
             roots = self._labellers[kind].sets.roots()
-            total = {name: _joined(np.concatenate([part[name] for part in parts]), roots)
-                     for name in (*_ADDED, "area", "blended", "flux")}
+            total = {
+                name: _joined(np.concatenate([part[name] for part in parts]), roots)
+                for name in (*_ADDED, "area", "blended", "flux")
+            }
             keep = np.flatnonzero((roots == np.arange(len(roots))) & (total["pixels"] >= self.settings.min_pixels))
             rows_of[kind] = np.full(len(roots) + 1, -1, np.int64)  # the last one stands for "none"
             rows_of[kind][keep] = np.arange(len(keep))
@@ -194,9 +211,15 @@ def _joined(values, roots):
     return out
 
 
-def to_table(columns: dict[str, np.ndarray], *, wcs=None, poisson: bool = False,
-             electron_magnitude: float | None = None,
-             flux_unit: str = "electron", meta: dict | None = None):
+def to_table(
+    columns: dict[str, np.ndarray],
+    *,
+    wcs=None,
+    poisson: bool = False,
+    electron_magnitude: float | None = None,
+    flux_unit: str = "electron",
+    meta: dict | None = None,
+):
     """The catalogue as an astropy Table with units and descriptions.
 
     Args:
@@ -223,7 +246,8 @@ def to_table(columns: dict[str, np.ndarray], *, wcs=None, poisson: bool = False,
     if electron_magnitude is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
             table["magnitude"] = electron_magnitude - 2.5 * np.log10(
-                np.where(columns["flux"] > 0, columns["flux"], np.nan))
+                np.where(columns["flux"] > 0, columns["flux"], np.nan)
+            )
         table["magnitude"].unit = u.ABmag
     table["flags"] = columns["flags"]
     for name in table.colnames:
@@ -249,11 +273,13 @@ def _interval_text(name):
 
 
 _DESCRIPTIONS = {
-    "id": "number of the row", "kind": "object: connected pixels with a galaxy; blend: connected blended pixels",
+    "id": "number of the row",
+    "kind": "object: connected pixels with a galaxy; blend: connected blended pixels",
     "parent": "id of the object that holds the blend; 0 for objects",
     "x": "column of the flux-weighted centre of the footprint; the first pixel's centre is 1",
     "y": "row of the flux-weighted centre of the footprint; the first pixel's centre is 1",
-    "ra": "right ascension", "dec": "declination",
+    "ra": "right ascension",
+    "dec": "declination",
     "footprint": "pixels whose probability reaches the threshold",
     "area": "pixels of the row's kind in a sample's map, median over the samples",
     "blended_area": "blended pixels in a sample's map, median over the samples",

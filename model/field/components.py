@@ -67,8 +67,8 @@ class StripLabeller:
         labels, count = ndimage.label(mask, EIGHT)
         first = self.sets.grow(count)
         if self._labels is not None:
-            old = self._labels[first_row - self._first_row:]
-            new = labels[:len(old)]
+            old = self._labels[first_row - self._first_row :]
+            new = labels[: len(old)]
             both = (old > 0) & (new > 0)
             for a, b in np.unique(np.stack((old[both], new[both] + first), axis=1), axis=0):
                 self.sets.join(int(a) - 1, int(b) - 1)

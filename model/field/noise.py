@@ -11,8 +11,9 @@ BLOCK = 32  # grid points a side that are generated together
 LATENT, CLASSES = 0, 1  # streams: the latent's noise and the class fields'
 
 
-def window(seed: int, stream: int, draws: int, channels: int, top: int, left: int, height: int,
-           width: int) -> np.ndarray:
+def window(
+    seed: int, stream: int, draws: int, channels: int, top: int, left: int, height: int, width: int
+) -> np.ndarray:
     """Standard normal noise of a window of the grid, float32 [draws, height, width, channels].
 
     Args:

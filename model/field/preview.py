@@ -23,16 +23,21 @@ class Previewer:
         self.shape = shape
         self.block = max(1, -(-max(shape) // PANEL))  # pixels of the field per pixel of the picture
         size = tuple(-(-side // self.block) for side in shape)
-        self._sums = {name: np.zeros((*size, *extra)) for name, extra in {
-            "image": (), "probabilities": (3,), "entropy": (), "valid": ()}.items()}
+        self._sums = {
+            name: np.zeros((*size, *extra))
+            for name, extra in {"image": (), "probabilities": (3,), "entropy": (), "valid": ()}.items()
+        }
 
     def write(self, top: int, maps: dict[str, np.ndarray]) -> None:
         """Takes the next full rows of the maps, from row `top` on."""
         valid = maps["class_map"] != NO_DATA
         rows = (top + np.arange(len(valid))) // self.block
         for name, total in self._sums.items():
-            value = valid if name == "valid" else np.where(valid.reshape(valid.shape + (1,) * (total.ndim - 2)),
-                                                            np.nan_to_num(maps[name]), 0.0)
+            value = (
+                valid
+                if name == "valid"
+                else np.where(valid.reshape(valid.shape + (1,) * (total.ndim - 2)), np.nan_to_num(maps[name]), 0.0)
+            )
             columns = np.add.reduceat(value, np.arange(0, self.shape[1], self.block), axis=1, dtype=np.float64)
             np.add.at(total, rows, columns)
 
@@ -51,9 +56,11 @@ class Previewer:
 
         valid = self._sums["valid"]
         seen = valid > 0
-        mean = {name: np.where(seen.reshape(seen.shape + (1,) * (total.ndim - 2)), total, np.nan)
-                / np.maximum(valid, 1).reshape(seen.shape + (1,) * (total.ndim - 2))
-                for name, total in self._sums.items()}
+        mean = {
+            name: np.where(seen.reshape(seen.shape + (1,) * (total.ndim - 2)), total, np.nan)
+            / np.maximum(valid, 1).reshape(seen.shape + (1,) * (total.ndim - 2))
+            for name, total in self._sums.items()
+        }
         grey = stretch(np.nan_to_num(mean["image"]), sky_sigma / self.block, WHITE)
         foreground = np.nan_to_num(mean["probabilities"][..., 1:].sum(axis=-1))
         blended = np.nan_to_num(mean["probabilities"][..., 2])
@@ -69,8 +76,9 @@ class Previewer:
         shape = (2 * panel * min(width / height, 2.0) + 0.4, 2 * panel * min(1.0, 2.0 * height / width) + 1.2)
         figure = Figure(figsize=shape, dpi=110, facecolor="#0b0e14")
         FigureCanvasAgg(figure)
-        axes = figure.subplots(2, 2,
-                               gridspec_kw=dict(hspace=0.09, wspace=0.03, left=0.02, right=0.98, top=0.92, bottom=0.09))
+        axes = figure.subplots(
+            2, 2, gridspec_kw=dict(hspace=0.09, wspace=0.03, left=0.02, right=0.98, top=0.92, bottom=0.09)
+        )
         for ax, (name, colors) in zip(axes.ravel(), panels):
             ax.imshow(np.where(seen[..., None], colors, _MISSING), origin="lower", interpolation="nearest")
             ax.set_title(name, color="#d8dee9", fontsize=12, loc="left", pad=4)
@@ -80,12 +88,21 @@ class Previewer:
         for level, color in ((foreground, CLASS_COLORS[1]), (blended, CLASS_COLORS[2])):
             if level.max() > 0.5 > level.min() and min(level.shape) > 1:
                 axes[0, 0].contour(level, [0.5], colors=[color], linewidths=0.7)
-        figure.legend(handles=[Patch(facecolor=color, edgecolor="#888", label=name)
-                               for name, color in zip(CLASS_NAMES, CLASS_COLORS)],
-                      loc="lower left", bbox_to_anchor=(0.015, 0.012), ncol=3, frameon=False, labelcolor="#d8dee9",
-                      fontsize=11)
-        for left, name, colormap, high in ((0.52, "P(blended)", "inferno", 1.0),
-                                           (0.78, "entropy (nats)", "magma", np.log(3))):
+        figure.legend(
+            handles=[
+                Patch(facecolor=color, edgecolor="#888", label=name) for name, color in zip(CLASS_NAMES, CLASS_COLORS)
+            ],
+            loc="lower left",
+            bbox_to_anchor=(0.015, 0.012),
+            ncol=3,
+            frameon=False,
+            labelcolor="#d8dee9",
+            fontsize=11,
+        )
+        for left, name, colormap, high in (
+            (0.52, "P(blended)", "inferno", 1.0),
+            (0.78, "entropy (nats)", "magma", np.log(3)),
+        ):
             bar = figure.add_axes((left, 0.045, 0.2, 0.016))
             bar.imshow(np.linspace(0, 1, 256)[None], cmap=colormap, aspect="auto", extent=(0, high, 0, 1))
             bar.set_yticks([])

@@ -57,11 +57,15 @@ class Plane:
             self.shape = int(rows), int(columns)
             self.integer = self.header.get("BITPIX", -32) > 0 and self.header.get("BSCALE", 1) == 1
         except (TypeError, ValueError):
-            raise DataError(f"{self.name}: the header gives the sizes {self.hdu.shape} and BITPIX "
-                            f"{self.header.get('BITPIX')}; allowed: numbers")
+            raise DataError(
+                f"{self.name}: the header gives the sizes {self.hdu.shape} and BITPIX "
+                f"{self.header.get('BITPIX')}; allowed: numbers"
+            )
         if max(self.shape) > LARGEST_SIDE:
-            raise DataError(f"{self.name}: the header gives the sizes {list(self.shape)}; allowed: up to {LARGEST_SIDE}"
-                            " a side. The header is damaged, or the field has to be cut into parts.")
+            raise DataError(
+                f"{self.name}: the header gives the sizes {list(self.shape)}; allowed: up to {LARGEST_SIDE}"
+                " a side. The header is damaged, or the field has to be cut into parts."
+            )
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Rows as float32 [stop - start, W] in the file's unit; infinite and blank pixels are NaN."""
@@ -97,8 +101,10 @@ class Plane:
             if chosen is None and not any(len(hdu.shape) for _, hdu in images):
                 raise DataError(f"{self.path}: the file holds no image")
             if chosen is None:
-                raise DataError(f"{self.path}: no image has two dimensions; it holds {listing}. Write the wanted plane"
-                                " of a cube to a file of its own.")
+                raise DataError(
+                    f"{self.path}: no image has two dimensions; it holds {listing}. Write the wanted plane"
+                    " of a cube to a file of its own."
+                )
             return chosen
         try:
             chosen = self._file.index_of(int(wanted) if str(wanted).isdigit() else str(wanted))
@@ -108,7 +114,8 @@ class Plane:
         if not _is_image(hdu) or len(hdu.shape) != 2:
             shape = list(hdu.shape) if _is_image(hdu) else "a table"
             raise DataError(
-                f"{self.path}: HDU {wanted} is no image of two dimensions (received {shape}); it holds {listing}")
+                f"{self.path}: HDU {wanted} is no image of two dimensions (received {shape}); it holds {listing}"
+            )
         return chosen
 
 
@@ -189,16 +196,29 @@ class Field:
 def noise_of(weight: np.ndarray, kind: str) -> np.ndarray:
     """Noise per pixel from a map of RMS, variance or weight (1 / variance); NaN where it marks a bad pixel."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        sigma = {"rms": lambda: weight, "variance": lambda: np.sqrt(weight),
-                 "weight": lambda: 1 / np.sqrt(weight)}[kind]()
+        sigma = {"rms": lambda: weight, "variance": lambda: np.sqrt(weight), "weight": lambda: 1 / np.sqrt(weight)}[
+            kind
+        ]()
         return np.where((sigma > 0) & (sigma < RMS_LIMIT), sigma, np.nan).astype(np.float32)
 
 
-def open_field(path: str | Path, survey: dict | None, stamp_size: int, *, hdu: str | int | None = None,
-               unit: str | None = None, gain: float | None = None, exposure_time: float | None = None,
-               zero_point: float | None = None, background: bool = True, box: int = 128,
-               weight: str | Path | None = None, weight_type: str = "rms", mask: str | Path | None = None,
-               match_noise: bool = False) -> Field:
+def open_field(
+    path: str | Path,
+    survey: dict | None,
+    stamp_size: int,
+    *,
+    hdu: str | int | None = None,
+    unit: str | None = None,
+    gain: float | None = None,
+    exposure_time: float | None = None,
+    zero_point: float | None = None,
+    background: bool = True,
+    box: int = 128,
+    weight: str | Path | None = None,
+    weight_type: str = "rms",
+    mask: str | Path | None = None,
+    match_noise: bool = False,
+) -> Field:
     """Opens a field, measures its sky and finds the way to the network's electrons.
 
     Args:
@@ -216,21 +236,27 @@ def open_field(path: str | Path, survey: dict | None, stamp_size: int, *, hdu: s
     """
     image = Plane(path, hdu)
     if min(image.shape) < stamp_size:
-        raise DataError(f"{image.name}: the image has {image.shape[1]} x {image.shape[0]} pixels; allowed: at least"
-                        f" {stamp_size} a side, the stamps that the model was trained on. Pad it with NaN.")
+        raise DataError(
+            f"{image.name}: the image has {image.shape[1]} x {image.shape[0]} pixels; allowed: at least"
+            f" {stamp_size} a side, the stamps that the model was trained on. Pad it with NaN."
+        )
     others: dict[str, Any] = {}
     for name, other in (("weight", weight), ("mask", mask)):
         others[name] = Plane(other) if other is not None else None
         if other is not None and others[name].shape != image.shape:
-            raise DataError(f"{others[name].name}: the {name} map has the shape {list(others[name].shape)}; allowed:"
-                            f" {list(image.shape)}, that of the image")
+            raise DataError(
+                f"{others[name].name}: the {name} map has the shape {list(others[name].shape)}; allowed:"
+                f" {list(image.shape)}, that of the image"
+            )
     scaled = match_noise or weight is not None
     if scaled and not survey:
         raise DataError(
-            f"{path}: scaling to the training's noise needs a model that names its survey. Push a newer model.")
+            f"{path}: scaling to the training's noise needs a model that names its survey. Push a newer model."
+        )
     try:
-        converted = units.conversion(image.header, survey, unit, gain, exposure_time, zero_point, image.name,
-                                     image.integer)
+        converted = units.conversion(
+            image.header, survey, unit, gain, exposure_time, zero_point, image.name, image.integer
+        )
     except DataError:
         if not scaled or unit or image.integer:
             raise
@@ -241,12 +267,14 @@ def open_field(path: str | Path, survey: dict | None, stamp_size: int, *, hdu: s
     measured = sky.measure(lambda start, stop: field.rows(start, stop) / converted.factor, image.shape, box)
     if measured is None:
         raise DataError(
-            f"{image.name}: too few pixels hold data to measure the sky, or none does. Give an image with data.")
+            f"{image.name}: too few pixels hold data to measure the sky, or none does. Give an image with data."
+        )
     field.sky, field.subtract = measured, background
     field.sky_sigma = measured.sky_sigma * converted.factor
     if not field.sky_sigma > 0:
         raise DataError(
-            f"{image.name}: the image has no noise (all pixels of the sky are equal). Give an observed image.")
+            f"{image.name}: the image has no noise (all pixels of the sky are equal). Give an observed image."
+        )
     if match_noise and weight is None:
         field.noise_scale = training / field.sky_sigma
     field.warnings += _warnings(field, survey, scaled)
@@ -284,11 +312,14 @@ def _warnings(field, survey, scaled):
             found.append(
                 f"the sky noise is {field.sky_sigma:.4g} e- per pixel, {ratio:.3g} times the {survey['sky_sigma']:.4g}"
                 " e- that the model was trained with: its probabilities are not calibrated for this field."
-                " --match-noise or --weight scale the field to the training's noise.")
+                " --match-noise or --weight scale the field to the training's noise."
+            )
     scale = pixel_scale(field.image.header)
     if survey and scale and abs(scale / survey["pixel_scale"] - 1) > SCALE_TOLERANCE:
-        found.append(f"a pixel is {scale:.4g} arcsec, and {survey['pixel_scale']:g} in the training: galaxies look"
-                     " larger or smaller than those the model knows")
+        found.append(
+            f"a pixel is {scale:.4g} arcsec, and {survey['pixel_scale']:g} in the training: galaxies look"
+            " larger or smaller than those the model knows"
+        )
     return found
 
 
@@ -329,8 +360,11 @@ def _check_counts(path):
                 counts = {name: header[name] for name in COUNTS if name in header}
             except Exception:  # the end of the file, or damage of which astropy tells more
                 return
-            wrong = [f"{name} is {value}" for name, value in counts.items()
-                     if isinstance(value, (int, float)) and value > MOST]
+            wrong = [
+                f"{name} is {value}"
+                for name, value in counts.items()
+                if isinstance(value, (int, float)) and value > MOST
+            ]
             if wrong:
                 raise ValueError(f"{wrong[0]}; allowed: at most {MOST}")
             try:

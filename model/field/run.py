@@ -41,9 +41,19 @@ class Result:
     warnings: list[str]
 
 
-def run(segmenter: Segmenter, path: str | Path, outputs: Outputs, *, num_samples: int = 16, seed: int = 1,
-        settings: catalogue.Settings = catalogue.Settings(), truth_path: str | Path | None = None, progress=None,
-        opened=None, **options) -> Result:
+def run(
+    segmenter: Segmenter,
+    path: str | Path,
+    outputs: Outputs,
+    *,
+    num_samples: int = 16,
+    seed: int = 1,
+    settings: catalogue.Settings = catalogue.Settings(),
+    truth_path: str | Path | None = None,
+    progress=None,
+    opened=None,
+    **options,
+) -> Result:
     """Segments a field; either every output is written whole, or none of those not yet finished.
 
     Args:
@@ -78,12 +88,20 @@ def _run(segmenter, field, outputs, num_samples, seed, settings, truth_path, pro
     true = truth.read_truth(truth_path, wcs) if truth_path is not None else None
     cards = _cards(segmenter, field, num_samples, seed)
     history = _history(field)
-    writer = writing.MapWriter(outputs.maps, field.shape, num_samples if outputs.samples else 0,
-                               field.image.header, cards,
-                               history, outputs.overwrite)
-    cataloguer = catalogue.Cataloguer(
-        field.shape, num_samples, settings, field.sigma_rows,
-        None if true is None else true[0]) if outputs.catalogue else None
+    writer = writing.MapWriter(
+        outputs.maps,
+        field.shape,
+        num_samples if outputs.samples else 0,
+        field.image.header,
+        cards,
+        history,
+        outputs.overwrite,
+    )
+    cataloguer = (
+        catalogue.Cataloguer(field.shape, num_samples, settings, field.sigma_rows, None if true is None else true[0])
+        if outputs.catalogue
+        else None
+    )
     previewer = Previewer(field.shape) if outputs.preview else None
     if opened:
         opened(field)
@@ -109,11 +127,20 @@ def _write_catalogue(segmenter, field, path, columns, wcs, cards, history, setti
     known = segmenter.survey and not field.conversion.counted
     magnitude = units.electron_magnitude(segmenter.survey) if known else None
     table = catalogue.to_table(
-        columns, wcs=wcs, poisson=field.conversion.counted, electron_magnitude=magnitude if calibrated else None,
+        columns,
+        wcs=wcs,
+        poisson=field.conversion.counted,
+        electron_magnitude=magnitude if calibrated else None,
         flux_unit="electron" if calibrated else "",
-        meta={**{keyword: value for keyword, value, _ in cards}, "HISTORY": history, "threshold": settings.threshold,
-              "min_pixels": settings.min_pixels, "reach": settings.reach,
-              **({"truth": comparison} if comparison else {})})
+        meta={
+            **{keyword: value for keyword, value, _ in cards},
+            "HISTORY": history,
+            "threshold": settings.threshold,
+            "min_pixels": settings.min_pixels,
+            "reach": settings.reach,
+            **({"truth": comparison} if comparison else {}),
+        },
+    )
     with writing.whole_file(path) as part:
         table.write(part, format="ascii.ecsv", overwrite=True)
 
@@ -145,7 +172,8 @@ def _cards(segmenter, field: Field, num_samples, seed):
         ("EPERUNIT", field.conversion.factor, "electrons per unit of the image"),
         ("SKYSIGMA", field.sky_sigma, "measured sky noise, electrons per pixel"),
         ("NOISESCL", field.noise_scale, "factor on the electrons for the network"),
-        ("TFVER", tf.__version__, "TensorFlow"), ("NPVER", numpy.__version__, "NumPy"),
+        ("TFVER", tf.__version__, "TensorFlow"),
+        ("NPVER", numpy.__version__, "NumPy"),
         ("APVER", astropy.__version__, "astropy"),
     ]
     if survey:
@@ -154,10 +182,16 @@ def _cards(segmenter, field: Field, num_samples, seed):
 
 
 def _history(field):
-    lines = ["blendinator " + " ".join(sys.argv[1:]), f"field: {field.image.name}",
-             f"electrons: {field.conversion.text}"]
-    lines.append(f"background: mesh of {field.sky.box} pixels, clipped mode, 3 x 3 median, linear between"
-                 if field.subtract else "background: not subtracted")
+    lines = [
+        "blendinator " + " ".join(sys.argv[1:]),
+        f"field: {field.image.name}",
+        f"electrons: {field.conversion.text}",
+    ]
+    lines.append(
+        f"background: mesh of {field.sky.box} pixels, clipped mode, 3 x 3 median, linear between"
+        if field.subtract
+        else "background: not subtracted"
+    )
     if field.weight is not None:
         lines.append(f"noise: scaled per pixel to the training's by {field.weight.name} ({field.weight_type})")
     elif field.noise_scale != 1.0:

@@ -36,8 +36,14 @@ class Report:
         return self.pixels / self.seconds / 1e6
 
 
-def segment(segmenter: Segmenter, field: Field, sinks: Iterable, num_samples: int, seed: int,
-            progress: Callable[[int], None] | None = None) -> Report:
+def segment(
+    segmenter: Segmenter,
+    field: Field,
+    sinks: Iterable,
+    num_samples: int,
+    seed: int,
+    progress: Callable[[int], None] | None = None,
+) -> Report:
     """Runs a model over a field.
 
     Args:
@@ -80,7 +86,7 @@ def _read(segmenter, field, row):
     seen = field.network_rows(rows.start, min(rows.stop, height))
     strip = pad_rows(seen, rows.stop - rows.start, segmenter.facts["downsampling"])
     plain = field.noise_scale == 1.0 and field.weight is None
-    return strip, (seen[top - rows.start:stop - rows.start] if plain else field.rows(top, stop))
+    return strip, (seen[top - rows.start : stop - rows.start] if plain else field.rows(top, stop))
 
 
 def _write(sinks, top, maps):

@@ -64,10 +64,19 @@ def plan(height: int, width: int, core: tuple[int, int], halo: int, factor: int)
     """
     height, width = padded(height, factor), padded(width, factor)
     rows, columns = _cuts(height, core[0], factor), _cuts(width, core[1], factor)
-    return [[
-        Tile(top, left, bottom - top, right - left,
-             (min(halo, top), min(halo, height - bottom), min(halo, left), min(halo, width - right)))
-        for left, right in pairwise(columns)] for top, bottom in pairwise(rows)]
+    return [
+        [
+            Tile(
+                top,
+                left,
+                bottom - top,
+                right - left,
+                (min(halo, top), min(halo, height - bottom), min(halo, left), min(halo, width - right)),
+            )
+            for left, right in pairwise(columns)
+        ]
+        for top, bottom in pairwise(rows)
+    ]
 
 
 def _cuts(length, side, factor):

@@ -37,13 +37,16 @@ def read_truth(path: str | Path, wcs) -> tuple[np.ndarray, np.ndarray]:
     except Exception as error:  # astropy's readers raise whatever their formats do
         raise DataError(
             f"{path}: this table cannot be read ({(str(error).strip().splitlines() or [type(error).__name__])[0]})."
-            " Give a FITS table, ECSV or CSV.")
+            " Give a FITS table, ECSV or CSV."
+        )
     names = {name.lower(): name for name in table.colnames}
     magnitude = next((names[name] for name in _MAGNITUDE if name in names), None)
     position = next((pair for pair in _POSITION if all(name in names for name in pair)), None)
     if magnitude is None or position is None or (position[0] == "ra" and wcs is None):
-        raise DataError(f"{path}: received the columns {', '.join(table.colnames)}; needed: x and y (or ra and dec, and"
-                        " a WCS in the image), and magnitude")
+        raise DataError(
+            f"{path}: received the columns {', '.join(table.colnames)}; needed: x and y (or ra and dec, and"
+            " a WCS in the image), and magnitude"
+        )
     wanted = (*(names[name] for name in position), magnitude)
     first, second, magnitudes = (_numbers(table[name], path) for name in wanted)
     xy = wcs.all_world2pix(first, second, 0) if position[0] == "ra" else (first - 1.0, second - 1.0)
@@ -58,13 +61,21 @@ def _numbers(column, path):
         raise DataError(f"{path}: column {column.name}: received {column.dtype}; allowed: numbers")
     wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong):
-        raise DataError(f"{path}: column {column.name}: {len(wrong)} rows hold no finite number, the first is row "
-                        f"{wrong[0] + 1}. Leave them out.")
+        raise DataError(
+            f"{path}: column {column.name}: {len(wrong)} rows hold no finite number, the first is row "
+            f"{wrong[0] + 1}. Leave them out."
+        )
     return values
 
 
-def compare(columns: dict[str, np.ndarray], owners: np.ndarray, xy: np.ndarray, magnitude: np.ndarray,
-            shape: tuple[int, int], pixel_scale: float) -> dict:
+def compare(
+    columns: dict[str, np.ndarray],
+    owners: np.ndarray,
+    xy: np.ndarray,
+    magnitude: np.ndarray,
+    shape: tuple[int, int],
+    pixel_scale: float,
+) -> dict:
     """Completeness by magnitude, purity, and what became of pairs.
 
     Args:
@@ -85,8 +96,10 @@ def compare(columns: dict[str, np.ndarray], owners: np.ndarray, xy: np.ndarray, 
         # A bin ends below its upper edge: one more than the faintest galaxy's magnitude.
         edges = np.arange(np.floor(magnitude.min()), np.floor(magnitude.max()) + 1.5, MAGNITUDE_STEP)
     return {
-        "galaxies": int(inside.sum()), "objects": int(objects.sum()),
-        "completeness": _share(owners >= 0), "purity": _share(held > 0),
+        "galaxies": int(inside.sum()),
+        "objects": int(objects.sum()),
+        "completeness": _share(owners >= 0),
+        "purity": _share(held > 0),
         "chance": float(columns["footprint"][objects].sum() / (shape[0] * shape[1])),
         "blend_purity": _share(held[flagged] > 1),
         "blend_completeness": _share(flagged[held > 1]),
@@ -117,16 +130,22 @@ def pairs(owners, flagged, xy, magnitude, pixel_scale: float, faintest: float = 
 def describe(result: dict) -> list[str]:
     """Lines of text."""
     number = lambda value: "-" if value is None else f"{value:.3f}"
-    lines = [f"{result['galaxies']} true galaxies, {result['objects']} objects:"
-             f" completeness {number(result['completeness'])},"
-             f" purity {number(result['purity'])} (a point falls into a footprint by chance: {result['chance']:.3f})",
-             f"objects with two or more true galaxies that are called blends: {number(result['blend_completeness'])};"
-             f" of those called blends, with two or more: {number(result['blend_purity'])}"]
-    for title, key in (("magnitude", "completeness_by_magnitude"),
-                       ("separation of pairs, arcsec", "pairs_by_separation")):
+    lines = [
+        f"{result['galaxies']} true galaxies, {result['objects']} objects:"
+        f" completeness {number(result['completeness'])},"
+        f" purity {number(result['purity'])} (a point falls into a footprint by chance: {result['chance']:.3f})",
+        f"objects with two or more true galaxies that are called blends: {number(result['blend_completeness'])};"
+        f" of those called blends, with two or more: {number(result['blend_purity'])}",
+    ]
+    for title, key in (
+        ("magnitude", "completeness_by_magnitude"),
+        ("separation of pairs, arcsec", "pairs_by_separation"),
+    ):
         lines.append(f"{title:30} galaxies  share")
-        lines += [f"{row['low']:10.2f} to {row['high']:<16.2f} {row['count']:8d}  {number(row['share'])}"
-                  for row in result[key]]
+        lines += [
+            f"{row['low']:10.2f} to {row['high']:<16.2f} {row['count']:8d}  {number(row['share'])}"
+            for row in result[key]
+        ]
     return lines
 
 

@@ -32,14 +32,21 @@ SAMPLES = "SAMPLES"
 _UNITS = {"ENTROPY": "nat", "MUTUAL_INFO": "nat"}
 _WCS = re.compile(
     r"(WCSAXES|WCSNAME|CTYPE\d|CRVAL\d|CRPIX\d|CDELT\d|CUNIT\d|CROTA\d|CD\d_\d|PC\d_\d|PV\d_\d+|PS\d_\d+|LONPOLE|LATPOLE|"
-    r"RADESYS|RADECSYS|EQUINOX|EPOCH|A_ORDER|B_ORDER|AP_ORDER|BP_ORDER|[AB]P?_\d_\d|[AB]_DMAX|MJD-OBS|DATE-OBS)[A-Z]?")
+    r"RADESYS|RADECSYS|EQUINOX|EPOCH|A_ORDER|B_ORDER|AP_ORDER|BP_ORDER|[AB]P?_\d_\d|[AB]_DMAX|MJD-OBS|DATE-OBS)[A-Z]?"
+)
 
 
 def planes_of(maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The planes of `PLANES` and `SAMPLES` from the maps of `Segmenter.run`."""
     probabilities = maps["probabilities"]
-    return {"CLASS": maps["class_map"], "P_GALAXY": probabilities[..., 1], "P_BLENDED": probabilities[..., 2],
-            "ENTROPY": maps["entropy"], "MUTUAL_INFO": maps["mutual_information"], SAMPLES: maps["samples"]}
+    return {
+        "CLASS": maps["class_map"],
+        "P_GALAXY": probabilities[..., 1],
+        "P_BLENDED": probabilities[..., 2],
+        "ENTROPY": maps["entropy"],
+        "MUTUAL_INFO": maps["mutual_information"],
+        SAMPLES: maps["samples"],
+    }
 
 
 class MapWriter:
@@ -58,8 +65,16 @@ class MapWriter:
       ConfigError: the file exists. DataError: its folder does not, or lacks the space.
     """
 
-    def __init__(self, path: str | Path, shape: tuple[int, int], num_samples: int, header, cards=(), history=(),
-                 overwrite: bool = False):
+    def __init__(
+        self,
+        path: str | Path,
+        shape: tuple[int, int],
+        num_samples: int,
+        header,
+        cards=(),
+        history=(),
+        overwrite: bool = False,
+    ):
         self.path, self.shape, self.num_samples = Path(path), shape, num_samples
         refuse_existing(self.path, overwrite)
         self._part = beside(self.path)
@@ -72,8 +87,10 @@ class MapWriter:
             position = self._place(name, extension, position, size)
         free = shutil.disk_usage(self._part.parent).free
         if free < position:
-            raise DataError(f"{self.path}: the file will have {position / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free"
-                            " there. Free some space, write elsewhere, or leave the samples out.")
+            raise DataError(
+                f"{self.path}: the file will have {position / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free"
+                " there. Free some space, write elsewhere, or leave the samples out."
+            )
         self.bytes = position
         self._file: Any = None
 
@@ -233,7 +250,7 @@ def encode_checksum(value: int) -> str:
     excluded = [*range(0x3A, 0x41), *range(0x5B, 0x61)]
     while np.isin(quarters, excluded).any():
         for j in (0, 2):  # moving one down and its neighbour up keeps the sum
-            bad = np.isin(quarters[j:j + 2], excluded).any(axis=0)
+            bad = np.isin(quarters[j : j + 2], excluded).any(axis=0)
             quarters[j] += bad
             quarters[j + 1] -= bad
     text = "".join(map(chr, quarters.ravel()))

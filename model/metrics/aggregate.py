@@ -54,7 +54,8 @@ def metrics(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     for draws in DRAWS[1:]:
         if f"distance_among_{draws}" in sums:
             result[f"ged_{draws}"] = ratio(
-                2 * sums[f"distance_truth_{draws}"] - sums[f"distance_among_{draws}"], sums["scenes"])
+                2 * sums[f"distance_truth_{draws}"] - sums[f"distance_among_{draws}"], sums["scenes"]
+            )
     result["ged_map"] = ratio(2 * sums["distance_truth_map"], sums["scenes"])
     result["energy_score_map"] = ratio(sums["energy_score_map"], sums["scenes"])
     return result
@@ -73,8 +74,18 @@ def lower_is_better(name: str) -> bool | None:
         return None
     if name.startswith("brier_resolution"):
         return False
-    lower = ("nll", "brier", "ece", "adaptive_ece", "ged", "energy_score", "aurc", "rank_chi_square",
-             "blend_presence_ece", "blend_presence_brier")
+    lower = (
+        "nll",
+        "brier",
+        "ece",
+        "adaptive_ece",
+        "ged",
+        "energy_score",
+        "aurc",
+        "rank_chi_square",
+        "blend_presence_ece",
+        "blend_presence_brier",
+    )
     return name.startswith(lower)
 
 
@@ -149,8 +160,11 @@ def brier_decomposition(bins: np.ndarray) -> dict[str, np.ndarray]:
     frequency, rate = ratio(hits, count), ratio(hits.sum(-1), total)
     reliability = np.nansum(count * (ratio(probability, count) - frequency) ** 2, -1)
     resolution = np.nansum(count * (frequency - rate[..., None]) ** 2, -1)
-    return {"reliability": ratio(reliability, total), "resolution": ratio(resolution, total),
-            "uncertainty": rate * (1 - rate)}
+    return {
+        "reliability": ratio(reliability, total),
+        "resolution": ratio(resolution, total),
+        "uncertainty": rate * (1 - rate),
+    }
 
 
 def auroc(negatives: np.ndarray, positives: np.ndarray) -> np.ndarray:
@@ -215,7 +229,7 @@ def rank_chi_square(ranks: np.ndarray) -> np.ndarray:
 
 def _joint(sums, suffix):
     """Metrics of the samples (or of the independent-pixel ones) as whole maps."""
-    column = {name[:len(name) - len(suffix)]: value for name, value in sums.items() if name.endswith(suffix)}
+    column = {name[: len(name) - len(suffix)]: value for name, value in sums.items() if name.endswith(suffix)}
     scenes = sums["scenes"]
     result = {
         "ged": ratio(2 * column["distance_truth"] - column["distance_among"], scenes),

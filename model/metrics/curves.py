@@ -34,13 +34,16 @@ def curves(sums: dict[str, np.ndarray], replicates: dict[str, np.ndarray]) -> di
     for suffix, label in (("", ""), ("_near", "_near_sources")):
         for c, name in enumerate(CLASSES):
             result[f"reliability{label}_{name}"] = _reliability(
-                *(s["bins" + suffix][:, c].transpose(1, 0, 2) for s in (sums, replicates)))
+                *(s["bins" + suffix][:, c].transpose(1, 0, 2) for s in (sums, replicates))
+            )
         coverage, risk = risk_coverage(sums["entropy_wrong" + suffix], sums["entropy_right" + suffix])
         result["risk_coverage" + label] = {"coverage": _plain(coverage[0]), "risk": _plain(risk[0])}
     for suffix in ("", "_independent"):
         for name in RANKED:
-            shares = [ratio(s[f"{name}_ranks{suffix}"], s[f"{name}_ranks{suffix}"].sum(-1, keepdims=True))
-                      for s in (sums, replicates)]
+            shares = [
+                ratio(s[f"{name}_ranks{suffix}"], s[f"{name}_ranks{suffix}"].sum(-1, keepdims=True))
+                for s in (sums, replicates)
+            ]
             result[f"ranks_{name}{suffix}"] = {"share": _plain(shares[0][0]), **_intervals(shares[1], shares[0][0])}
         result["blend_presence" + suffix] = _presence(*(s["blend_presence" + suffix] for s in (sums, replicates)))
     result["objects"] = _objects(sums, replicates)
@@ -51,16 +54,22 @@ def curves(sums: dict[str, np.ndarray], replicates: dict[str, np.ndarray]) -> di
 def _reliability(parts, replicates):
     count, probability, hits = parts
     return {
-        "probability": _plain(ratio(probability, count)[0]), "frequency": _plain(ratio(hits, count)[0]),
-        "count": _plain(count[0]), **_intervals(ratio(replicates[2], replicates[0]), ratio(hits, count)[0]),
+        "probability": _plain(ratio(probability, count)[0]),
+        "frequency": _plain(ratio(hits, count)[0]),
+        "count": _plain(count[0]),
+        **_intervals(ratio(replicates[2], replicates[0]), ratio(hits, count)[0]),
     }
 
 
 def _presence(table, replicates):
     expected, count, holding = presence_calibration(table)
     _, drawn_count, drawn_holding = presence_calibration(replicates)
-    return {"probability": _plain(expected), "frequency": _plain(ratio(holding, count)[0]),
-            "count": _plain(count[0]), **_intervals(ratio(drawn_holding, drawn_count), ratio(holding, count)[0])}
+    return {
+        "probability": _plain(expected),
+        "frequency": _plain(ratio(holding, count)[0]),
+        "count": _plain(count[0]),
+        **_intervals(ratio(drawn_holding, drawn_count), ratio(holding, count)[0]),
+    }
 
 
 def _objects(sums, replicates):
@@ -76,8 +85,11 @@ def _objects(sums, replicates):
 def _pixels(bins):
     """Completeness and purity of blended pixels for the thresholds at the lower edges of the bins."""
     count, hits = (np.cumsum(bins[0, k, ::-1])[::-1] for k in (0, 2))
-    return {"threshold": _plain(np.arange(len(count)) / len(count)),
-            "completeness": _plain(ratio(hits, hits[:1])), "purity": _plain(ratio(hits, count))}
+    return {
+        "threshold": _plain(np.arange(len(count)) / len(count)),
+        "completeness": _plain(ratio(hits, hits[:1])),
+        "purity": _plain(ratio(hits, count)),
+    }
 
 
 def _intervals(replicates, values):

@@ -57,10 +57,14 @@ def _slice(rows, weights, cut: SliceConfig):
     bins = []
     for i, (low, high) in enumerate(zip(cut.edges[:-1], cut.edges[1:])):
         where = inside(rows[cut.scalar], low, high, last=i == len(cut.edges) - 2)
-        bins.append({
-            "low": low, "high": high, "scenes": int(where.sum()),
-            "metrics": with_intervals(select(rows, where), weights[:, where]) if where.any() else {},
-        })
+        bins.append(
+            {
+                "low": low,
+                "high": high,
+                "scenes": int(where.sum()),
+                "metrics": with_intervals(select(rows, where), weights[:, where]) if where.any() else {},
+            }
+        )
     return bins
 
 
@@ -74,14 +78,18 @@ MAP_METRICS = ("iou_", "completeness_", "purity_", "f1_", "object_", "ged_map", 
 
 def keep_map_metrics(report: dict[str, dict]) -> dict[str, dict]:
     """The report of a method that gives one class map per scene: without the metrics that need probabilities."""
+
     def keep(found):
         return {name: value for name, value in found.items() if name.startswith(MAP_METRICS)}
 
     return {
         population: {
-            "scenes": entry["scenes"], "metrics": keep(entry["metrics"]),
-            "slices": {scalar: [one | {"metrics": keep(one["metrics"])} for one in bins]
-                       for scalar, bins in entry["slices"].items()},
+            "scenes": entry["scenes"],
+            "metrics": keep(entry["metrics"]),
+            "slices": {
+                scalar: [one | {"metrics": keep(one["metrics"])} for one in bins]
+                for scalar, bins in entry["slices"].items()
+            },
         }
         for population, entry in report.items()
     }

@@ -48,8 +48,8 @@ def energy_distance(pairwise: np.ndarray, draws: int | None = None) -> tuple[np.
       E d(S, Y) [B] and E d(S, S') [B]; the second is NaN for a single draw.
     """
     draws = pairwise.shape[1] - 1 if draws is None else draws
-    to_truth = pairwise[:, 0, 1:draws + 1].mean(-1)
-    among = pairwise[:, 1:draws + 1, 1:draws + 1].sum((1, 2))
+    to_truth = pairwise[:, 0, 1 : draws + 1].mean(-1)
+    among = pairwise[:, 1 : draws + 1, 1 : draws + 1].sum((1, 2))
     return to_truth, among / (draws * (draws - 1)) if draws > 1 else np.full(len(pairwise), np.nan)
 
 

@@ -50,8 +50,10 @@ def recognised_blends(true: Groups, marked: np.ndarray, overlap: float) -> dict[
     """
     claimed = Groups.of(marked)
     return {
-        "true": true.count(), "recognised": true.count(true.inside(marked, overlap)),
-        "marked": claimed.count(), "right": claimed.count(claimed.inside(true.labels > 0, overlap)),
+        "true": true.count(),
+        "recognised": true.count(true.inside(marked, overlap)),
+        "marked": claimed.count(),
+        "right": claimed.count(claimed.inside(true.labels > 0, overlap)),
     }
 
 

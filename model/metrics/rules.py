@@ -27,8 +27,14 @@ def check_rule(rule: ThresholdConfig, report: dict, min_scenes: int) -> dict:
     scenes = found["scenes"] if found else 0
     numbers = (found or {}).get("metrics", {}).get(rule.metric)
     result = {
-        "metric": rule.metric, "population": rule.population, "slice": rule.slice, "min": rule.min, "max": rule.max,
-        "bound": rule.bound, "scenes": scenes, **(numbers or {"value": None, "low": None, "high": None}),
+        "metric": rule.metric,
+        "population": rule.population,
+        "slice": rule.slice,
+        "min": rule.min,
+        "max": rule.max,
+        "bound": rule.bound,
+        "scenes": scenes,
+        **(numbers or {"value": None, "low": None, "high": None}),
     }
     if found is None:
         return result | {"passed": False, "reason": f"no scenes or no such slice: {where}"}
@@ -77,9 +83,17 @@ def check_relative(
         raise ValueError("the candidate and the live model were evaluated on different scenes")
     where = (rows["population"] == rule.population) & _in_slice(rule.slice, rows, config.slices)
     result = {
-        "metric": rule.metric, "population": rule.population, "slice": rule.slice, "margin": rule.margin,
-        "bound": rule.bound, "scenes": int(where.sum()), "candidate": None, "live": None,
-        "value": None, "low": None, "high": None,
+        "metric": rule.metric,
+        "population": rule.population,
+        "slice": rule.slice,
+        "margin": rule.margin,
+        "bound": rule.bound,
+        "scenes": int(where.sum()),
+        "candidate": None,
+        "live": None,
+        "value": None,
+        "low": None,
+        "high": None,
     }
     place = f"{rule.population} population" + (f", {rule.slice}" if rule.slice else "")
     if where.sum() < config.min_scenes:

@@ -11,8 +11,14 @@ from blendinator.model.metrics import joint, objects, pixels
 from blendinator.model.metrics.bootstrap import scene_seeds
 
 SCALARS = (
-    "num_galaxies", "min_separation", "brightest_magnitude", "magnitude_difference", "snr", "blended_share",
-    "sky_sigma", "psf_fwhm",
+    "num_galaxies",
+    "min_separation",
+    "brightest_magnitude",
+    "magnitude_difference",
+    "snr",
+    "blended_share",
+    "sky_sigma",
+    "psf_fwhm",
 )
 DESCRIPTORS = ("scene_id", "population", *SCALARS)  # what a row is; everything else in it can be summed
 
@@ -58,8 +64,9 @@ def scene_statistics(
     """
     batch, count, height, width = samples.shape
     if mask.shape != (batch, height, width) or probabilities.shape != (batch, height, width, pixels.NUM_CLASSES):
-        raise ValueError(f"shapes don't agree: mask {mask.shape}, samples {samples.shape}, "
-                         f"probabilities {probabilities.shape}")
+        raise ValueError(
+            f"shapes don't agree: mask {mask.shape}, samples {samples.shape}, probabilities {probabilities.shape}"
+        )
     if count < 2:
         raise ValueError(f"two or more samples are needed for distances between samples; received {count}")
     most_probable = probabilities.argmax(-1).astype(np.uint8)

@@ -8,14 +8,19 @@ from blendinator.config import Config
 from blendinator.errors import ConfigError
 
 config_option = click.option(
-    "--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults.")
+    "--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults."
+)
 verbose_option = click.option(
-    "--verbose", is_flag=True, help="Show what the libraries print, too; it is in the log file in any case.")
+    "--verbose", is_flag=True, help="Show what the libraries print, too; it is in the log file in any case."
+)
 model_option = click.option(
-    "--model", type=click.Path(path_type=Path),
-    help="A pushed version, or the folder of all; by default the newest of the configuration's output_dir.")
+    "--model",
+    type=click.Path(path_type=Path),
+    help="A pushed version, or the folder of all; by default the newest of the configuration's output_dir.",
+)
 trust_option = click.option(
-    "--trust-model", is_flag=True, help="Load a --model from outside the configuration's serving folder.")
+    "--trust-model", is_flag=True, help="Load a --model from outside the configuration's serving folder."
+)
 
 
 def choose_model(config: Config, model: Path | None, trusted: bool) -> Path:
@@ -35,6 +40,7 @@ def choose_model(config: Config, model: Path | None, trusted: bool) -> Path:
             raise ConfigError(
                 f"--model: received {model}, which is not in the serving folder {serving}. A SavedModel is a program"
                 " that runs with your rights: give --trust-model if you know where it comes from, or the --config that"
-                " it was pushed with.")
+                " it was pushed with."
+            )
         click.echo(f"warning: {model} runs with your rights; it was not pushed to {serving}", err=True)
     return model

@@ -23,6 +23,16 @@ def doctor(config_path, as_json):
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=1))
     else:
-        click.echo(columns([(check.state, check.name, f"{check.text}. {check.remedy}".strip() if check.state != OK
-                             else check.text) for check in checks]))
+        click.echo(
+            columns(
+                [
+                    (
+                        check.state,
+                        check.name,
+                        f"{check.text}. {check.remedy}".strip() if check.state != OK else check.text,
+                    )
+                    for check in checks
+                ]
+            )
+        )
     sys.exit(any(check.state == PROBLEM for check in checks))

@@ -10,8 +10,12 @@ from blendinator.stack import load_tensorflow_quietly
 
 steps_option = click.option("--training-steps", type=click.IntRange(1), help="In place of training.steps.")
 parameter_option = click.option(
-    "--parameter", "pairs", multiple=True, metavar="NAME=VALUE",
-    help="A parameter of the run; may be given several times.")
+    "--parameter",
+    "pairs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A parameter of the run; may be given several times.",
+)
 
 
 @click.group()
@@ -22,8 +26,9 @@ def kubeflow():
 @kubeflow.command("compile")
 @config_option
 @click.option("--image", required=True, help="Container image with this package, as the cluster pulls it.")
-@click.option("--pipeline-root", required=True, metavar="URI",
-              help="Where Kubeflow keeps artifacts: gs://, s3://, minio://.")
+@click.option(
+    "--pipeline-root", required=True, metavar="URI", help="Where Kubeflow keeps artifacts: gs://, s3://, minio://."
+)
 @click.option("--output", default="blendinator.yaml", show_default=True, type=click.Path(dir_okay=False))
 @click.option("--spans", default="latest", show_default=True, help="Default of the run's parameter `spans`.")
 @click.option("--single-pod", is_flag=True, help="One pod for the whole pipeline, on the mounted volume.")
@@ -46,12 +51,22 @@ def compile_command(config_path, image, pipeline_root, output, spans, single_pod
 
 @kubeflow.command("try")
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--folder", default="kubeflow-try", show_default=True, type=click.Path(file_okay=False),
-              help="For all that the run makes; `volume` in it takes the place of the cluster's volume.")
+@click.option(
+    "--folder",
+    default="kubeflow-try",
+    show_default=True,
+    type=click.Path(file_okay=False),
+    help="For all that the run makes; `volume` in it takes the place of the cluster's volume.",
+)
 @parameter_option
 @steps_option
-@click.option("--types", type=click.Choice(("lost", "general", "kept")), default="lost", show_default=True,
-              help="What becomes of the types of artifacts between tasks.")
+@click.option(
+    "--types",
+    type=click.Choice(("lost", "general", "kept")),
+    default="lost",
+    show_default=True,
+    help="What becomes of the types of artifacts between tasks.",
+)
 def try_command(file, folder, pairs, training_steps, types):
     """Run a compiled pipeline on this machine: every task's own command, as a cluster would start it."""
     from blendinator.pipeline.kubeflow.simulator import Simulator
@@ -69,8 +84,11 @@ def cluster_options(command):
     options = (
         click.option("--host", help="Address of Kubeflow's API; by default kubeflow.host."),
         click.option("--spans", help="Spans to train on, such as latest:3; by default those of the file."),
-        steps_option, parameter_option, config_option,
-        click.argument("file", type=click.Path(dir_okay=False), default="blendinator.yaml"))
+        steps_option,
+        parameter_option,
+        config_option,
+        click.argument("file", type=click.Path(dir_okay=False), default="blendinator.yaml"),
+    )
     for option in options:
         command = option(command)
     return command
@@ -114,8 +132,9 @@ def connect(host, config):
 
     from blendinator.pipeline.kubeflow.client import COOKIES, TOKEN, Cluster
 
-    return Cluster(host or config.kubeflow.host, config.kubeflow.namespace, os.environ.get(TOKEN, ""),
-                   os.environ.get(COOKIES, ""))
+    return Cluster(
+        host or config.kubeflow.host, config.kubeflow.namespace, os.environ.get(TOKEN, ""), os.environ.get(COOKIES, "")
+    )
 
 
 def parse_parameters(pairs, training_steps=None, spans=None):

@@ -31,9 +31,16 @@ def models(config_path, as_json):
     for one in found:
         start = f"version {one['republishes']} again" if one["republishes"] else one["start"]
         values = [one["metrics"].get(name) for name in names]
-        rows.append(("*" if one["live"] else "", one["version"], one["pushed"][:16].replace("T", " "),
-                     ",".join(map(str, one["spans"])), start,
-                     *("-" if value is None else f"{value:.3f}" for value in values)))
+        rows.append(
+            (
+                "*" if one["live"] else "",
+                one["version"],
+                one["pushed"][:16].replace("T", " "),
+                ",".join(map(str, one["spans"])),
+                start,
+                *("-" if value is None else f"{value:.3f}" for value in values),
+            )
+        )
     click.echo(columns(rows))
 
 
@@ -51,20 +58,32 @@ def lineage(config_path, version, as_json):
         click.echo(json.dumps(found, indent=1))
         return
     start = found["start"]
-    origin = f"warm, from version {start['version']}" if start.get("kind") == "warm" else (
-        f"cold, because {start['reason']}" if start else "unknown: the version's folder was removed")
+    origin = (
+        f"warm, from version {start['version']}"
+        if start.get("kind") == "warm"
+        else (f"cold, because {start['reason']}" if start else "unknown: the version's folder was removed")
+    )
     rows = [("version", found["version"] + ("" if found["path"] else " (removed)")), ("pushed", found["pushed"])]
     if found["republishes"]:
         rows.append(("rollback", f"the model of version {found['republishes']} again"))
-    rows += [("run", found["run"] or "unknown"), ("spans", ", ".join(map(str, found["spans"])) or "unknown"),
-             ("data", found["data_fingerprint"] or "unknown"), ("code", found["code"] or "unknown"), ("start", origin),
-             ("compared with", f"version {found['baseline']}" if found["baseline"] else "no live model")]
+    rows += [
+        ("run", found["run"] or "unknown"),
+        ("spans", ", ".join(map(str, found["spans"])) or "unknown"),
+        ("data", found["data_fingerprint"] or "unknown"),
+        ("code", found["code"] or "unknown"),
+        ("start", origin),
+        ("compared with", f"version {found['baseline']}" if found["baseline"] else "no live model"),
+    ]
     rows += [(name, f"{value:.4g}") for name, value in found["metrics"].items() if value is not None]
     rows += [(f"rule {rule['metric']}", "kept" if rule["passed"] else "failed") for rule in found["rules"]]
     for step in found["steps"]:
         for kind, folder in step["outputs"].items():
-            rows.append((f"{step['name']} {step['id']}",
-                         f"{kind}: {folder}" + (f"  code {step['code']}" if step["code"] else "")))
+            rows.append(
+                (
+                    f"{step['name']} {step['id']}",
+                    f"{kind}: {folder}" + (f"  code {step['code']}" if step["code"] else ""),
+                )
+            )
     click.echo(columns(rows))
 
 
@@ -83,4 +102,5 @@ def rollback(config_path, version):
     target = roll_back(config, version)
     click.echo(
         f"live is now version {target.name}: {target}\nThe next run compares its model with this version. With the "
-        "same data, configuration and code there is nothing to do; with others it may push a new model again.")
+        "same data, configuration and code there is nothing to do; with others it may push a new model again."
+    )

@@ -10,13 +10,18 @@ from blendinator.stack import load_tensorflow_quietly
 @click.command()
 @click.argument("records", nargs=-1, required=True)
 @click.option("--output", type=click.Path(), required=True, help="A new folder for the predictions.")
-@click.option("--samples", "num_samples", type=click.IntRange(1), default=16, show_default=True,
-              help="Draws per record.")
+@click.option(
+    "--samples", "num_samples", type=click.IntRange(1), default=16, show_default=True, help="Draws per record."
+)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of the draws.")
 @model_option
 @trust_option
-@click.option("--config", "config_path", type=click.Path(dir_okay=False),
-              help="YAML file: the model's place, and beam.pipeline_args.")
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(dir_okay=False),
+    help="YAML file: the model's place, and beam.pipeline_args.",
+)
 @click.option("--no-samples", is_flag=True, help="Leave the sample maps out: probabilities and classes only.")
 def predict(records, output, num_samples, seed, model, trust_model, config_path, no_samples):
     """Predict TFRecords of stamps with a pushed model, on any Beam runner.
@@ -37,6 +42,5 @@ def predict(records, output, num_samples, seed, model, trust_model, config_path,
         from blendinator.model.client import find_model
         from blendinator.pipeline.bulk_inference import predict as run
 
-        account = run(records, output, find_model(folder), num_samples, seed, not no_samples,
-                      config.beam.pipeline_args)
+        account = run(records, output, find_model(folder), num_samples, seed, not no_samples, config.beam.pipeline_args)
     click.echo(f"{account['read']} records read, {account['written']} predictions written to {output}")

@@ -14,41 +14,87 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.command()
 @click.argument("field", type=FILE)
 @click.option("--output", type=FILE, required=True, help="The maps: a multi-extension FITS file.")
-@click.option("--samples", "num_samples", type=click.IntRange(1), default=16, show_default=True,
-              help="Draws: 16 for maps, 64 or more for 95 % intervals.")
+@click.option(
+    "--samples",
+    "num_samples",
+    type=click.IntRange(1),
+    default=16,
+    show_default=True,
+    help="Draws: 16 for maps, 64 or more for 95 % intervals.",
+)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the draws.")
 @model_option
 @trust_option
 @click.option("--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults.")
 @click.option("--hdu", help="Number or name of the HDU; by default the first image.")
-@click.option("--unit",
-              help="Of the pixels, if BUNIT is missing or wrong: electron, electron/s, adu, adu/s, Jy, uJy, nJy, ...")
+@click.option(
+    "--unit", help="Of the pixels, if BUNIT is missing or wrong: electron, electron/s, adu, adu/s, Jy, uJy, nJy, ..."
+)
 @click.option("--gain", type=float, help="Electrons per count; by default the header's.")
 @click.option("--exposure-time", type=float, help="Seconds; by default the header's.")
-@click.option("--zero-point", type=float,
-              help="AB magnitude of one unit of the image: brings it to the survey's fluxes.")
+@click.option(
+    "--zero-point", type=float, help="AB magnitude of one unit of the image: brings it to the survey's fluxes."
+)
 @click.option("--no-background", is_flag=True, help="The sky is subtracted already.")
-@click.option("--background-box", type=click.IntRange(16, 4096), default=128, show_default=True,
-              help="Pixels a side of the background's mesh.")
+@click.option(
+    "--background-box",
+    type=click.IntRange(16, 4096),
+    default=128,
+    show_default=True,
+    help="Pixels a side of the background's mesh.",
+)
 @click.option("--weight", type=FILE, help="Map of the noise: scales every pixel to the noise of the training.")
-@click.option("--weight-type", type=click.Choice(["rms", "variance", "weight"]), default="rms", show_default=True,
-              help="What it holds; weight is 1 / variance. In the image's unit.")
+@click.option(
+    "--weight-type",
+    type=click.Choice(["rms", "variance", "weight"]),
+    default="rms",
+    show_default=True,
+    help="What it holds; weight is 1 / variance. In the image's unit.",
+)
 @click.option("--mask", type=FILE, help="An image that is not 0 where there is no data.")
 @click.option("--match-noise", is_flag=True, help="Scale the field so that its measured noise is that of the training.")
 @click.option("--write-samples", is_flag=True, help="Put the sample maps into the output, too.")
 @click.option("--catalog", "catalogue", type=FILE, help="Write a catalogue of objects and blends: an ECSV file.")
-@click.option("--threshold", type=click.FloatRange(0.01, 0.99), default=0.5, show_default=True,
-              help="Probability from which on pixels form an object or a blend.")
-@click.option("--min-pixels", type=click.IntRange(1), default=3, show_default=True,
-              help="Smallest object in the catalogue.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0.01, 0.99),
+    default=0.5,
+    show_default=True,
+    help="Probability from which on pixels form an object or a blend.",
+)
+@click.option(
+    "--min-pixels", type=click.IntRange(1), default=3, show_default=True, help="Smallest object in the catalogue."
+)
 @click.option("--truth", type=FILE, help="Table of true galaxies: completeness and purity of the catalogue.")
 @click.option("--preview", type=FILE, help="Write a picture: a PNG file.")
-@click.option("--tile", type=click.IntRange(64, 8192), default=1024, show_default=True,
-              help="Pixels a side of a tile: more take more memory.")
+@click.option(
+    "--tile",
+    type=click.IntRange(64, 8192),
+    default=1024,
+    show_default=True,
+    help="Pixels a side of a tile: more take more memory.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
-def segment(field, output, num_samples, seed, model, trust_model, config_path, catalogue, threshold, min_pixels,
-            truth, preview,
-            no_background, background_box, write_samples, tile, overwrite, **reading):
+def segment(
+    field,
+    output,
+    num_samples,
+    seed,
+    model,
+    trust_model,
+    config_path,
+    catalogue,
+    threshold,
+    min_pixels,
+    truth,
+    preview,
+    no_background,
+    background_box,
+    write_samples,
+    tile,
+    overwrite,
+    **reading,
+):
     """Segment a FITS image of any size with a pushed model.
 
     Writes the most probable class of each pixel, P(galaxy), P(blended), entropy and mutual information, on request
@@ -74,13 +120,24 @@ def segment(field, output, num_samples, seed, model, trust_model, config_path, c
             writing.refuse_existing(path, overwrite)
     with _Progress() as progress:
         result = run.run(
-            Segmenter.load(model, tile), field, run.Outputs(output, catalogue, preview, write_samples, overwrite),
-            num_samples=num_samples, seed=seed, settings=catalogues.Settings(threshold, min_pixels), truth_path=truth,
-            progress=progress.advance, opened=progress.start, background=not no_background,
-            box=background_box, **reading)
+            Segmenter.load(model, tile),
+            field,
+            run.Outputs(output, catalogue, preview, write_samples, overwrite),
+            num_samples=num_samples,
+            seed=seed,
+            settings=catalogues.Settings(threshold, min_pixels),
+            truth_path=truth,
+            progress=progress.advance,
+            opened=progress.start,
+            background=not no_background,
+            box=background_box,
+            **reading,
+        )
     report = result.report
-    click.echo(f"{report.pixels / 1e6:.2f} Mpx in {report.seconds:.1f} s: {report.rate:.2f} Mpx/s, "
-               f"{report.network / report.seconds:.0%} of the time in the network")
+    click.echo(
+        f"{report.pixels / 1e6:.2f} Mpx in {report.seconds:.1f} s: {report.rate:.2f} Mpx/s, "
+        f"{report.network / report.seconds:.0%} of the time in the network"
+    )
     if report.missing:
         click.echo(f"no data in {report.missing / report.pixels:.2%} of the pixels")
     click.echo(str(output))
@@ -101,8 +158,14 @@ class _Progress:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
-            TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f} %"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
         self._bar.disable = not self._bar.console.is_terminal
 
     def __enter__(self):

@@ -33,9 +33,9 @@ def explain(config: Config, run: str | None = None) -> dict:
       - `rules`: list of dictionaries with `kind` (absolute or relative), `metric`, `population`, `slice`, `bound`,
         `min` and `max` or `margin`, `value`, `low`, `high` (the metric, or the gain over the live model), `candidate`
         and `live` (values; None without a live model), `scenes`, `passed`, `reason`;
-      - `start`: how the training started, see `blendinator.model.warm_start.start`; {} for a model of an earlier version;
-      - `drift`: list of comparisons with the live model's data, see `blendinator.components.drift_gate.drift.compare`; empty where
-        there was nothing to compare with;
+      - `start`: how the training started, see `blendinator.model.warm_start.start`; {} for an earlier version's model;
+      - `drift`: list of comparisons with the live model's data, see
+        `blendinator.components.drift_gate.drift.compare`; empty where there was nothing to compare with;
       - `export_checks`: list of `name`, `passed`, `detail`;
       - `metrics`: by population, every metric with its interval, and by slice; likewise `live_metrics` and
         `classical_metrics`, or None.
@@ -47,9 +47,11 @@ def explain(config: Config, run: str | None = None) -> dict:
     store = open_store(config.metadata_path)
     context = _choose_run(store, run, config.metadata_path)
     kinds = {kind.id: kind.name for kind in store.get_artifact_types()}
-    artifacts = {_kind(artifact, kinds): artifact
-                 for artifact in sorted(store.get_artifacts_by_context(context.id), key=lambda artifact: artifact.id)
-                 if not _is_live(artifact)}
+    artifacts = {
+        _kind(artifact, kinds): artifact
+        for artifact in sorted(store.get_artifacts_by_context(context.id), key=lambda artifact: artifact.id)
+        if not _is_live(artifact)
+    }
     steps = _steps(store, context)
     evaluation = _read_json(artifacts, "ModelEvaluation", "metrics.json")
     checks = _read_json(artifacts, "InfraBlessing", "report.json").get("checks", [])
@@ -99,8 +101,18 @@ def render(explanation: dict) -> str:
         table = [("", "metric", "where", "value", "95 % interval", "asked for", "live", "scenes")]
         for rule in explanation["rules"]:
             verdict = "kept" if rule["passed"] else "FAILED"
-            table.append((verdict, rule["metric"], where(rule), number(rule["candidate"]), interval_text(rule),
-                          asked_for(rule), number(rule["live"]), str(rule["scenes"])))
+            table.append(
+                (
+                    verdict,
+                    rule["metric"],
+                    where(rule),
+                    number(rule["candidate"]),
+                    interval_text(rule),
+                    asked_for(rule),
+                    number(rule["live"]),
+                    str(rule["scenes"]),
+                )
+            )
         lines += ["", columns(table)]
         relative = [rule for rule in explanation["rules"] if rule["kind"] == "relative"]
         if relative:
@@ -120,13 +132,17 @@ def _start_lines(start):
         return []
     if start["kind"] == "cold":
         return [f"Trained from a cold start, because {start['reason']}"]
-    return [f"Trained from version {start['version']}, with a normalisation changed by"
-            f" {100 * start['sigma_change']:+.2f} %"]
+    return [
+        f"Trained from version {start['version']}, with a normalisation changed by {100 * start['sigma_change']:+.2f} %"
+    ]
 
 
 def _drift_lines(drift):
-    found = [f"{one['feature']} ({one['measure']}: {number(one['difference'])}, limit {number(one['limit'])})"
-             for one in drift if one["drift"]]
+    found = [
+        f"{one['feature']} ({one['measure']}: {number(one['difference'])}, limit {number(one['limit'])})"
+        for one in drift
+        if one["drift"]
+    ]
     if not drift:
         return []
     return [f"Drift against the live model's data: {', '.join(found) or 'none'}"]
@@ -158,8 +174,10 @@ def number(value: float | None) -> str:
 
 
 def _rules(evaluation):
-    rules = [{"kind": "absolute", "candidate": rule["value"], "live": _live_value(evaluation, rule), **rule}
-             for rule in evaluation.get("thresholds", [])]
+    rules = [
+        {"kind": "absolute", "candidate": rule["value"], "live": _live_value(evaluation, rule), **rule}
+        for rule in evaluation.get("thresholds", [])
+    ]
     return rules + [{"kind": "relative", **rule} for rule in evaluation.get("relative", [])]
 
 
@@ -176,14 +194,19 @@ def _reason(pushed, version, steps, rules, checks, pruned):
         return "all rules and export checks passed; the run's evaluation has been removed since"
     if pushed:
         return f"all {len(rules)} rules were kept and all {len(checks)} export checks passed"
-    failed = [f"{rule['metric']} ({where(rule)}): {rule['reason']}, asked for {asked_for(rule)}"
-              for rule in rules if not rule["passed"]]
+    failed = [
+        f"{rule['metric']} ({where(rule)}): {rule['reason']}, asked for {asked_for(rule)}"
+        for rule in rules
+        if not rule["passed"]
+    ]
     failed += [f"export check {check['name']}: {check['detail']}" for check in checks if not check["passed"]]
     failed += [f"the run stopped in {step['name']}" for step in steps if step["state"] == "FAILED"]
     unfinished = [step["name"] for step in steps if step["state"] not in ("COMPLETE", "CACHED", "FAILED")]
     interrupted = {step["name"] for step in steps if step["state"] == "CANCELED"}
-    failed += [f"the run was interrupted in {name}" if name in interrupted else f"{name} has not finished"
-               for name in unfinished]
+    failed += [
+        f"the run was interrupted in {name}" if name in interrupted else f"{name} has not finished"
+        for name in unfinished
+    ]
     if not failed and pruned:
         return "a rule or an export check failed; the run's evaluation has been removed since (retraining.keep_runs)"
     return "; ".join(failed) or "the run ended before the model was pushed"
@@ -201,8 +224,10 @@ def _steps(store, context):
 
     kinds = {kind.id: kind.name for kind in store.get_execution_types()}
     name = metadata_store_pb2.Execution.State.Name
-    return [{"name": kinds[execution.type_id].rsplit(".", 1)[-1], "state": name(execution.last_known_state)}
-            for execution in sorted(store.get_executions_by_context(context.id), key=lambda execution: execution.id)]
+    return [
+        {"name": kinds[execution.type_id].rsplit(".", 1)[-1], "state": name(execution.last_known_state)}
+        for execution in sorted(store.get_executions_by_context(context.id), key=lambda execution: execution.id)
+    ]
 
 
 def _read_json(artifacts, kind, file):

@@ -40,12 +40,20 @@ def list_models(config: Config) -> list[dict]:
             evaluation = _evaluation(sources)
             spans = spans or _spans(sources)
         start = facts.get("start", {})
-        found.append({
-            "version": path.name, "path": str(path), "live": path == everything[-1],
-            "pushed": _utc(artifact.create_time_since_epoch / 1000 if artifact is not None else path.stat().st_mtime),
-            "spans": spans or [], "start": f"warm from {start['version']}" if start.get("kind") == "warm" else "cold",
-            "republishes": _origin(path), "metrics": headlines(evaluation),
-        })
+        found.append(
+            {
+                "version": path.name,
+                "path": str(path),
+                "live": path == everything[-1],
+                "pushed": _utc(
+                    artifact.create_time_since_epoch / 1000 if artifact is not None else path.stat().st_mtime
+                ),
+                "spans": spans or [],
+                "start": f"warm from {start['version']}" if start.get("kind") == "warm" else "cold",
+                "republishes": _origin(path),
+                "metrics": headlines(evaluation),
+            }
+        )
     return found
 
 
@@ -65,8 +73,10 @@ def lineage(config: Config, version: str) -> dict:
     store = metadata.open_store(config.metadata_path)
     records = metadata.pushed_versions(store)
     if version not in records:
-        raise ModelError(f"version: received {version!r}; allowed: one that was pushed "
-                         f"({', '.join(records) or 'there is none yet'}). See `blendinator models`.")
+        raise ModelError(
+            f"version: received {version!r}; allowed: one that was pushed "
+            f"({', '.join(records) or 'there is none yet'}). See `blendinator models`."
+        )
     artifact = records[version]
     sources = _sources(store, artifact)
     evaluation = _evaluation(sources)
@@ -75,15 +85,24 @@ def lineage(config: Config, version: str) -> dict:
     path = Path(artifact.custom_properties["pushed_destination"].string_value)
     facts = readable_facts(path)
     return {
-        "format_version": FORMAT_VERSION, "version": version, "path": str(path) if path.exists() else None,
+        "format_version": FORMAT_VERSION,
+        "version": version,
+        "path": str(path) if path.exists() else None,
         "pushed": _utc(artifact.create_time_since_epoch / 1000),
         "republishes": artifact.custom_properties["republishes"].string_value or None,
-        "run": _run_of(store, sources), "spans": facts.get("spans") or _spans(sources),
-        "data_fingerprint": custom.get("data"), "code": custom.get("code"), "training_key": facts.get("key"),
-        "start": facts.get("start", {}), "baseline": evaluation.get("live_version"), "metrics": headlines(evaluation),
+        "run": _run_of(store, sources),
+        "spans": facts.get("spans") or _spans(sources),
+        "data_fingerprint": custom.get("data"),
+        "code": custom.get("code"),
+        "training_key": facts.get("key"),
+        "start": facts.get("start", {}),
+        "baseline": evaluation.get("live_version"),
+        "metrics": headlines(evaluation),
         "rules": evaluation.get("thresholds", []) + evaluation.get("relative", []),
-        "steps": [{"name": one["name"], "id": one["id"], "code": one["properties"].get("code", ""),
-                   "outputs": one["outputs"]} for one in sources],
+        "steps": [
+            {"name": one["name"], "id": one["id"], "code": one["properties"].get("code", ""), "outputs": one["outputs"]}
+            for one in sources
+        ],
     }
 
 
@@ -134,7 +153,8 @@ def rollback(config: Config, version: str | None = None) -> Path:
         earlier = [path for path in everything[:-1] if model_digest(path) != model_digest(live)]
         if not earlier:
             raise DataError(
-                f"{config.serving_dir}: version {live.name} is the only model there; nothing to go back to.")
+                f"{config.serving_dir}: version {live.name} is the only model there; nothing to go back to."
+            )
         source = earlier[-1]
     else:
         chosen = next((path for path in everything if path.name == version), None)
@@ -144,7 +164,8 @@ def rollback(config: Config, version: str | None = None) -> Path:
         if model_digest(source) == model_digest(live):
             raise ConfigError(
                 f"version: received {version!r}, which is the live model already; allowed: another one of "
-                f"{', '.join(path.name for path in everything)}")
+                f"{', '.join(path.name for path in everything)}"
+            )
     origin = _origin(source) or source.name
     target = versions.publish(source, Path(config.serving_dir), again=True, notes={ORIGIN: {"version": origin}})
     _record_rollback(config, live.name, origin, target)
@@ -171,8 +192,9 @@ def _record_rollback(config, from_version, to_version, target):
             execution.custom_properties["from_version"].string_value = from_version
             execution.custom_properties["to_version"].string_value = to_version
             source = metadata.pushed_versions(store).get(to_version)
-            pushed = proto.Artifact(type_id=store.put_artifact_type(_pushed_type(store, proto)), uri=str(target),
-                                    state=proto.Artifact.LIVE)
+            pushed = proto.Artifact(
+                type_id=store.put_artifact_type(_pushed_type(store, proto)), uri=str(target), state=proto.Artifact.LIVE
+            )
             pushed.custom_properties["pushed"].int_value = 1
             pushed.custom_properties["pushed_destination"].string_value = str(target)
             pushed.custom_properties["pushed_version"].string_value = target.name
@@ -184,8 +206,9 @@ def _record_rollback(config, from_version, to_version, target):
             return
         except (AbortedError, InternalError) as error:  # the run that is going on writes at this moment
             if attempt == 9:
-                log.warning("the rollback took effect, but could not be recorded in %s (%s)",
-                            config.metadata_path, error)
+                log.warning(
+                    "the rollback took effect, but could not be recorded in %s (%s)", config.metadata_path, error
+                )
             time.sleep(0.5)
 
 
@@ -203,21 +226,27 @@ def _sources(store, artifact):
     outputs = (proto.Event.OUTPUT, proto.Event.DECLARED_OUTPUT)
     found = []
     for execution, _ in metadata.producers(store, artifact):
-        ids = [event.artifact_id for event in store.get_events_by_execution_ids([execution.id])
-               if event.type in outputs]
+        ids = [
+            event.artifact_id for event in store.get_events_by_execution_ids([execution.id]) if event.type in outputs
+        ]
         made = store.get_artifacts_by_id(ids)
-        found.append({
-            "name": kinds[execution.type_id], "id": execution.id, "execution": execution,
-            "properties": {key: value.string_value for key, value in execution.custom_properties.items()},
-            "outputs": {artifact_kinds[one.type_id]: one.uri for one in made},
-            "made": {artifact_kinds[one.type_id]: one for one in made},
-        })
+        found.append(
+            {
+                "name": kinds[execution.type_id],
+                "id": execution.id,
+                "execution": execution,
+                "properties": {key: value.string_value for key, value in execution.custom_properties.items()},
+                "outputs": {artifact_kinds[one.type_id]: one.uri for one in made},
+                "made": {artifact_kinds[one.type_id]: one for one in made},
+            }
+        )
     return found
 
 
 def _evaluation(sources):
     folder = next(
-        (one["outputs"].get("ModelEvaluation") for one in sources if one["name"] == "CalibrationEvaluator"), None)
+        (one["outputs"].get("ModelEvaluation") for one in sources if one["name"] == "CalibrationEvaluator"), None
+    )
     path = Path(folder) / METRICS if folder else None
     return json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
 

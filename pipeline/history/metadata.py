@@ -61,11 +61,14 @@ def back_up(path: str | Path) -> None:
                 store.backup(target)
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
-            raise DataError(f"{path}: another program has kept the metadata store locked for {LOCK_SECONDS} s. End it "
-                            "(`fuser` names it), then run again.")
+            raise DataError(
+                f"{path}: another program has kept the metadata store locked for {LOCK_SECONDS} s. End it "
+                "(`fuser` names it), then run again."
+            )
         raise DataError(
             f"{path}: the metadata store cannot be copied to {copy} ({error}). Check the permissions and the "
-            "space on the disk, then run again.")
+            "space on the disk, then run again."
+        )
     except sqlite3.DatabaseError as error:
         raise _damaged(path, str(error))
     os.replace(temporary, copy)
@@ -78,10 +81,15 @@ def _damaged(path, what):
 def remedy(path: str | Path) -> str:
     """What to do about a metadata store that cannot be read."""
     copy = Path(f"{path}{BACKUP}")
-    restore = f"Restore the copy that the last run started from (cp {copy} {path})" if copy.exists() else (
-        f"Move it away ({path}) if there is no copy of it")
-    return (f"{restore}, then run again. Spans and pushed versions are not touched; what is lost is the record of the "
-            "runs since.")
+    restore = (
+        f"Restore the copy that the last run started from (cp {copy} {path})"
+        if copy.exists()
+        else (f"Move it away ({path}) if there is no copy of it")
+    )
+    return (
+        f"{restore}, then run again. Spans and pushed versions are not touched; what is lost is the record of the "
+        "runs since."
+    )
 
 
 def close_interrupted(path: str | Path) -> list[str]:
@@ -98,8 +106,9 @@ def close_interrupted(path: str | Path) -> list[str]:
 
     store = open_store(path, write=True)
     kinds = {kind.id: kind.name for kind in store.get_execution_types()}
-    left = [one for one in store.get_executions()
-            if one.last_known_state in (proto.Execution.NEW, proto.Execution.RUNNING)]
+    left = [
+        one for one in store.get_executions() if one.last_known_state in (proto.Execution.NEW, proto.Execution.RUNNING)
+    ]
     for execution in left:
         execution.last_known_state = proto.Execution.CANCELED
     if left:
@@ -154,8 +163,11 @@ def producers(store, artifact) -> Iterator[tuple[Any, dict[str, Any]]]:
                 continue
             seen.add(execution_id)
             [execution] = store.get_executions_by_id([execution_id])
-            ids = [event.artifact_id for event in store.get_events_by_execution_ids([execution_id])
-                   if event.type not in outputs]
+            ids = [
+                event.artifact_id
+                for event in store.get_events_by_execution_ids([execution_id])
+                if event.type not in outputs
+            ]
             inputs = sorted(store.get_artifacts_by_id(ids), key=lambda one: one.id) if ids else []
             yield execution, {kinds[one.type_id]: one for one in inputs}
             waiting += [one.id for one in inputs]

@@ -17,24 +17,35 @@ PAGE, SUMMARY, TEMPLATE = "report.html", "report.md", "report_template.html"
 VERSIONS = ("tensorflow", "keras", "tensorflow-probability", "tfx", "apache-beam", "numpy", "scipy")
 # Metric, what it is; the direction is told by an arrow.
 HEADLINES = (
-    ("iou_galaxy", "IoU, one galaxy", "↑"), ("iou_blended", "IoU, blended", "↑"),
-    ("object_completeness", "completeness of blends", "↑"), ("object_purity", "purity of blends", "↑"),
+    ("iou_galaxy", "IoU, one galaxy", "↑"),
+    ("iou_blended", "IoU, blended", "↑"),
+    ("object_completeness", "completeness of blends", "↑"),
+    ("object_purity", "purity of blends", "↑"),
     ("object_f1", "F1 of blends", "↑"),
     ("nll_near_sources", "NLL near sources (nats per pixel)", "↓"),
     ("brier_near_sources", "Brier score near sources", "↓"),
     ("ece_near_sources", "calibration error near sources", "↓"),
     ("error_auroc_near_sources", "AUROC of entropy against error", "↑"),
-    ("ged", "energy distance (GED, unbiased)", "↓"), ("energy_score", "energy score of areas and components", "↓"),
+    ("ged", "energy distance (GED, unbiased)", "↓"),
+    ("energy_score", "energy score of areas and components", "↓"),
     ("coverage_galaxy_area_68", "coverage of the 68 % interval, galaxy area", "68 %"),
     ("coverage_blended_area_68", "coverage of the 68 % interval, blended area", "68 %"),
     ("blend_presence_brier", "Brier score of “the scene holds a blend”", "↓"),
     ("diversity_blended", "diversity of samples, scenes with a blend", ""),
 )
 # How a metric is called for what a method gives: samples, independent pixels or a single map.
-MAP_NAMES = {"object_completeness": "object_completeness_map", "object_purity": "object_purity_map",
-             "object_f1": "object_f1_map", "ged": "ged_map", "energy_score": "energy_score_map"}
-PAGES = (("best", "The scenes whose samples come closest to the truth"), ("typical", "Scenes in the middle"),
-         ("worst", "The scenes whose samples are farthest from the truth"))
+MAP_NAMES = {
+    "object_completeness": "object_completeness_map",
+    "object_purity": "object_purity_map",
+    "object_f1": "object_f1_map",
+    "ged": "ged_map",
+    "energy_score": "energy_score_map",
+}
+PAGES = (
+    ("best", "The scenes whose samples come closest to the truth"),
+    ("typical", "Scenes in the middle"),
+    ("worst", "The scenes whose samples are farthest from the truth"),
+)
 
 
 def write_report(config: Config, run: str | None = None, folder: str | Path | None = None) -> tuple[Path, Path]:
@@ -54,8 +65,9 @@ def write_report(config: Config, run: str | None = None, folder: str | Path | No
     """
     explanation = explanations.explain(config, run)
     if not explanation["metrics"]:
-        raise DataError(f"run {explanation['run']}: it holds no evaluation to report on, "
-                        f"because {explanation['reason']}.")
+        raise DataError(
+            f"run {explanation['run']}: it holds no evaluation to report on, because {explanation['reason']}."
+        )
     folder = Path(folder or Path(config.output_dir) / "reports" / explanation["run"].replace(":", ""))
     folder.mkdir(parents=True, exist_ok=True)
     content = gather(config, explanation)
@@ -90,38 +102,62 @@ def render_html(content: dict) -> str:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.globals |= {"number": explanations.number, "where": explanations.where,
-                            "asked_for": explanations.asked_for, "interval_text": explanations.interval_text,
-                            "labels": figures.METRIC_LABELS}
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals |= {
+        "number": explanations.number,
+        "where": explanations.where,
+        "asked_for": explanations.asked_for,
+        "interval_text": explanations.interval_text,
+        "labels": figures.METRIC_LABELS,
+    }
     return environment.get_template(TEMPLATE).render(**content)
 
 
 def render_markdown(content: dict) -> str:
     """The summary for terminals and code review."""
     explanation = content["explanation"]
-    lines = [f"# {content['name']}: {'pushed' if explanation['pushed'] else 'not pushed'}", "",
-             f"Run {code(explanation['run'])}, started {explanation['started']}.", "",
-             f"{'Pushed to ' + code(str(explanation['version'])) if explanation['pushed'] else 'Not pushed'},"
-             f" because {markdown(explanation['reason'])}.", "",
-             "| | metric | where | value | 95 % interval | asked for | live |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        f"# {content['name']}: {'pushed' if explanation['pushed'] else 'not pushed'}",
+        "",
+        f"Run {code(explanation['run'])}, started {explanation['started']}.",
+        "",
+        f"{'Pushed to ' + code(str(explanation['version'])) if explanation['pushed'] else 'Not pushed'},"
+        f" because {markdown(explanation['reason'])}.",
+        "",
+        "| | metric | where | value | 95 % interval | asked for | live |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for rule in explanation["rules"]:
-        lines.append(f"| {'kept' if rule['passed'] else '**failed**'} | {markdown(rule['metric'])} |"
-                     f" {markdown(explanations.where(rule))} |"
-                     f" {explanations.number(rule['candidate'])} | {explanations.interval_text(rule)} |"
-                     f" {explanations.asked_for(rule)} | {explanations.number(rule['live'])} |")
+        lines.append(
+            f"| {'kept' if rule['passed'] else '**failed**'} | {markdown(rule['metric'])} |"
+            f" {markdown(explanations.where(rule))} |"
+            f" {explanations.number(rule['candidate'])} | {explanations.interval_text(rule)} |"
+            f" {explanations.asked_for(rule)} | {explanations.number(rule['live'])} |"
+        )
     for name, population in content["populations"].items():
         columns = population["columns"]
-        lines += ["", f"## {name} population, {population['scenes']} scenes", "",
-                  "| metric | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+        lines += [
+            "",
+            f"## {name} population, {population['scenes']} scenes",
+            "",
+            "| metric | " + " | ".join(columns) + " |",
+            "|---" * (len(columns) + 1) + "|",
+        ]
         for row in population["table"]:
-            cells = [f"{cell['value']} ({cell['interval']})" if cell["interval"] else cell["value"]
-                     for cell in row["cells"]]
+            cells = [
+                f"{cell['value']} ({cell['interval']})" if cell["interval"] else cell["value"] for cell in row["cells"]
+            ]
             lines.append(f"| {row['label']} {row['better']} | " + " | ".join(cells) + " |")
     spans = [f"span {one['span']} ({one['records']} scenes)" for one in content["spans"]]
-    lines += ["", "Trained on " + (", ".join(spans) or "spans that are no longer there")
-              + f"; {content['facts'].get('steps', '?')} steps; code"
-              f" {code(str(content['facts'].get('code', '?')))}.", ""]
+    lines += [
+        "",
+        "Trained on "
+        + (", ".join(spans) or "spans that are no longer there")
+        + f"; {content['facts'].get('steps', '?')} steps; code"
+        f" {code(str(content['facts'].get('code', '?')))}.",
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -134,14 +170,18 @@ def _population(name, explanation):
     slices = {series: one["slices"] for series, one in methods.items() if one}
     columns, table = _headline_table(metrics, live, classical)
     return {
-        "scenes": entry["scenes"], "columns": columns, "table": table,
+        "scenes": entry["scenes"],
+        "columns": columns,
+        "table": table,
         "reliability": figures.reliability(curves),
         "ranks": figures.ranks(curves),
         "coverage": figures.coverage(metrics),
         "objects": figures.completeness_purity(curves, classical and classical["metrics"]),
         "risk": figures.risk_coverage(curves),
-        "by_slice": {scalar: {metric: figures.by_slice(slices, scalar, metric) for metric in figures.METRIC_LABELS}
-                     for scalar in entry["slices"]},
+        "by_slice": {
+            scalar: {metric: figures.by_slice(slices, scalar, metric) for metric in figures.METRIC_LABELS}
+            for scalar in entry["slices"]
+        },
         "close": _close_pairs(entry, classical),
         "everything": [{"name": key, **one} for key, one in metrics.items()],
     }
@@ -182,8 +222,9 @@ def _close_pairs(entry, classical):
             if peer.get(name):
                 text += f" (SEP: {explanations.number(peer[name]['value'])})"
             parts.append(text)
-        lines.append(f"Separation {one['low']:g} to {one['high']:g} arcsec, {one['scenes']} scenes: "
-                     + ", ".join(parts) + ".")
+        lines.append(
+            f"Separation {one['low']:g} to {one['high']:g} arcsec, {one['scenes']} scenes: " + ", ".join(parts) + "."
+        )
     return lines
 
 
@@ -206,17 +247,30 @@ def _spans(config, artifacts):
 
 def _about(manifest):
     """What a span's manifest tells, as pairs of a term and a text."""
-    scenes = [f"{entry['records']} {split}" + (f" ({entry['boosted']} boosted, {entry['natural']} natural)"
-                                              if {"boosted", "natural"} <= set(entry) else "")
-              for split, entry in manifest["splits"].items()]
-    pixels = [f"{name}: {background:.2%} background, {one:.2%} one galaxy, {blended:.3%} blended"
-              for name, (background, one, blended) in manifest.get("class_shares", {}).items()]
-    facts = {"sky_sigma": "sky noise {:.2f} electrons per pixel", "pixel_scale": "pixels of {}″",
-             "psf_fwhm": "PSF FWHM {}″", "zero_point": "zero point {}"}
+    scenes = [
+        f"{entry['records']} {split}"
+        + (f" ({entry['boosted']} boosted, {entry['natural']} natural)" if {"boosted", "natural"} <= set(entry) else "")
+        for split, entry in manifest["splits"].items()
+    ]
+    pixels = [
+        f"{name}: {background:.2%} background, {one:.2%} one galaxy, {blended:.3%} blended"
+        for name, (background, one, blended) in manifest.get("class_shares", {}).items()
+    ]
+    facts = {
+        "sky_sigma": "sky noise {:.2f} electrons per pixel",
+        "pixel_scale": "pixels of {}″",
+        "psf_fwhm": "PSF FWHM {}″",
+        "zero_point": "zero point {}",
+    }
     survey = [text.format(manifest[name]) for name, text in facts.items() if name in manifest]
     versions = [f"{package} {version}" for package, version in manifest.get("versions", {}).items()]
-    about = {"seed": str(manifest.get("seed", "")), "scenes": ", ".join(scenes), "pixels": "; ".join(pixels),
-             "survey": ", ".join(survey), "made with": ", ".join(versions)}
+    about = {
+        "seed": str(manifest.get("seed", "")),
+        "scenes": ", ".join(scenes),
+        "pixels": "; ".join(pixels),
+        "survey": ", ".join(survey),
+        "made with": ", ".join(versions),
+    }
     return [(term, text) for term, text in about.items() if text]
 
 
@@ -235,9 +289,17 @@ def _statistics(folder):
         for feature in statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes()).datasets[0].features:
             numbers = feature.num_stats
             if feature.HasField("num_stats"):
-                rows.append({"name": ".".join(feature.path.step), "missing": numbers.common_stats.num_missing,
-                             "mean": numbers.mean, "std": numbers.std_dev, "min": numbers.min, "median": numbers.median,
-                             "max": numbers.max})
+                rows.append(
+                    {
+                        "name": ".".join(feature.path.step),
+                        "missing": numbers.common_stats.num_missing,
+                        "mean": numbers.mean,
+                        "std": numbers.std_dev,
+                        "min": numbers.min,
+                        "median": numbers.median,
+                        "max": numbers.max,
+                    }
+                )
         result[split] = sorted(rows, key=lambda row: row["name"])
     return result
 
@@ -262,8 +324,13 @@ def _pictures(folder):
     for name, caption in PAGES:
         path = folder / f"scenes-{name}.png" if folder else None
         if path and path.exists():
-            pictures.append({"name": name, "caption": caption,
-                             "url": "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()})
+            pictures.append(
+                {
+                    "name": name,
+                    "caption": caption,
+                    "url": "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode(),
+                }
+            )
     return pictures
 
 

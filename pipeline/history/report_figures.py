@@ -16,9 +16,13 @@ SERIES = {
 CLASS_COLORS = {"background": "#444444", "galaxy": "#3A9BD9", "blended": "#D98C00"}
 CLASS_LABELS = {"background": "background", "galaxy": "one galaxy", "blended": "blended"}
 SCALAR_LABELS = {
-    "min_separation": "smallest separation (arcsec)", "brightest_magnitude": "brightest galaxy (AB mag)",
-    "magnitude_difference": "magnitude difference", "snr": "signal-to-noise of the brightest",
-    "num_galaxies": "galaxies", "blended_share": "blended share of the pixels", "sky_sigma": "sky noise (electrons)",
+    "min_separation": "smallest separation (arcsec)",
+    "brightest_magnitude": "brightest galaxy (AB mag)",
+    "magnitude_difference": "magnitude difference",
+    "snr": "signal-to-noise of the brightest",
+    "num_galaxies": "galaxies",
+    "blended_share": "blended share of the pixels",
+    "sky_sigma": "sky noise (electrons)",
     "psf_fwhm": "PSF FWHM (arcsec)",
 }
 # Inches around and between panels. Fixed: matplotlib's automatic layout takes three times as long as the drawing.
@@ -26,10 +30,23 @@ MARGINS = {"left": 0.62, "right": 0.12, "bottom": 0.5, "top": 0.3}
 GAP, LEGEND = 0.55, 0.22
 METRIC_LABELS = {"iou_blended": "IoU, blended", "object_f1": "F1 of blends"}  # the metrics that are shown by slice
 STYLE = {
-    "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9.5, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.edgecolor": "#999", "axes.labelcolor": "#333", "xtick.color": "#555",
-    "ytick.color": "#555", "axes.grid": True, "grid.color": "#e6e6e6", "grid.linewidth": 0.7, "axes.axisbelow": True,
-    "axes.titlesize": 10.5, "axes.titleweight": "bold", "legend.frameon": False, "lines.markersize": 4.5,
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#999",
+    "axes.labelcolor": "#333",
+    "xtick.color": "#555",
+    "ytick.color": "#555",
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "legend.frameon": False,
+    "lines.markersize": 4.5,
 }
 
 
@@ -63,9 +80,15 @@ def ranks(curves: dict) -> str:
                 share = [value or 0 for value in curve["share"]]
                 bins = len(share)
                 edges = [i / bins for i in range(bins + 1)]
-                axes.stairs([value * bins for value in share], edges, color=style["color"], label=style["label"],
-                            fill=series == "model", alpha=0.35 if series == "model" else 1,
-                            linestyle=style["linestyle"])
+                axes.stairs(
+                    [value * bins for value in share],
+                    edges,
+                    color=style["color"],
+                    label=style["label"],
+                    fill=series == "model",
+                    alpha=0.35 if series == "model" else 1,
+                    linestyle=style["linestyle"],
+                )
                 if series == "model":
                     axes.stairs([value * bins for value in share], edges, color=style["color"])
                     centres = [(a + b) / 2 for a, b in pairwise(edges)]
@@ -91,8 +114,15 @@ def coverage(metrics: dict) -> str:
                     continue
                 percent = [[100 * one[key] for one in found] for key in ("value", "low", "high")]
                 style = SERIES[series]
-                _points(axes, [level + shift for level in levels], *percent,  # type: ignore[call-arg]
-                        style["color"], style["marker"], style["linestyle"], style["label"])
+                _points(
+                    axes,
+                    [level + shift for level in levels],
+                    *percent,  # type: ignore[call-arg]
+                    style["color"],
+                    style["marker"],
+                    style["linestyle"],
+                    style["label"],
+                )
             axes.set(title=title, xlabel="nominal (%)", xlim=(40, 100), ylim=(0, 103), xticks=levels)
         panels[0].set_ylabel("truths inside (%)")
         _legend(figure, panels[-1])
@@ -114,16 +144,29 @@ def completeness_purity(curves: dict, classical: dict | None) -> str:
                 axes.hlines(b, 100 * ends[0], 100 * ends[1], color=style["color"], linewidth=0.7, alpha=0.6)
                 axes.vlines(a, 100 * ends[2], 100 * ends[3], color=style["color"], linewidth=0.7, alpha=0.6)
             if curve["threshold"][i] in (0.1, 0.3, 0.5, 0.7, 0.9):
-                axes.annotate(f"{curve['threshold'][i]:g}", (a, b), textcoords="offset points", xytext=(6, 5),
-                              fontsize=7.5, color="#444")
+                axes.annotate(
+                    f"{curve['threshold'][i]:g}",
+                    (a, b),
+                    textcoords="offset points",
+                    xytext=(6, 5),
+                    fontsize=7.5,
+                    color="#444",
+                )
         if classical:
             point = [classical[name]["value"] for name in ("object_completeness", "object_purity")]
             if None not in point:
                 peer = SERIES["classical"]
-                axes.plot(100 * point[0], 100 * point[1], peer["marker"], color=peer["color"], markersize=7,
-                          label=peer["label"])
-        axes.set(title="recognised blends", xlabel="completeness (%)", ylabel="purity (%)", xlim=(0, 102),
-                 ylim=(0, 102))
+                axes.plot(
+                    100 * point[0],
+                    100 * point[1],
+                    peer["marker"],
+                    color=peer["color"],
+                    markersize=7,
+                    label=peer["label"],
+                )
+        axes.set(
+            title="recognised blends", xlabel="completeness (%)", ylabel="purity (%)", xlim=(0, 102), ylim=(0, 102)
+        )
         _legend(figure, axes)
         return _svg(figure, "objects")
 
@@ -151,8 +194,11 @@ def training(history: list[dict]) -> str:
     """Held-out losses and what the latent does, over the steps."""
     steps = [row["step"] for row in history]
     with _Figure(3, 2.95, 2.5) as (figure, panels):
-        lines = (("prior_nll", "prior", "#0072B2", "o"), ("reconstruction", "posterior", "#D55E00", "s"),
-                 ("pixel_nll", "pixels apart", "#777777", "^"))
+        lines = (
+            ("prior_nll", "prior", "#0072B2", "o"),
+            ("reconstruction", "posterior", "#D55E00", "s"),
+            ("pixel_nll", "pixels apart", "#777777", "^"),
+        )
         for key, label, color, marker in lines:
             if all(key in row for row in history):
                 panels[0].plot(steps, [row[key] for row in history], color=color, marker=marker, label=label)
@@ -173,15 +219,23 @@ def risk_coverage(curves: dict) -> str:
         curve = curves["risk_coverage_near_sources"]
         pairs = [(a, b) for a, b in zip(curve["coverage"], curve["risk"]) if a is not None and b is not None]
         panels[0].plot([100 * a for a, _ in pairs], [100 * b for _, b in pairs], color=SERIES["model"]["color"])
-        panels[0].set(title="near sources", xlabel="pixels kept (%)", ylabel="wrong among them (%)", xlim=(0, 100),
-                      ylim=(0, None))
+        panels[0].set(
+            title="near sources", xlabel="pixels kept (%)", ylabel="wrong among them (%)", xlim=(0, 100), ylim=(0, None)
+        )
         return _svg(figure, "risk")
 
 
 def _points(axes, x, y, low, high, color, marker, linestyle, label=None):
     kept = [i for i, value in enumerate(y) if value is not None and x[i] is not None]
-    axes.plot([x[i] for i in kept], [y[i] for i in kept], color=color, marker=marker, linestyle=linestyle, label=label,
-              linewidth=1.4)
+    axes.plot(
+        [x[i] for i in kept],
+        [y[i] for i in kept],
+        color=color,
+        marker=marker,
+        linestyle=linestyle,
+        label=label,
+        linewidth=1.4,
+    )
     ends = [(x[i], low[i], high[i]) for i in kept if low[i] is not None and high[i] is not None]
     if ends:
         axes.vlines(*zip(*ends), color=color, linewidth=1.1, alpha=0.8)
@@ -217,8 +271,12 @@ class _Figure:
         FigureCanvasSVG(figure)
         panel = width - (MARGINS["left"] + MARGINS["right"]) / count - GAP * (count - 1) / count
         figure.subplots_adjust(
-            left=MARGINS["left"] / (count * width), right=1 - MARGINS["right"] / (count * width),
-            bottom=MARGINS["bottom"] / height, top=1 - MARGINS["top"] / height, wspace=GAP / panel)
+            left=MARGINS["left"] / (count * width),
+            right=1 - MARGINS["right"] / (count * width),
+            bottom=MARGINS["bottom"] / height,
+            top=1 - MARGINS["top"] / height,
+            wspace=GAP / panel,
+        )
         return figure, figure.subplots(1, count, squeeze=False)[0]
 
     def __exit__(self, *error):
@@ -234,4 +292,4 @@ def _svg(figure, salt):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     # The style of the page decides on the font; matplotlib names the one it has measured with.
-    return text[text.index("<svg"):].replace("DejaVu Sans", "system-ui").strip()
+    return text[text.index("<svg") :].replace("DejaVu Sans", "system-ui").strip()

@@ -51,8 +51,9 @@ def plan(config: Config) -> list[Doomed]:
     doomed += [("span", path) for path in _doomed_spans(config, kept)]
     logs = sorted((Path(config.output_dir) / "logs").glob("run-*.log"), key=_age)
     # Not the log of this very run, which looks old after the clock was set back.
-    doomed += [("log", path) for path in logs[:-config.retraining.keep_logs]
-               if not path.stem.endswith(f"-{os.getpid()}")]
+    doomed += [
+        ("log", path) for path in logs[: -config.retraining.keep_logs] if not path.stem.endswith(f"-{os.getpid()}")
+    ]
     # Folders alone: a network's file system shows the scenes that a training maps as files beside them.
     checkpoints = sorted((path for path in config.checkpoint_root.glob("*") if path.is_dir()), key=_age)
     doomed += [("checkpoint", path) for path in checkpoints[:-1]]
@@ -96,7 +97,7 @@ def prune_versions(config: Config) -> list[Path]:
 def kept_versions(config: Config) -> set[Path]:
     """The versions that stay."""
     everything = list_versions(config.serving_dir)
-    newest = everything[-config.retraining.keep_versions:]
+    newest = everything[-config.retraining.keep_versions :]
     wanted = baselines(config, {path.name for path in newest})
     return {*newest, *(path for path in everything if path.name in wanted)}
 
@@ -109,7 +110,7 @@ def _kept_artifacts(config, kept):
     kinds = {kind.id: kind.name for kind in store.get_artifact_types()}
     runs = sorted(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
     folders, names = set(), set()
-    for context in runs[-config.retraining.keep_runs:]:
+    for context in runs[-config.retraining.keep_runs :]:
         names.add(context.name)
         folders |= {Path(artifact.uri) for artifact in store.get_artifacts_by_context(context.id)}
     wanted = {path.name for path in kept}
@@ -126,8 +127,11 @@ def _kept_artifacts(config, kept):
 
 def _artifact_folders(root):
     """`<component>/<output>/<execution>` below the pipeline's root."""
-    return sorted(path for path in root.glob("*/*/*") if path.is_dir() and path.parent.parent.name != ".system"
-                  and path.parent.name != ".system")
+    return sorted(
+        path
+        for path in root.glob("*/*/*")
+        if path.is_dir() and path.parent.parent.name != ".system" and path.parent.name != ".system"
+    )
 
 
 def _doomed_spans(config, kept):
@@ -136,7 +140,7 @@ def _doomed_spans(config, kept):
         return []
     numbers = span_files.list_spans(config.data_root)
     live = list_versions(config.serving_dir)[-1:]
-    needed = set(numbers[-config.retraining.keep_spans:])
+    needed = set(numbers[-config.retraining.keep_spans :])
     for path in live:
         needed.update(readable_facts(path).get("spans", numbers))  # all, where the version does not say which
     found = []

@@ -47,24 +47,46 @@ def collect(config: Config, spans: tuple[int, ...], report_path: Path) -> RunRes
     version = Path(explanation["version"]) if pushed else None
     if version is not None and not version.exists():
         pushed = False
-        reason = (f"version {version.name}, which an earlier run pushed for this model, was removed since; run with "
-                  "--no-cache to train and push anew")
+        reason = (
+            f"version {version.name}, which an earlier run pushed for this model, was removed since; run with "
+            "--no-cache to train and push anew"
+        )
     evaluation = Path(explanation["artifacts"]["ModelEvaluation"])
-    return RunResult(spans, explanation["run"], pushed, reason, version if pushed else None, explanation["rules"],
-                     evaluation / METRICS, evaluation / PICTURE, report_path)
+    return RunResult(
+        spans,
+        explanation["run"],
+        pushed,
+        reason,
+        version if pushed else None,
+        explanation["rules"],
+        evaluation / METRICS,
+        evaluation / PICTURE,
+        report_path,
+    )
 
 
 def print_summary(console: Console, config: Config, result: RunResult, log_path: Path, seconds: float) -> None:
     """Prints the table that ends a run."""
     console.print()
     table = Table(title="Test split", title_justify="left", title_style="bold")
-    for name, numbers in (("metric", False), ("population", False), ("value", True), ("95 % interval", True),
-                          ("asked for", True), ("", False)):
+    for name, numbers in (
+        ("metric", False),
+        ("population", False),
+        ("value", True),
+        ("95 % interval", True),
+        ("asked for", True),
+        ("", False),
+    ):
         table.add_column(name, justify="right" if numbers else "left")
     for rule in result.rules:
-        table.add_row(rule["metric"], explanations.where(rule), explanations.number(rule["candidate"]),
-                      explanations.interval_text(rule), explanations.asked_for(rule),
-                      "[green]kept[/]" if rule["passed"] else "[red]failed[/]")
+        table.add_row(
+            rule["metric"],
+            explanations.where(rule),
+            explanations.number(rule["candidate"]),
+            explanations.interval_text(rule),
+            explanations.asked_for(rule),
+            "[green]kept[/]" if rule["passed"] else "[red]failed[/]",
+        )
     console.print(table)
 
     facts = {f"span {span}": describe_span(read_manifest(span_dir(config.data_root, span))) for span in result.spans}
@@ -72,9 +94,13 @@ def print_summary(console: Console, config: Config, result: RunResult, log_path:
         facts |= {"model": "[green]pushed[/]", "version": escape(str(result.version_path))}
     else:
         facts["model"] = f"[red]not pushed[/], because {escape(result.reason)}"
-    facts |= {"report": escape(str(result.report_path)), "metrics": escape(str(result.metrics_path)),
-              "picture": escape(str(result.picture_path)),
-              "log": escape(str(log_path)), "time": f"{seconds // 60:.0f} min {seconds % 60:.0f} s"}
+    facts |= {
+        "report": escape(str(result.report_path)),
+        "metrics": escape(str(result.metrics_path)),
+        "picture": escape(str(result.picture_path)),
+        "log": escape(str(log_path)),
+        "time": f"{seconds // 60:.0f} min {seconds % 60:.0f} s",
+    }
     for name, value in facts.items():
         console.print(f"{name:<8}  {value}", soft_wrap=True)  # unbroken, so that paths can be copied
 
@@ -82,6 +108,8 @@ def print_summary(console: Console, config: Config, result: RunResult, log_path:
 def describe_span(manifest: dict) -> str:
     """Scenes per split, and the share of galaxy and blended pixels per population."""
     counts = ", ".join(f"{entry['records']} {split}" for split, entry in manifest["splits"].items())
-    shares = "; ".join(f"{name}: {share[1]:.2%} galaxy, {share[2]:.2%} blended"
-                       for name, share in sorted(manifest.get("class_shares", {}).items()))
+    shares = "; ".join(
+        f"{name}: {share[1]:.2%} galaxy, {share[2]:.2%} blended"
+        for name, share in sorted(manifest.get("class_shares", {}).items())
+    )
     return f"{counts} scenes" + (f"; pixels {shares}" if shares else "")

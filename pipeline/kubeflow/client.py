@@ -28,8 +28,14 @@ TOKEN, COOKIES = "KUBEFLOW_TOKEN", "KUBEFLOW_COOKIES"  # environment variables
 class Cluster:
     """Kubeflow's API at one address."""
 
-    def __init__(self, host: str, namespace: str = "", token: str = "", cookies: str = "",
-                 wait: Callable[[float], None] = time.sleep):
+    def __init__(
+        self,
+        host: str,
+        namespace: str = "",
+        token: str = "",
+        cookies: str = "",
+        wait: Callable[[float], None] = time.sleep,
+    ):
         """
         Args:
           host: address, such as http://localhost:8888 or https://kubeflow.example.org/pipeline.
@@ -45,12 +51,14 @@ class Cluster:
         if not host.startswith(("http://", "https://")):
             raise ConfigError(
                 f"--host: received {host!r}; allowed: http://... or https://..., the address of Kubeflow's "
-                "API. Give --host or set kubeflow.host")
+                "API. Give --host or set kubeflow.host"
+            )
         self.host, self.namespace, self.wait = host.rstrip("/"), namespace, wait
         health = self.call("the API", lambda: check_api(self.host, token, cookies))
         if health.get("multi_user") and not namespace:
-            raise ConfigError(f"kubeflow.namespace: received ''; allowed: a namespace of yours, because {host} has "
-                              "several users")
+            raise ConfigError(
+                f"kubeflow.namespace: received ''; allowed: a namespace of yours, because {host} has several users"
+            )
         self.client = make_client(self.host, namespace, token, cookies)
 
     def call(self, what: str, function: Callable):
@@ -85,14 +93,23 @@ class Cluster:
         version = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
 
         def find_or_make_pipeline():
-            return self.client.get_pipeline_id(name) or self.client.upload_pipeline(
-                str(path), pipeline_name=name, namespace=self.namespace or None).pipeline_id
+            return (
+                self.client.get_pipeline_id(name)
+                or self.client.upload_pipeline(
+                    str(path), pipeline_name=name, namespace=self.namespace or None
+                ).pipeline_id
+            )
 
         def find_or_make_version():
-            found = self.client.list_pipeline_versions(
-                pipeline, page_size=PAGE, filter=by_name(version)).pipeline_versions or []
-            made = found[0] if found else self.client.upload_pipeline_version(
-                str(path), pipeline_version_name=version, pipeline_id=pipeline)
+            found = (
+                self.client.list_pipeline_versions(pipeline, page_size=PAGE, filter=by_name(version)).pipeline_versions
+                or []
+            )
+            made = (
+                found[0]
+                if found
+                else self.client.upload_pipeline_version(str(path), pipeline_version_name=version, pipeline_id=pipeline)
+            )
             return made.pipeline_version_id
 
         pipeline = self.call(f"pipeline {name}", find_or_make_pipeline)
@@ -100,11 +117,14 @@ class Cluster:
 
     def experiment(self, name: str) -> str:
         """The id of an experiment, which is made where there is none."""
-        return self.call(f"experiment {name}", lambda: self.client.create_experiment(
-            name=name, namespace=self.namespace or None).experiment_id)
+        return self.call(
+            f"experiment {name}",
+            lambda: self.client.create_experiment(name=name, namespace=self.namespace or None).experiment_id,
+        )
 
-    def submit(self, path: str | Path, experiment: str, run_name: str, parameters: dict,
-               service_account: str = "") -> str:
+    def submit(
+        self, path: str | Path, experiment: str, run_name: str, parameters: dict, service_account: str = ""
+    ) -> str:
         """Uploads the pipeline and starts a run of it; returns the run's id.
 
         Raises:
@@ -118,15 +138,26 @@ class Cluster:
 
         def find_or_make():
             found = self.client.list_runs(experiment_id=where, page_size=PAGE, filter=by_name(run_name)).runs or []
-            made = found[0] if found else self.client.run_pipeline(
-                where, run_name, pipeline_id=pipeline, version_id=version, params=parameters, enable_caching=False,
-                service_account=service_account or None)
+            made = (
+                found[0]
+                if found
+                else self.client.run_pipeline(
+                    where,
+                    run_name,
+                    pipeline_id=pipeline,
+                    version_id=version,
+                    params=parameters,
+                    enable_caching=False,
+                    service_account=service_account or None,
+                )
+            )
             return made.run_id
 
         return self.call(f"run {run_name}", find_or_make)
 
-    def schedule(self, path: str | Path, experiment: str, name: str, cron: str, parameters: dict,
-                 service_account: str = "") -> str:
+    def schedule(
+        self, path: str | Path, experiment: str, name: str, cron: str, parameters: dict, service_account: str = ""
+    ) -> str:
         """Uploads the pipeline and has it run by a clock, one run at a time, missed ones left out; returns the id.
 
         Takes the place of schedules of the same name in the experiment.
@@ -145,7 +176,8 @@ class Cluster:
         if len(cron.split()) != 6:
             raise ConfigError(
                 f"--cron: received {cron!r}; allowed: six fields (second minute hour day month weekday), such "
-                "as '0 0 3 * * 1' for Mondays at 3")
+                "as '0 0 3 * * 1' for Mondays at 3"
+            )
         check_parameters(path, parameters)
         pipeline, version = self.upload(path)
         where = self.experiment(experiment)
@@ -154,10 +186,21 @@ class Cluster:
             found = self.client.list_recurring_runs(experiment_id=where, page_size=PAGE, filter=by_name(name))
             return [entry.recurring_run_id for entry in found.recurring_runs or []]
 
-        made = self.call(f"schedule {name}", lambda: self.client.create_recurring_run(
-            where, name, cron_expression=cron, no_catchup=True, max_concurrency=1, params=parameters,
-            pipeline_id=pipeline, version_id=version, enable_caching=False,
-            service_account=service_account or None)).recurring_run_id
+        made = self.call(
+            f"schedule {name}",
+            lambda: self.client.create_recurring_run(
+                where,
+                name,
+                cron_expression=cron,
+                no_catchup=True,
+                max_concurrency=1,
+                params=parameters,
+                pipeline_id=pipeline,
+                version_id=version,
+                enable_caching=False,
+                service_account=service_account or None,
+            ),
+        ).recurring_run_id
         # After the new one is there: earlier ones, and doubles that an error of the server left behind.
         for other in self.call(f"schedule {name}", existing):
             if other != made:
@@ -197,7 +240,8 @@ def check_api(host: str, token: str, cookies: str) -> dict:
     except (TypeError, ValueError):
         raise ServiceError(
             f"{host}: the answer is {first_line(text)!r} and not that of Kubeflow's API, perhaps a login "
-            f"page. Give the API's address, and a token in {TOKEN} or a session's cookies in {COOKIES}.")
+            f"page. Give the API's address, and a token in {TOKEN} or a session's cookies in {COOKIES}."
+        )
 
 
 def by_name(name: str) -> str:
@@ -211,19 +255,27 @@ def describe(status: int | None, detail) -> str:
         return (
             f"the server cannot be reached ({detail}). Check the address and the network; from outside the cluster, "
             "first call `kubectl port-forward -n kubeflow svc/ml-pipeline 8888:8888` and use --host "
-            "http://localhost:8888.")
+            "http://localhost:8888."
+        )
     if status in (401, 403):
-        return (f"the server refuses ({status}: {detail}). Set {TOKEN} to a valid token, or {COOKIES} to a logged-in "
-                "session's cookies, and kubeflow.namespace to a namespace of yours.")
+        return (
+            f"the server refuses ({status}: {detail}). Set {TOKEN} to a valid token, or {COOKIES} to a logged-in "
+            "session's cookies, and kubeflow.namespace to a namespace of yours."
+        )
     if status == 404:
-        return (f"there is no such thing on the server ({status}: {detail}). Check that --host is the address of "
-                "Kubeflow Pipelines' API, version 2, and the namespace.")
+        return (
+            f"there is no such thing on the server ({status}: {detail}). Check that --host is the address of "
+            "Kubeflow Pipelines' API, version 2, and the namespace."
+        )
     if status == 409:
-        return (f"there is one of this name already ({status}: {detail}). Remove it on the server, or change `name` or "
-                "kubeflow.experiment in the configuration.")
+        return (
+            f"there is one of this name already ({status}: {detail}). Remove it on the server, or change `name` or "
+            "kubeflow.experiment in the configuration."
+        )
     if status >= 500:
-        return (f"the server has a fault ({status}: {detail}), {ATTEMPTS} times. Look at the logs of the pod "
-                "ml-pipeline.")
+        return (
+            f"the server has a fault ({status}: {detail}), {ATTEMPTS} times. Look at the logs of the pod ml-pipeline."
+        )
     return f"the server does not accept this ({status}: {detail})."
 
 

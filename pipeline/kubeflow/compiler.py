@@ -69,12 +69,17 @@ def compile_pipeline(config: Config, image: str, pipeline_root: str, spans: str 
     check_options(config, image, pipeline_root, spans)
     cluster = on_cluster(config)
     defaults = {"spans": spans, "data_root": str(cluster.data_root), "train_args": train_args(), "thresholds": ""}
-    parameters = {name: tfx.dsl.experimental.RuntimeParameter(name=name, ptype=str, default=value)
-                  for name, value in defaults.items()}
+    parameters = {
+        name: tfx.dsl.experimental.RuntimeParameter(name=name, ptype=str, default=value)
+        for name, value in defaults.items()
+    }
     pipeline = create_pipeline(cluster, spans, parameters=parameters, enable_cache=False)
     request_resources(pipeline.components, config.kubeflow.resources)
-    runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
-        default_image=image, default_commands=COMMAND, use_pipeline_spec_2_1=True))
+    runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
+        kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
+            default_image=image, default_commands=COMMAND, use_pipeline_spec_2_1=True
+        )
+    )
     spec = runner.run(pipeline, write_out=False)["pipelineSpec"]
     spec["defaultPipelineRoot"] = pipeline_root
     spec["root"]["inputDefinitions"] = root_inputs(defaults)
@@ -96,30 +101,66 @@ def compile_single_pod(config: Config, image: str, pipeline_root: str, spans: st
     defaults = {"spans": spans, "train_args": train_args(), "thresholds": ""}
     resources = resource_spec(platform.find_resources(config.kubeflow.resources, "Trainer"))  # the largest one
     spec = {
-        "schemaVersion": "2.1.0", "sdkVersion": f"tfx-{tfx.__version__}", "pipelineInfo": {"name": config.name},
+        "schemaVersion": "2.1.0",
+        "sdkVersion": f"tfx-{tfx.__version__}",
+        "pipelineInfo": {"name": config.name},
         "defaultPipelineRoot": pipeline_root,
         "root": {
             "inputDefinitions": root_inputs(defaults),
-            "dag": {"tasks": {SINGLE_POD_TASK: {
-                "taskInfo": {"name": config.name}, "componentRef": {"name": SINGLE_POD_TASK}, "cachingOptions": {},
-                "inputs": {"parameters": {name: {"componentInputParameter": name} for name in defaults}}}}}},
-        "components": {SINGLE_POD_TASK: {
-            "executorLabel": f"{SINGLE_POD_TASK}_executor",
-            "inputDefinitions": {"parameters": {name: {"parameterType": "STRING"} for name in defaults}}}},
-        "deploymentSpec": {"executors": {f"{SINGLE_POD_TASK}_executor": {"container": {
-            "image": image, "command": SINGLE_POD_COMMAND,
-            "args": ["--config_json", json.dumps(config_to_dict(cluster)),
-                     *(part for name in defaults for part in (f"--{name}", "{{$.inputs.parameters['%s']}}" % name))],
-            "resources": json_format.MessageToDict(resources)}}}},
+            "dag": {
+                "tasks": {
+                    SINGLE_POD_TASK: {
+                        "taskInfo": {"name": config.name},
+                        "componentRef": {"name": SINGLE_POD_TASK},
+                        "cachingOptions": {},
+                        "inputs": {"parameters": {name: {"componentInputParameter": name} for name in defaults}},
+                    }
+                }
+            },
+        },
+        "components": {
+            SINGLE_POD_TASK: {
+                "executorLabel": f"{SINGLE_POD_TASK}_executor",
+                "inputDefinitions": {"parameters": {name: {"parameterType": "STRING"} for name in defaults}},
+            }
+        },
+        "deploymentSpec": {
+            "executors": {
+                f"{SINGLE_POD_TASK}_executor": {
+                    "container": {
+                        "image": image,
+                        "command": SINGLE_POD_COMMAND,
+                        "args": [
+                            "--config_json",
+                            json.dumps(config_to_dict(cluster)),
+                            *(
+                                part
+                                for name in defaults
+                                for part in (f"--{name}", "{{$.inputs.parameters['%s']}}" % name)
+                            ),
+                        ],
+                        "resources": json_format.MessageToDict(resources),
+                    }
+                }
+            }
+        },
     }
     return [check_spec(spec), platform.platform_spec(spec, config.kubeflow)]
 
 
 def root_inputs(defaults: dict[str, str]) -> dict:
     """The run's parameters, each with its default."""
-    return {"parameters": {
-        name: {"parameterType": "STRING", "defaultValue": value, "isOptional": True, "description": DESCRIPTIONS[name]}
-        for name, value in defaults.items()}}
+    return {
+        "parameters": {
+            name: {
+                "parameterType": "STRING",
+                "defaultValue": value,
+                "isOptional": True,
+                "description": DESCRIPTIONS[name],
+            }
+            for name, value in defaults.items()
+        }
+    }
 
 
 def write_yaml(documents: list[dict], path: str | Path) -> None:
@@ -132,19 +173,25 @@ def check_options(config: Config, image: str, pipeline_root: str, spans: str) ->
     """Raises ConfigError when an option cannot work on Kubeflow."""
     parse_selection(spans)
     if not re.fullmatch(r"[a-z0-9][\w.:/@-]*", image):
-        raise ConfigError(f"--image: received {image!r}; allowed: a container image such as "
-                          "registry.example.org/blendinator:1")
+        raise ConfigError(
+            f"--image: received {image!r}; allowed: a container image such as registry.example.org/blendinator:1"
+        )
     if not pipeline_root.startswith(tuple(STORES)) or pipeline_root in STORES:
         raise ConfigError(
             f"--pipeline-root: received {pipeline_root!r}; allowed: gs://, s3:// or minio:// with a bucket. "
-            "Kubeflow takes no path here: to keep artifacts on the volume, set kubeflow.artifacts_on_volume")
+            "Kubeflow takes no path here: to keep artifacts on the volume, set kubeflow.artifacts_on_volume"
+        )
     runner = runner_name(config.beam.pipeline_args)
     if runner == "DataflowRunner" and (config.kubeflow.artifacts_on_volume or not pipeline_root.startswith("gs://")):
-        raise ConfigError(f"--pipeline-root: received {pipeline_root!r}; allowed with --runner=DataflowRunner: gs://, "
-                          "and kubeflow.artifacts_on_volume: false. Dataflow's workers see nothing else")
+        raise ConfigError(
+            f"--pipeline-root: received {pipeline_root!r}; allowed with --runner=DataflowRunner: gs://, "
+            "and kubeflow.artifacts_on_volume: false. Dataflow's workers see nothing else"
+        )
     if runner in ("FlinkRunner", "SparkRunner", "PortableRunner") and not config.kubeflow.artifacts_on_volume:
-        raise ConfigError(f"kubeflow.artifacts_on_volume: received false; allowed with --runner={runner}: true. The "
-                          "workers share nothing but the volume with the tasks")
+        raise ConfigError(
+            f"kubeflow.artifacts_on_volume: received false; allowed with --runner={runner}: true. The "
+            "workers share nothing but the volume with the tasks"
+        )
 
 
 def environment(settings: KubeflowConfig) -> list[dict[str, str]]:
@@ -160,8 +207,10 @@ def request_resources(components, entries: tuple[ResourceConfig, ...]) -> None:
     names = [component.id for component in components]
     for i, entry in enumerate(entries):
         if entry.component and entry.component not in names:
-            raise ConfigError(f"kubeflow.resources[{i}].component: received {entry.component!r}; allowed: one of "
-                              f"{', '.join(sorted(names))}, or nothing for all others")
+            raise ConfigError(
+                f"kubeflow.resources[{i}].component: received {entry.component!r}; allowed: one of "
+                f"{', '.join(sorted(names))}, or nothing for all others"
+            )
     for component in components:
         component.with_platform_config(resource_spec(platform.find_resources(entries, component.id)))
 
@@ -169,7 +218,8 @@ def request_resources(components, entries: tuple[ResourceConfig, ...]) -> None:
 def resource_spec(entry: ResourceConfig) -> Any:
     """An entry as Kubeflow's ResourceSpec."""
     spec = ResourceSpec(
-        cpu_request=entry.cpu, cpu_limit=entry.cpu_limit, memory_request=entry.memory, memory_limit=entry.memory_limit)
+        cpu_request=entry.cpu, cpu_limit=entry.cpu_limit, memory_request=entry.memory, memory_limit=entry.memory_limit
+    )
     if entry.gpu:
         spec.accelerator.type, spec.accelerator.count = entry.gpu_type, entry.gpu
     return spec

@@ -56,8 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
         outputs_spec = parse_json(options.json_serialized_outputs_spec_args, "--json_serialized_outputs_spec_args")
         with tempfile.TemporaryDirectory(prefix="blendinator-") as scratch:
             executor_input, local = repair(
-                given, inputs_spec, outputs_spec, os.environ.get(ROOT_VARIABLE) or "/", scratch,
-                keeps_remote(beam_args))
+                given, inputs_spec, outputs_spec, os.environ.get(ROOT_VARIABLE) or "/", scratch, keeps_remote(beam_args)
+            )
             run_executor(options.executor_class_path, executor_input, inputs_spec, beam_args)
         restore_output(executor_input["outputs"]["outputFile"], local)
         if keeps_remote(beam_args):
@@ -74,11 +74,15 @@ def parse_json(text: str, name: str) -> dict:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise ConfigError(f"{name}: received {text[:80]!r}, which is no JSON ({error}). Kubeflow fills it in: compile "
-                          "the pipeline again with `blendinator kubeflow compile`.")
+        raise ConfigError(
+            f"{name}: received {text[:80]!r}, which is no JSON ({error}). Kubeflow fills it in: compile "
+            "the pipeline again with `blendinator kubeflow compile`."
+        )
     if not isinstance(value, dict):
-        raise ConfigError(f"{name}: received {text[:80]!r}; allowed: a JSON object. Compile the pipeline again with "
-                          "`blendinator kubeflow compile`.")
+        raise ConfigError(
+            f"{name}: received {text[:80]!r}; allowed: a JSON object. Compile the pipeline again with "
+            "`blendinator kubeflow compile`."
+        )
     return value
 
 
@@ -89,7 +93,12 @@ def keeps_remote(beam_args: list[str]) -> bool:
 
 
 def repair(
-    executor_input: dict, inputs_spec: dict, outputs_spec: dict, root: str, scratch: str, remote: bool = False,
+    executor_input: dict,
+    inputs_spec: dict,
+    outputs_spec: dict,
+    root: str,
+    scratch: str,
+    remote: bool = False,
 ) -> tuple[dict, dict[str, str]]:
     """What TFX's executor needs, made from what Kubeflow's launcher hands over.
 
@@ -146,7 +155,8 @@ def set_types(artifacts: dict, spec: dict) -> None:
             raise ConfigError(
                 f"artifact {name}: received the type {artifact.get('type')!r}, which no TFX class has, and "
                 "the component's specification does not name it. Compile the pipeline again with "
-                "`blendinator kubeflow compile`.")
+                "`blendinator kubeflow compile`."
+            )
 
 
 def title(artifact: dict) -> str:
@@ -172,8 +182,10 @@ def local_path(uri: str, root: str = "/") -> str:
             return os.path.join(root, folder, uri.removeprefix(scheme))
     if uri.startswith("/"):
         return uri
-    raise ConfigError(f"artifact {uri!r}: this address cannot be read; allowed: gs://, s3://, minio:// or an absolute "
-                      "path. Give another --pipeline-root.")
+    raise ConfigError(
+        f"artifact {uri!r}: this address cannot be read; allowed: gs://, s3://, minio:// or an absolute "
+        "path. Give another --pipeline-root."
+    )
 
 
 def localise(artifact: dict, root: str, local: dict[str, str]) -> None:
@@ -220,8 +232,10 @@ def run_executor(class_path: str, executor_input: dict, inputs_spec: dict, beam_
 
     use_in_memory_runner()
     arguments = argparse.Namespace(
-        executor_class_path=class_path, json_serialized_invocation_args=json.dumps(executor_input),
-        json_serialized_inputs_spec_args=json.dumps(inputs_spec))
+        executor_class_path=class_path,
+        json_serialized_invocation_args=json.dumps(executor_input),
+        json_serialized_inputs_spec_args=json.dumps(inputs_spec),
+    )
     kubeflow_v2_run_executor.main((arguments, beam_args))
 
 
@@ -265,7 +279,7 @@ def remote_address(value: str, local: dict[str, str]) -> str:
     """`value` with the local path that it starts with, if any, replaced by its address."""
     for path in sorted(local, key=len, reverse=True):
         if value == path or value.startswith(path + "/"):
-            return local[path] + value[len(path):]
+            return local[path] + value[len(path) :]
     return value
 
 

@@ -55,8 +55,14 @@ def read_pipeline(path: str | Path) -> tuple[dict, dict]:
 class Simulator:
     """One run of a compiled pipeline."""
 
-    def __init__(self, path: str | Path, folder: str | Path, parameters: Mapping[str, object] | None = None,
-                 types: str = "lost", report: Callable[[str, str], None] = lambda task, status: None):
+    def __init__(
+        self,
+        path: str | Path,
+        folder: str | Path,
+        parameters: Mapping[str, object] | None = None,
+        types: str = "lost",
+        report: Callable[[str, str], None] = lambda task, status: None,
+    ):
         """
         Args:
           path: the compiled pipeline.
@@ -74,8 +80,11 @@ class Simulator:
         self.path, self.folder, self.types, self.report = Path(path), Path(folder).resolve(), types, report
         self.spec, platform = read_pipeline(path)
         kubernetes = platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {})
-        mounts = [mount["mountPath"] for executor in kubernetes.get("executors", {}).values()
-                  for mount in executor.get("pvcMount", [])]
+        mounts = [
+            mount["mountPath"]
+            for executor in kubernetes.get("executors", {}).values()
+            for mount in executor.get("pvcMount", [])
+        ]
         self.mounts = sorted(set(mounts), key=len, reverse=True)
         self.parameters = root_parameters(self.spec, parameters or {}, self.path)
         self.root = self.spec.get("defaultPipelineRoot", "minio://mlpipeline/v2/artifacts").rstrip("/")
@@ -154,8 +163,15 @@ class Simulator:
         variables = {entry["name"]: self.on_volume(entry["value"]) for entry in container.get("env", [])}
         root = variables.setdefault(ROOT_VARIABLE, str(pod))
         specs = component.get("outputDefinitions", {}).get("artifacts", {})
-        outputs = {key: {"name": key, "uri": f"{address}/{key}", "type": entry["artifactType"],
-                         "metadata": entry.get("metadata", {})} for key, entry in specs.items()}
+        outputs = {
+            key: {
+                "name": key,
+                "uri": f"{address}/{key}",
+                "type": entry["artifactType"],
+                "metadata": entry.get("metadata", {}),
+            }
+            for key, entry in specs.items()
+        }
         driver = {LOGS: {"name": LOGS, "uri": f"{address}/{LOGS}", "type": {"schemaTitle": "system.Artifact"}}}
         output_file = Path(local_path(address, root)) / "output_metadata.json"
         output_file.parent.mkdir(parents=True, exist_ok=True)
@@ -196,8 +212,13 @@ class Simulator:
         # `python` of the image is the interpreter that runs this.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         with open(log, "wb") as file:
-            code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, cwd=self.folder,
-                                  env={**os.environ, **variables, "PATH": path}).returncode
+            code = subprocess.run(
+                command,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                env={**os.environ, **variables, "PATH": path},
+            ).returncode
         if code:
             message = last_message(log.read_text(encoding="utf-8", errors="replace"))
             raise DataError(f"{self.path}: task {name} ended with code {code}: {message}\nThe whole story is in {log}")
@@ -208,7 +229,7 @@ def last_message(text: str) -> str:
     """The last error in a log, with the lines after it; else the last line."""
     lines = text.strip().splitlines() or ["no message"]
     starts = [i for i, line in enumerate(lines) if re.match(r"[\w.]+Error: ", line)]
-    return "\n".join(lines[starts[-1] if starts else -1:])
+    return "\n".join(lines[starts[-1] if starts else -1 :])
 
 
 def root_parameters(spec: dict, given: Mapping[str, object], path: Path) -> dict[str, object]:
@@ -237,8 +258,10 @@ def topological_order(tasks: dict[str, dict], path: str | Path = "") -> list[str
     while left:
         ready = [name for name, task in left.items() if dependencies(task) <= set(order)]
         if not ready:
-            raise DataError(f"{path}: the tasks {', '.join(left)} wait for each other or for a task that is not there. "
-                            "Compile the pipeline again.")
+            raise DataError(
+                f"{path}: the tasks {', '.join(left)} wait for each other or for a task that is not there. "
+                "Compile the pipeline again."
+            )
         order += ready
         for name in ready:
             del left[name]
@@ -254,7 +277,8 @@ def merge_output(outputs: dict[str, dict], written: dict, log: Path) -> None:
                 if value is None:
                     raise DataError(
                         f"{log}: output {key} has no value for {name}, which Kubeflow's metadata store cannot "
-                        "hold. Let the executor leave the property out.")
+                        "hold. Let the executor leave the property out."
+                    )
                 if isinstance(value, bool):
                     value = float(value)
                 elif isinstance(value, (list, dict)):

@@ -23,9 +23,16 @@ class SpanMaker:
             "image": np.random.default_rng(number).normal(0, 20, (SIZE, SIZE)).astype(np.float32),
             "noise_free": np.zeros((SIZE, SIZE), np.float32),
             "mask": np.zeros((SIZE, SIZE), np.int64),
-            "scene_id": f"1:{number}", "population": "boosted", "num_galaxies": 0, "min_separation": -1.0,
-            "brightest_magnitude": 99.0, "magnitude_difference": -1.0, "snr": 0.0, "blended_share": 0.0,
-            "sky_sigma": 26.3, "psf_fwhm": 0.17,
+            "scene_id": f"1:{number}",
+            "population": "boosted",
+            "num_galaxies": 0,
+            "min_separation": -1.0,
+            "brightest_magnitude": 99.0,
+            "magnitude_difference": -1.0,
+            "snr": 0.0,
+            "blended_share": 0.0,
+            "sky_sigma": 26.3,
+            "psf_fwhm": 0.17,
         }
         return {**values, **changes}
 
@@ -43,7 +50,11 @@ class SpanMaker:
                 with gzip.open(path, "wb") as file:
                     file.write(b"".join(map(spans.frame_record, part)))
                 manifest["files"][path.name] = {
-                    "split": split, "records": len(part), "bytes": path.stat().st_size, "sha256": spans.sha256(path)}
+                    "split": split,
+                    "records": len(part),
+                    "bytes": path.stat().st_size,
+                    "sha256": spans.sha256(path),
+                }
         (folder / spans.MANIFEST).write_text(json.dumps(manifest))
         return folder
 

@@ -27,8 +27,11 @@ def artifact(kind, path):
 def pass_gate(span_maker, tmp_path):
     """Ingests the span, validates it with TFDV as ExampleValidator does, and runs the gate."""
     examples = artifact(standard_artifacts.Examples, tmp_path / "examples")
-    ingest.Executor().Do({}, {"examples": [examples]}, {
-        "data_root": str(span_maker.data_root), "spans": "1", "stamp_size": SIZE, "fingerprint": ""})
+    ingest.Executor().Do(
+        {},
+        {"examples": [examples]},
+        {"data_root": str(span_maker.data_root), "spans": "1", "stamp_size": SIZE, "fingerprint": ""},
+    )
     schema = load_schema(SIZE)
     io_utils.write_pbtxt_file(str(tmp_path / "schema" / "schema.pbtxt"), schema)
     for split in spans.SPLITS:
@@ -42,9 +45,15 @@ def pass_gate(span_maker, tmp_path):
     seen.split_names = examples.split_names
     checked = artifact(standard_artifacts.Examples, tmp_path / "checked")
     executor.Executor().Do(
-        {"examples": [examples], "statistics": [seen],
-         "anomalies": [artifact(standard_artifacts.ExampleAnomalies, tmp_path / "anomalies")],
-         "schema": [artifact(standard_artifacts.Schema, tmp_path / "schema")]}, {"checked_examples": [checked]}, {})
+        {
+            "examples": [examples],
+            "statistics": [seen],
+            "anomalies": [artifact(standard_artifacts.ExampleAnomalies, tmp_path / "anomalies")],
+            "schema": [artifact(standard_artifacts.Schema, tmp_path / "schema")],
+        },
+        {"checked_examples": [checked]},
+        {},
+    )
     return examples, checked
 
 
@@ -96,7 +105,8 @@ def test_missing_and_unknown_features_name_their_record(span_maker, tmp_path):
     for name in ("snr", "xyz"):
         anomalies.anomaly_info[name].description = "Column dropped or new."
     lines = executor.describe_anomalies(
-        anomalies, load_schema(SIZE), "train", tmp_path / "examples" / "Split-train", str(span_maker.data_root))
+        anomalies, load_schema(SIZE), "train", tmp_path / "examples" / "Split-train", str(span_maker.data_root)
+    )
     where = folder / spans.shard_name("train", 1, 2)
     assert lines == [
         f"split train, feature snr: Column dropped or new; {where}: record 1 (scene 1:3): snr is missing",
@@ -113,8 +123,11 @@ def test_records_that_the_statistics_did_not_see_stop_the_run(tmp_path):
         (tmp_path / f"Split-{split}").mkdir()
         (tmp_path / f"Split-{split}" / "FeatureStats.pb").write_bytes(seen.SerializeToString())
     executor.check_counts(statistics, {"train": 3, "test": 2})
-    with pytest.raises(DataError, match="the statistics saw {'train': 3, 'test': 2} records, but "
-                                        "{'train': 4, 'test': 2} were ingested. Records were lost in a Beam step"):
+    with pytest.raises(
+        DataError,
+        match="the statistics saw {'train': 3, 'test': 2} records, but "
+        "{'train': 4, 'test': 2} were ingested. Records were lost in a Beam step",
+    ):
         executor.check_counts(statistics, {"train": 4, "test": 2})
 
 

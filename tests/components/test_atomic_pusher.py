@@ -32,12 +32,19 @@ def push(tmp_path, model_blessed=1, infra_blessed=1):
     (tmp_path / "infra" / ("INFRA_BLESSED" if infra_blessed else "INFRA_NOT_BLESSED")).touch()
     pushed = artifact(standard_artifacts.PushedModel, tmp_path / "pushed")
     destination = pusher_pb2.PushDestination(
-        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(tmp_path / "serving")))
+        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(tmp_path / "serving"))
+    )
     executor.Executor().Do(
-        {"model": [artifact(standard_artifacts.Model, tmp_path / "model")],
-         "model_blessing": [artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing", blessed=model_blessed)],
-         "infra_blessing": [infra]},
-        {"pushed_model": [pushed]}, {"push_destination": proto_utils.proto_to_json(destination)})
+        {
+            "model": [artifact(standard_artifacts.Model, tmp_path / "model")],
+            "model_blessing": [
+                artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing", blessed=model_blessed)
+            ],
+            "infra_blessing": [infra],
+        },
+        {"pushed_model": [pushed]},
+        {"push_destination": proto_utils.proto_to_json(destination)},
+    )
     return pushed
 
 

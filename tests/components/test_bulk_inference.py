@@ -17,15 +17,20 @@ from blendinator.pipeline.cli import main
 class Export(tf.Module):
     """Draws that depend on the pixels and the seed."""
 
-    @tf.function(input_signature=[
-        tf.TensorSpec([None, None, None], tf.float32, name="image"), tf.TensorSpec([], tf.int32, name="num_samples"),
-        tf.TensorSpec([2], tf.int32, name="seed")])
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None, None], tf.float32, name="image"),
+            tf.TensorSpec([], tf.int32, name="num_samples"),
+            tf.TensorSpec([2], tf.int32, name="seed"),
+        ]
+    )
     def sample(self, image, num_samples, seed):
         side = tf.shape(image)[1:]
         with tf.control_dependencies([tf.debugging.assert_equal(side % 2, [0, 0], "multiples of 2, please")]):
             shape = tf.concat([[num_samples], side, [3]], 0)
-        draws = tf.nn.softmax(tf.asinh(image)[:, None, :, :, None] * [0.0, 0.1, 0.2]
-                              + tf.random.stateless_normal(shape, seed))
+        draws = tf.nn.softmax(
+            tf.asinh(image)[:, None, :, :, None] * [0.0, 0.1, 0.2] + tf.random.stateless_normal(shape, seed)
+        )
         return {"samples": tf.cast(tf.argmax(draws, -1), tf.uint8), "probabilities": tf.reduce_mean(draws, 1)}
 
 
@@ -47,13 +52,18 @@ def predictions(folder):
 
 
 def test_same_ids_and_what_the_model_draws(model, span, tmp_path):
-    account = bulk.predict([str(span / "test-*"), str(span / "train-*")], tmp_path / "out", model,
-                           num_samples=3, seed=5)
+    account = bulk.predict(
+        [str(span / "test-*"), str(span / "train-*")], tmp_path / "out", model, num_samples=3, seed=5
+    )
     assert (account["read"], account["written"], len(account["files"])) == (8, 8, 4)
     assert json.loads((tmp_path / "out" / "account.json").read_text()) == account
     assert not list((tmp_path / "out").glob("*.part"))
-    scenes = {scene["scene_id"]: scene for split in ("test", "train") for path in span.glob(f"{split}-*")
-              for scene in map(records.decode, read_records(str(path)))}
+    scenes = {
+        scene["scene_id"]: scene
+        for split in ("test", "train")
+        for path in span.glob(f"{split}-*")
+        for scene in map(records.decode, read_records(str(path)))
+    }
     found = predictions(tmp_path / "out")
     assert sorted(item["scene_id"] for item in found) == sorted(scenes)
     sampler = Sampler(str(model))
@@ -73,8 +83,21 @@ def test_other_workers_same_bytes(model, span, tmp_path):
 
 
 def test_command(model, span, tmp_path):
-    result = CliRunner().invoke(main, ["predict", str(span / "test-*"), "--output", str(tmp_path / "out"), "--model",
-                                       str(model.parent), "--trust-model", "--samples", "2", "--no-samples"])
+    result = CliRunner().invoke(
+        main,
+        [
+            "predict",
+            str(span / "test-*"),
+            "--output",
+            str(tmp_path / "out"),
+            "--model",
+            str(model.parent),
+            "--trust-model",
+            "--samples",
+            "2",
+            "--no-samples",
+        ],
+    )
     assert result.exit_code == 0, result.output
     assert "4 records read, 4 predictions written" in result.output
     assert f"warning: {model.parent} runs with your rights" in result.output
@@ -84,26 +107,37 @@ def test_command(model, span, tmp_path):
 def test_batches_hold_stamps_of_one_size_in_their_order():
     stamps = [(str(i), np.full((side, side), i)) for i, side in enumerate([2, 2, 2, 4, 4, 2])]
     found = [(ids, images.shape) for ids, images in bulk.batches(stamps, 8)]
-    assert found == [(["0", "1"], (2, 2, 2)), (["2"], (1, 2, 2)), (["3"], (1, 4, 4)), (["4"], (1, 4, 4)),
-                     (["5"], (1, 2, 2))]
+    assert found == [
+        (["0", "1"], (2, 2, 2)),
+        (["2"], (1, 2, 2)),
+        (["3"], (1, 4, 4)),
+        (["4"], (1, 4, 4)),
+        (["5"], (1, 2, 2)),
+    ]
     assert list(bulk.batches([], 8)) == []
 
 
 def example(**features):
-    kinds = {"scene_id": lambda v: tf.train.Feature(bytes_list=tf.train.BytesList(value=[v])),
-             "image": lambda v: tf.train.Feature(float_list=tf.train.FloatList(value=v))}
-    return tf.train.Example(features=tf.train.Features(feature={
-        name: kinds[name](value) for name, value in features.items()})).SerializeToString()
+    kinds = {
+        "scene_id": lambda v: tf.train.Feature(bytes_list=tf.train.BytesList(value=[v])),
+        "image": lambda v: tf.train.Feature(float_list=tf.train.FloatList(value=v)),
+    }
+    return tf.train.Example(
+        features=tf.train.Features(feature={name: kinds[name](value) for name, value in features.items()})
+    ).SerializeToString()
 
 
-@pytest.mark.parametrize("serialized, message", [
-    (b"\xff", "f: record 3: this is no tf.Example"),
-    (example(image=[1.0] * 4), "f: record 3: received the features image.*; needed: scene_id"),
-    (example(scene_id=b"1:1"), "needed: scene_id, one bytes value, and image"),
-    (example(scene_id=b"1:1", image=[1.0] * 5), r"record 3 \(scene 1:1\): image has 5 values; allowed: a square"),
-    (example(scene_id=b"1:1", image=[1.0, 2.0, np.nan, 0.0]), "image has pixels that are NaN or infinite"),
-    (example(scene_id=b"\xff", image=[1.0]), r"record 3: scene_id: received b'\\xff'; allowed: UTF-8 text"),
-])
+@pytest.mark.parametrize(
+    "serialized, message",
+    [
+        (b"\xff", "f: record 3: this is no tf.Example"),
+        (example(image=[1.0] * 4), "f: record 3: received the features image.*; needed: scene_id"),
+        (example(scene_id=b"1:1"), "needed: scene_id, one bytes value, and image"),
+        (example(scene_id=b"1:1", image=[1.0] * 5), r"record 3 \(scene 1:1\): image has 5 values; allowed: a square"),
+        (example(scene_id=b"1:1", image=[1.0, 2.0, np.nan, 0.0]), "image has pixels that are NaN or infinite"),
+        (example(scene_id=b"\xff", image=[1.0]), r"record 3: scene_id: received b'\\xff'; allowed: UTF-8 text"),
+    ],
+)
 def test_bad_records(serialized, message):
     with pytest.raises(DataError, match=message):
         bulk.parse(serialized, "f: record 3")

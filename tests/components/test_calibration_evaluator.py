@@ -24,8 +24,14 @@ def make_config(thresholds=EASY, batch_size=4):
         Config(),
         simulation=dataclasses.replace(SimulationConfig(), stamp_size=SIZE),
         evaluation=dataclasses.replace(
-            EvaluationConfig(), num_samples=4, batch_size=batch_size, thresholds=thresholds, min_scenes=2,
-            bootstrap_replicates=20, gallery_scenes=3),
+            EvaluationConfig(),
+            num_samples=4,
+            batch_size=batch_size,
+            thresholds=thresholds,
+            min_scenes=2,
+            bootstrap_replicates=20,
+            gallery_scenes=3,
+        ),
     )
 
 
@@ -33,14 +39,23 @@ def make_scene(number, population):
     rng = np.random.default_rng(number)
     mask = np.zeros((SIZE, SIZE), np.int64)
     y, x = rng.integers(4, SIZE - 16, 2)
-    mask[y:y + 8, x:x + 8] += 1
-    mask[y + 4:y + 12, x + 4:x + 12] += 1
+    mask[y : y + 8, x : x + 8] += 1
+    mask[y + 4 : y + 12, x + 4 : x + 12] += 1
     noise_free = (mask * 100).astype(np.float32)
     return {
-        "image": noise_free + rng.normal(0, 25, mask.shape).astype(np.float32), "noise_free": noise_free, "mask": mask,
-        "scene_id": f"1:{number}", "population": population, "num_galaxies": 2, "min_separation": 0.5 + number / 100,
-        "brightest_magnitude": 22.0, "magnitude_difference": 0.5, "snr": 20.0, "blended_share": (mask == 2).mean(),
-        "sky_sigma": 25.0, "psf_fwhm": 0.16,
+        "image": noise_free + rng.normal(0, 25, mask.shape).astype(np.float32),
+        "noise_free": noise_free,
+        "mask": mask,
+        "scene_id": f"1:{number}",
+        "population": population,
+        "num_galaxies": 2,
+        "min_separation": 0.5 + number / 100,
+        "brightest_magnitude": 22.0,
+        "magnitude_difference": 0.5,
+        "snr": 20.0,
+        "blended_share": (mask == 2).mean(),
+        "sky_sigma": 25.0,
+        "psf_fwhm": 0.16,
     }
 
 
@@ -52,10 +67,15 @@ def model_artifact(tmp_path_factory):
     from blendinator.model.sampling import image_noise
 
     class Fake(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.float32, "image"),
-                                      tf.TensorSpec([], tf.int32, "num_samples"), tf.TensorSpec([2], tf.int32, "seed")])
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None, None, None], tf.float32, "image"),
+                tf.TensorSpec([], tf.int32, "num_samples"),
+                tf.TensorSpec([2], tf.int32, "seed"),
+            ]
+        )
         def sample(self, image, num_samples, seed):
-            noise, = image_noise(image, num_samples, [tf.shape(image)[1:]], seed)
+            (noise,) = image_noise(image, num_samples, [tf.shape(image)[1:]], seed)
             flux = image[:, None] + 10.0 * noise
             samples = tf.cast(flux > 50, tf.uint8) + tf.cast(flux > 150, tf.uint8)
             return {"samples": samples, "probabilities": tf.reduce_mean(tf.one_hot(samples, 3), 1)}
@@ -172,11 +192,14 @@ def test_the_rows_carry_the_scalars(tmp_path, serialized, model_artifact):
         assert rows["population"][i] == by_name[name]["population"]
 
 
-@pytest.mark.parametrize("changes, message", [
-    ({"mask": np.full((SIZE, SIZE), 3)}, r"record 1 \(scene 1:0\): mask holds the values \[3\]"),
-    ({"image": np.zeros((SIZE, SIZE + 1))}, "record 1.*image has shape"),
-    ({"image": np.full((SIZE, SIZE), np.nan)}, r"record 1 \(scene 1:0\): 1024 pixels of image are NaN"),
-])
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"mask": np.full((SIZE, SIZE), 3)}, r"record 1 \(scene 1:0\): mask holds the values \[3\]"),
+        ({"image": np.zeros((SIZE, SIZE + 1))}, "record 1.*image has shape"),
+        ({"image": np.full((SIZE, SIZE), np.nan)}, r"record 1 \(scene 1:0\): 1024 pixels of image are NaN"),
+    ],
+)
 def test_a_damaged_record_is_named(tmp_path, serialized, model_artifact, changes, message):
     examples = write_examples(tmp_path / "examples", [[serialized[1], records.encode(SCENES[0] | changes)]])
     with pytest.raises(DataError, match=message):
@@ -188,7 +211,7 @@ def test_a_truncated_file_is_named(tmp_path, serialized, model_artifact):
     path = executor.list_files([examples])[0]
     content = Path(path).read_bytes()
     with open(path, "wb") as file:
-        file.write(content[:len(content) // 2])
+        file.write(content[: len(content) // 2])
     with pytest.raises(DataError, match=r"data_tfrecord-00000-of-00001.gz: record \d+ cannot be read"):
         run(tmp_path, examples, model_artifact, make_config())
 
@@ -226,7 +249,10 @@ def test_the_component_declares_standard_artifacts():
 
     component = CalibrationEvaluator(
         examples=channel_utils.as_channel([standard_artifacts.Examples()]),
-        model=channel_utils.as_channel([standard_artifacts.Model()]), config="{}", code="abc")
+        model=channel_utils.as_channel([standard_artifacts.Model()]),
+        config="{}",
+        code="abc",
+    )
     assert component.outputs["blessing"].type is standard_artifacts.ModelBlessing
     assert component.outputs["evaluation"].type is standard_artifacts.ModelEvaluation
     assert component.exec_properties == {"config": "{}", "thresholds": "", "code": "abc"}
@@ -250,6 +276,7 @@ def test_thresholds_given_for_a_run_take_the_place_of_the_configurations():
 
 
 def test_unreadable_thresholds_are_refused():
-    with pytest.raises(ConfigError,
-                       match=r"thresholds: received '\[x', which is no JSON .*allowed: a list of rules such as"):
+    with pytest.raises(
+        ConfigError, match=r"thresholds: received '\[x', which is no JSON .*allowed: a list of rules such as"
+    ):
         executor.read_config("{}", "[x")

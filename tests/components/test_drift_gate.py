@@ -25,8 +25,10 @@ def make_statistics(seed=0, scenes=SCENES, sky=26.3, fwhm=0.17, noise=26.3, snr=
     """TFDV's statistics of random scalars and pixels, of which each test changes one."""
     rng = np.random.default_rng(seed)
     values = {
-        "sky_sigma": np.full(scenes, sky), "psf_fwhm": rng.normal(fwhm, 0.02 * fwhm, scenes),
-        "snr": rng.lognormal(np.log(snr), 1.0, scenes), "blended_share": rng.exponential(0.03, scenes),
+        "sky_sigma": np.full(scenes, sky),
+        "psf_fwhm": rng.normal(fwhm, 0.02 * fwhm, scenes),
+        "snr": rng.lognormal(np.log(snr), 1.0, scenes),
+        "blended_share": rng.exponential(0.03, scenes),
         "num_galaxies": rng.poisson(galaxies, scenes).astype(np.int64),
         "image": rng.normal(0.0, noise, (scenes, 16)),
     }
@@ -58,9 +60,10 @@ def test_same_distribution_is_no_drift():
     found = drift.compare(make_statistics(seed=1), make_statistics(seed=2), DriftConfig())
     assert [entry for entry in found if entry["drift"]] == []
     assert {(entry["feature"], entry["measure"]) for entry in found} == {
-        *((name, "mean") for name in drift.SCALARS), ("image", "noise"),
-        *((name, "histogram")
-          for name in ("snr", "blended_share", "num_galaxies", "image"))}  # the others hardly spread
+        *((name, "mean") for name in drift.SCALARS),
+        ("image", "noise"),
+        *((name, "histogram") for name in ("snr", "blended_share", "num_galaxies", "image")),
+    }  # the others hardly spread
 
 
 def test_thirty_percent_more_noise_is_caught_in_the_scalar_and_in_the_pixels():
@@ -83,8 +86,11 @@ def test_small_differences_within_the_limits_are_no_drift():
 
 def test_few_scenes_are_given_their_standard_error():
     few = make_statistics(seed=3, scenes=25, galaxies=2.6)
-    [entry] = [one for one in drift.compare(few, make_statistics(seed=2), DriftConfig())
-               if (one["feature"], one["measure"]) == ("num_galaxies", "mean")]
+    [entry] = [
+        one
+        for one in drift.compare(few, make_statistics(seed=2), DriftConfig())
+        if (one["feature"], one["measure"]) == ("num_galaxies", "mean")
+    ]
     assert entry["limit"] > 5 * 1.3 / np.sqrt(25) and not entry["drift"]
 
 
@@ -145,11 +151,14 @@ def simulated(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize("name, expected", [
-    ("same", set()),
-    ("noise", {("sky_sigma", "mean"), ("image", "noise")}),
-    ("psf", {("psf_fwhm", "mean")}),
-])
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("same", set()),
+        ("noise", {("sky_sigma", "mean"), ("image", "noise")}),
+        ("psf", {("psf_fwhm", "mean")}),
+    ],
+)
 def test_simulated_spans(simulated, name, expected):
     found = drift.compare(simulated[name], simulated["reference"], DriftConfig())
     drifted = {(entry["feature"], entry["measure"]) for entry in found if entry["drift"]}
@@ -162,7 +171,8 @@ def run_gate(tmp_path, action, live=True, reference=True, noise=26.3):
     statistics.split_names = artifact_utils.encode_split_names(["train"])
     (tmp_path / "statistics" / "Split-train").mkdir(parents=True)
     (tmp_path / "statistics" / "Split-train" / "FeatureStats.pb").write_bytes(
-        make_statistics(seed=1, noise=noise).SerializeToString())
+        make_statistics(seed=1, noise=noise).SerializeToString()
+    )
     live_model = standard_artifacts.Model()
     live_model.uri = str(tmp_path / "live")
     export = tmp_path / "live" / "Format-Serving" / STATISTICS_FILE
@@ -172,8 +182,11 @@ def run_gate(tmp_path, action, live=True, reference=True, noise=26.3):
         export.write_bytes(make_statistics(seed=2).SerializeToString())
     found = standard_artifacts.ExampleAnomalies()
     found.uri = str(tmp_path / "drift")
-    executor.Executor().Do({"statistics": [statistics], "live_model": [live_model]}, {"drift": [found]},
-                           {"config": json.dumps(config_to_dict(DriftConfig(action=action)))})
+    executor.Executor().Do(
+        {"statistics": [statistics], "live_model": [live_model]},
+        {"drift": [found]},
+        {"config": json.dumps(config_to_dict(DriftConfig(action=action)))},
+    )
     return found, json.loads((tmp_path / "drift" / "drift.json").read_text())
 
 

@@ -25,9 +25,13 @@ class Export(tf.Module):
         noise = tf.random.stateless_normal(shape, seed)
         return tf.nn.softmax(tf.asinh(image)[:, None, :, :, None] * [0.0, 0.1, 0.2] + noise[None])
 
-    @tf.function(input_signature=[
-        tf.TensorSpec([None, None, None], tf.float32, name="image"), tf.TensorSpec([], tf.int32, name="num_samples"),
-        tf.TensorSpec([2], tf.int32, name="seed")])
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None, None], tf.float32, name="image"),
+            tf.TensorSpec([], tf.int32, name="num_samples"),
+            tf.TensorSpec([2], tf.int32, name="seed"),
+        ]
+    )
     def sample(self, image, num_samples, seed):
         draws = self.probabilities(image, num_samples, seed)
         return {"samples": tf.cast(tf.argmax(draws, -1), tf.uint8), "probabilities": tf.reduce_mean(draws, 1)}
@@ -38,37 +42,56 @@ class Export(tf.Module):
         mean = tf.reduce_mean(draws, 1)
         entropy = -tf.reduce_sum(tf.math.xlogy(mean, mean), -1)
         within = tf.reduce_mean(-tf.reduce_sum(tf.math.xlogy(draws, draws), -1), 1)
-        return {"class_map": tf.cast(tf.argmax(mean, -1), tf.uint8), "probabilities": mean, "entropy": entropy,
-                "mutual_information": entropy - within}
+        return {
+            "class_map": tf.cast(tf.argmax(mean, -1), tf.uint8),
+            "probabilities": mean,
+            "entropy": entropy,
+            "mutual_information": entropy - within,
+        }
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serve_examples(self, examples):
         spec = {"image": tf.io.FixedLenFeature([SIZE, SIZE], tf.float32)}
         return self.serve(tf.io.parse_example(examples, spec)["image"])
 
-
-    @tf.function(input_signature=[
-        tf.TensorSpec([None, None, None], tf.float32, name="image"),
-        tf.TensorSpec([None, None, None, None, 1], tf.float32, name="latent_noise"),
-        tf.TensorSpec([None, None, 2, None, None], tf.float32, name="class_noise"),
-        tf.TensorSpec([2], tf.float32, name="class_offset"), tf.TensorSpec([4], tf.int32, name="margins")])
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None, None], tf.float32, name="image"),
+            tf.TensorSpec([None, None, None, None, 1], tf.float32, name="latent_noise"),
+            tf.TensorSpec([None, None, 2, None, None], tf.float32, name="class_noise"),
+            tf.TensorSpec([2], tf.float32, name="class_offset"),
+            tf.TensorSpec([4], tf.int32, name="margins"),
+        ]
+    )
     def sample_with_noise(self, image, latent_noise, class_noise, class_offset, margins):
         shape = tf.shape(image)
         factor = shape[1] // tf.shape(latent_noise)[2]
         latent = tf.repeat(tf.repeat(latent_noise, factor, axis=2), factor, axis=3)
         draws = tf.nn.softmax(tf.asinh(image)[:, None, :, :, None] * [0.0, 0.1, 0.2] + latent * [0.0, 1.0, 2.0])
-        draws = draws[:, :, margins[0]:shape[1] - margins[1], margins[2]:shape[2] - margins[3]]
+        draws = draws[:, :, margins[0] : shape[1] - margins[1], margins[2] : shape[2] - margins[3]]
         mean = tf.reduce_mean(draws, 1)
         entropy = -tf.reduce_sum(tf.math.xlogy(mean, mean), -1)
-        return {"samples": tf.cast(tf.argmax(draws, -1), tf.uint8), "class_map": tf.cast(tf.argmax(mean, -1), tf.uint8),
-                "probabilities": mean, "entropy": entropy, "mutual_information": tf.zeros_like(entropy)}
+        return {
+            "samples": tf.cast(tf.argmax(draws, -1), tf.uint8),
+            "class_map": tf.cast(tf.argmax(mean, -1), tf.uint8),
+            "probabilities": mean,
+            "entropy": entropy,
+            "mutual_information": tf.zeros_like(entropy),
+        }
 
 
 def save(folder):
     export = Export()
-    tf.saved_model.save(export, str(folder), signatures={
-        "sample": export.sample, "serving_default": export.serve, "from_examples": export.serve_examples,
-        "sample_with_noise": export.sample_with_noise})
+    tf.saved_model.save(
+        export,
+        str(folder),
+        signatures={
+            "sample": export.sample,
+            "serving_default": export.serve,
+            "from_examples": export.serve_examples,
+            "sample_with_noise": export.sample_with_noise,
+        },
+    )
     (folder / signatures.FIELD_FILE).parent.mkdir()
     (folder / signatures.FIELD_FILE).write_text(json.dumps(FACTS))
 
@@ -99,6 +122,7 @@ def check(loaded, span_maker, seed=1, facts=FACTS, **replaced):
 
 def altered(signature, **changes):
     """The signature with functions applied to some of its outputs."""
+
     def call(**inputs):
         return {name: changes.get(name, lambda value: value)(value) for name, value in signature(**inputs).items()}
 
@@ -129,16 +153,19 @@ def test_missing_output(loaded, span_maker):
     assert "received ['class_map', 'mutual_information', 'probabilities']" in detail
 
 
-@pytest.mark.parametrize("signature, output, change, name", [
-    ("sample", "samples", lambda x: tf.cast(x, tf.int32), "sample: type and shape of samples"),
-    ("sample", "samples", lambda x: x[:, :2], "sample: type and shape of samples"),
-    ("sample", "samples", lambda x: x + tf.cast(x == 2, tf.uint8), "sample: classes of samples"),
-    ("sample", "probabilities", lambda x: x * 1.1, "sample: probabilities"),
-    ("serving_default", "probabilities", lambda x: x * np.nan, "serving_default: probabilities finite"),
-    ("serving_default", "class_map", tf.zeros_like, "serving_default: class_map is the most probable class"),
-    ("serving_default", "entropy", lambda x: x + 1, "serving_default: entropy"),
-    ("serving_default", "mutual_information", lambda x: x + 1, "serving_default: mutual_information"),
-])
+@pytest.mark.parametrize(
+    "signature, output, change, name",
+    [
+        ("sample", "samples", lambda x: tf.cast(x, tf.int32), "sample: type and shape of samples"),
+        ("sample", "samples", lambda x: x[:, :2], "sample: type and shape of samples"),
+        ("sample", "samples", lambda x: x + tf.cast(x == 2, tf.uint8), "sample: classes of samples"),
+        ("sample", "probabilities", lambda x: x * 1.1, "sample: probabilities"),
+        ("serving_default", "probabilities", lambda x: x * np.nan, "serving_default: probabilities finite"),
+        ("serving_default", "class_map", tf.zeros_like, "serving_default: class_map is the most probable class"),
+        ("serving_default", "entropy", lambda x: x + 1, "serving_default: entropy"),
+        ("serving_default", "mutual_information", lambda x: x + 1, "serving_default: mutual_information"),
+    ],
+)
 def test_each_wrong_output_is_found(loaded, span_maker, signature, output, change, name):
     changed = altered(loaded.signatures[signature], **{output: change})
     assert name in check(loaded, span_maker, **{signature: changed})
@@ -152,17 +179,18 @@ def test_examples_that_are_served_differently_are_found(loaded, span_maker):
 
 def test_seed_that_is_ignored_is_found(loaded, span_maker):
     sample = loaded.signatures["sample"]
-    fixed = lambda image, num_samples, seed: sample(
-        image=image, num_samples=num_samples, seed=tf.constant([1, 0]))
+    fixed = lambda image, num_samples, seed: sample(image=image, num_samples=num_samples, seed=tf.constant([1, 0]))
     assert set(check(loaded, span_maker, sample=fixed)) == {"other seed, other samples"}
 
 
 def test_margins_that_shift_the_result_are_found(loaded, span_maker):
     signature = loaded.signatures["sample_with_noise"]
     shifted = lambda image, margins, **noise: signature(
-        image=tf.roll(image, 1, axis=1) if int(margins[0]) else image, margins=margins, **noise)
+        image=tf.roll(image, 1, axis=1) if int(margins[0]) else image, margins=margins, **noise
+    )
     moved = lambda latent_noise, margins, **inputs: signature(
-        latent_noise=tf.roll(latent_noise, 1, axis=2) if int(margins[0]) else latent_noise, margins=margins, **inputs)
+        latent_noise=tf.roll(latent_noise, 1, axis=2) if int(margins[0]) else latent_noise, margins=margins, **inputs
+    )
     assert "margins are context only" in check(loaded, span_maker, sample_with_noise=shifted)
     assert "samples hold together across tiles" in check(loaded, span_maker, sample_with_noise=moved)
 
@@ -197,12 +225,18 @@ def run_component(span_maker, tmp_path):
     for path in span_maker.write().glob("test-*"):
         (split / path.name).write_bytes(path.read_bytes())
     made = {}
-    for name, kind in (("examples", standard_artifacts.Examples), ("model", standard_artifacts.Model),
-                       ("blessing", standard_artifacts.InfraBlessing)):
+    for name, kind in (
+        ("examples", standard_artifacts.Examples),
+        ("model", standard_artifacts.Model),
+        ("blessing", standard_artifacts.InfraBlessing),
+    ):
         made[name] = kind()
         made[name].uri = str(tmp_path / name)
-    executor.Executor().Do({"examples": [made["examples"]], "model": [made["model"]]}, {"blessing": [made["blessing"]]},
-                           {"num_samples": NUM_SAMPLES, "seed": 1, "stamp_size": SIZE, "code": ""})
+    executor.Executor().Do(
+        {"examples": [made["examples"]], "model": [made["model"]]},
+        {"blessing": [made["blessing"]]},
+        {"num_samples": NUM_SAMPLES, "seed": 1, "stamp_size": SIZE, "code": ""},
+    )
     return made["blessing"]
 
 

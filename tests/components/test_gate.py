@@ -60,8 +60,13 @@ def toy(scene_count, seed, **model):
 
 def verdict(rows, thresholds=RULES, relative=(), live=None):
     settings = dataclasses.replace(
-        EvaluationConfig(), thresholds=thresholds, relative=relative, bootstrap_replicates=200, num_samples=DRAWS,
-        slices=(SliceConfig("snr", (0.0, 1.0, 2.0)),))
+        EvaluationConfig(),
+        thresholds=thresholds,
+        relative=relative,
+        bootstrap_replicates=200,
+        num_samples=DRAWS,
+        slices=(SliceConfig("snr", (0.0, 1.0, 2.0)),),
+    )
     found = {scoring.CANDIDATE: rows} | ({scoring.LIVE: live} if live else {})
     return executor.make_report(found, dataclasses.replace(Config(), evaluation=settings))
 
@@ -132,7 +137,8 @@ def test_error_rates_of_the_right_model_are_as_advertised():
 
 
 RELATIVE = tuple(
-    RelativeConfig(name, "boosted", margin=0.0, bound="optimistic") for name in ("iou_blended", "nll_near_sources"))
+    RelativeConfig(name, "boosted", margin=0.0, bound="optimistic") for name in ("iou_blended", "nll_near_sources")
+)
 STRICT = tuple(dataclasses.replace(rule, bound="pessimistic") for rule in RELATIVE)
 
 
@@ -196,8 +202,12 @@ def test_an_empty_slice_is_refused_and_not_passed():
 def test_scenes_without_any_galaxy_or_all_blend_break_nothing(value):
     rows = toy(60, seed=6)
     mask = np.full((3, SIZE, SIZE), value)
-    odd = scenes.scene_statistics(mask, np.repeat(mask[:, None], DRAWS, 1).astype(np.uint8),
-                                  np.eye(3, dtype=np.float32)[mask], [f"odd:{i}" for i in range(3)])
+    odd = scenes.scene_statistics(
+        mask,
+        np.repeat(mask[:, None], DRAWS, 1).astype(np.uint8),
+        np.eye(3, dtype=np.float32)[mask],
+        [f"odd:{i}" for i in range(3)],
+    )
     odd["population"] = np.full(3, "boosted")
     odd |= {name: np.zeros(3, np.float32) for name in scenes.SCALARS}
     assert verdict(scenes.concatenate([rows, odd]))["populations"]["boosted"]["scenes"] == 63

@@ -25,15 +25,15 @@ def push(serving, version, key):
 
 def graph(key):
     """A SavedModel's graph that holds nothing but a name."""
-    return saved_model_pb2.SavedModel(
-        meta_graphs=[{"meta_info_def": {"meta_graph_version": key}}]).SerializeToString()
+    return saved_model_pb2.SavedModel(meta_graphs=[{"meta_info_def": {"meta_graph_version": key}}]).SerializeToString()
 
 
 def find(serving, tmp_path, **parameters):
     artifact = standard_artifacts.Model()
     artifact.uri = str(tmp_path / "artifact")
-    executor.Executor().Do({}, {"model": [artifact]},
-                           {"serving_dir": str(serving), "key": "", "version": "", **parameters})
+    executor.Executor().Do(
+        {}, {"model": [artifact]}, {"serving_dir": str(serving), "key": "", "version": "", **parameters}
+    )
     return artifact
 
 

@@ -16,8 +16,11 @@ from blendinator.errors import ConfigError, DataError
 def ingest(span_maker, tmp_path, selection="latest", size=8):
     examples = standard_artifacts.Examples()
     examples.uri = str(tmp_path / "examples")
-    executor.Executor().Do({}, {"examples": [examples]}, {
-        "data_root": str(span_maker.data_root), "spans": selection, "stamp_size": size, "fingerprint": ""})
+    executor.Executor().Do(
+        {},
+        {"examples": [examples]},
+        {"data_root": str(span_maker.data_root), "spans": selection, "stamp_size": size, "fingerprint": ""},
+    )
     return examples
 
 

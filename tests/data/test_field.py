@@ -27,8 +27,12 @@ def test_patches_add_up_to_the_galaxies_drawn_on_the_whole_field(simulator, fiel
     seen = np.hypot(*outside) < reach  # the renderer takes only galaxies whose light reaches the image
     galaxies = field.galaxies.take(seen)
     alone = simulator._renderer.render(
-        galaxies, simulator.survey.flux(galaxies.magnitude), reach[seen],
-        *(np.full(len(galaxies), value) for value in (fwhm, 0.0, 0.0)), SIDE)
+        galaxies,
+        simulator.survey.flux(galaxies.magnitude),
+        reach[seen],
+        *(np.full(len(galaxies), value) for value in (fwhm, 0.0, 0.0)),
+        SIDE,
+    )
     assert np.abs(alone.sum(axis=0) - field.noise_free).max() < 1e-3
     owned = alone > np.float32(field.sky_sigma)
     np.testing.assert_array_equal(np.minimum(owned.sum(axis=0), 2), field.mask)
@@ -39,10 +43,18 @@ def test_patches_add_up_to_the_galaxies_drawn_on_the_whole_field(simulator, fiel
 def test_a_large_galaxy_has_light_on_all_sides(simulator):
     """Its light reaches farther than 255 pixels, for which patches of 512 are too small."""
     one = Galaxies(
-        x=np.array([512.0]), y=np.array([512.0]), magnitude=np.array([18.0]), share=np.array([[1.0, 0.0]]),
-        radius=np.array([[5.0, 1.0]]), index=np.array([[1.0, 4.0]]), axis_ratio=np.ones((1, 2)), angle=np.zeros((1, 2)))
-    stamp = simulator._renderer.render(one, np.array([1e7]), np.array([400.0]), np.array([0.16]), np.zeros(1),
-                                       np.zeros(1), 1024)[0]
+        x=np.array([512.0]),
+        y=np.array([512.0]),
+        magnitude=np.array([18.0]),
+        share=np.array([[1.0, 0.0]]),
+        radius=np.array([[5.0, 1.0]]),
+        index=np.array([[1.0, 4.0]]),
+        axis_ratio=np.ones((1, 2)),
+        angle=np.zeros((1, 2)),
+    )
+    stamp = simulator._renderer.render(
+        one, np.array([1e7]), np.array([400.0]), np.array([0.16]), np.zeros(1), np.zeros(1), 1024
+    )[0]
     left, right = stamp[:, 112:512].sum(), stamp[:, 513:913].sum()
     assert left == pytest.approx(right, rel=1e-3) and stamp[512, 120] > 0 and stamp[120, 512] > 0
 

@@ -169,7 +169,9 @@ def test_a_scene_drawn_alone_is_the_one_in_the_span(span):
 
 def test_a_worker_s_error_is_told_from_a_defect():
     quoted = "Error received from SDK harness for instruction bundle_3: Traceback (most recent call last):\n  File x\n"
-    other = RuntimeError(quoted + "blendinator.errors.DataError: a.gz: the disk is full. [while running 'Simulate']\n\n")
+    other = RuntimeError(
+        quoted + "blendinator.errors.DataError: a.gz: the disk is full. [while running 'Simulate']\n\n"
+    )
     here = DataError("a.gz: the disk is full. [while running 'Simulate']")
     for error in (other, here):
         assert str(simulate.unwrap_beam_error(error)) == "a.gz: the disk is full."
@@ -196,10 +198,16 @@ def test_an_unreadable_catalogue_leaves_nothing_behind(tmp_path):
 
 
 def test_two_simulations_of_one_span_never_run_at_once(tmp_path):
-    hold = ("import sys\nfrom pathlib import Path\nfrom blendinator.lock import hold\n"
-            "with hold(Path(sys.argv[1]), 'simulate', ''):\n    print('held', flush=True)\n    sys.stdin.read()")
-    with subprocess.Popen([sys.executable, "-c", hold, tmp_path / ".span-0001.lock"], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE, text=True) as process:
+    hold = (
+        "import sys\nfrom pathlib import Path\nfrom blendinator.lock import hold\n"
+        "with hold(Path(sys.argv[1]), 'simulate', ''):\n    print('held', flush=True)\n    sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, tmp_path / ".span-0001.lock"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
         assert process.stdout.readline() == "held\n"
         with pytest.raises(BusyError, match=rf"process {process.pid} \(blendinator simulate, .* simulates this span"):
             simulate.simulate_span(CONFIG, tmp_path, 1, workers=1)

@@ -73,8 +73,9 @@ def test_resolve_spans(tmp_path, selection, expected):
 
 @pytest.mark.parametrize("selection", ["", "a", "3-1", "1;2", "-1", "latest:0", "latest:", "latest,3", "1-9999999"])
 def test_resolve_spans_refuses_what_it_cannot_read(folder, selection):
-    with pytest.raises(ConfigError,
-                       match=f"spans: received '{selection}'; allowed: latest, latest:3, or numbers and ranges"):
+    with pytest.raises(
+        ConfigError, match=f"spans: received '{selection}'; allowed: latest, latest:3, or numbers and ranges"
+    ):
         spans.resolve_spans(selection, folder.parent)
 
 
@@ -195,15 +196,27 @@ def test_read_records_of_a_missing_file(tmp_path):
         list(spans.read_records(tmp_path / "x.gz"))
 
 
-@pytest.mark.parametrize("name, change", [
-    ("../x.tfrecord.gz", {}), ("a/x.tfrecord.gz", {}), ("/x.tfrecord.gz", {}), (".x.tfrecord.gz", {}), ("x.gz", {}),
-    (FIRST, {"split": "../../x"}), (FIRST, {"split": None}), (FIRST, {"sha256": 3}), (FIRST, {"records": "2"})])
+@pytest.mark.parametrize(
+    "name, change",
+    [
+        ("../x.tfrecord.gz", {}),
+        ("a/x.tfrecord.gz", {}),
+        ("/x.tfrecord.gz", {}),
+        (".x.tfrecord.gz", {}),
+        ("x.gz", {}),
+        (FIRST, {"split": "../../x"}),
+        (FIRST, {"split": None}),
+        (FIRST, {"sha256": 3}),
+        (FIRST, {"records": "2"}),
+    ],
+)
 def test_a_manifest_names_files_of_its_own_folder_and_known_splits(folder, name, change):
     manifest = json.loads((folder / spans.MANIFEST).read_text())
     manifest["files"] = {name: {**manifest["files"][FIRST], **change}}
     (folder / spans.MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(DataError,
-                       match="manifest.json: files: received .*; allowed: plain names ending in .tfrecord.gz"):
+    with pytest.raises(
+        DataError, match="manifest.json: files: received .*; allowed: plain names ending in .tfrecord.gz"
+    ):
         spans.read_manifest(folder)
 
 

@@ -17,18 +17,48 @@ from blendinator.config_loader import load_config
 ROOT = Path(__file__).resolve().parents[2]
 # Too small for a model of any use, and every model is pushed: what is tested is what happens around it.
 SETTINGS = {
-    "simulation": {"stamp_size": 32, "train_scenes": 40, "calibration_scenes": 10, "test_scenes": 10,
-                   "scenes_per_shard": 20},
+    "simulation": {
+        "stamp_size": 32,
+        "train_scenes": 40,
+        "calibration_scenes": 10,
+        "test_scenes": 10,
+        "scenes_per_shard": 20,
+    },
     "model": {"channels": [4, 8], "convs_per_block": 1, "head_channels": 4, "head_layers": 1, "latent_dim": 2},
     "training": {"steps": 2, "batch_size": 8, "evaluate_every": 2, "evaluation_scenes": 4, "multi_sample_share": 0.0},
-    "retraining": {"drift": {"action": "off"}, "warm_start": {"multi_sample_share": 0.0}, "keep_versions": 3,
-                   "keep_runs": 2, "keep_spans": 3, "keep_logs": 5},
-    "evaluation": {"num_samples": 2, "bootstrap_replicates": 10, "gallery_scenes": 1, "min_scenes": 1,
-                   "classical": {"enabled": False}, "relative": [],
-                   "thresholds": [{"metric": "iou_galaxy", "population": "boosted", "min": 0.0}]},
+    "retraining": {
+        "drift": {"action": "off"},
+        "warm_start": {"multi_sample_share": 0.0},
+        "keep_versions": 3,
+        "keep_runs": 2,
+        "keep_spans": 3,
+        "keep_logs": 5,
+    },
+    "evaluation": {
+        "num_samples": 2,
+        "bootstrap_replicates": 10,
+        "gallery_scenes": 1,
+        "min_scenes": 1,
+        "classical": {"enabled": False},
+        "relative": [],
+        "thresholds": [{"metric": "iou_galaxy", "population": "boosted", "min": 0.0}],
+    },
 }
-STEPS = ("simulation", "LiveModel", "SceneSchema", "SpanExampleGen", "StatisticsGen", "ExampleValidator", "AnomalyGate",
-         "DriftGate", "Transform", "Trainer", "CalibrationEvaluator", "ExportCheck", "Pusher")
+STEPS = (
+    "simulation",
+    "LiveModel",
+    "SceneSchema",
+    "SpanExampleGen",
+    "StatisticsGen",
+    "ExampleValidator",
+    "AnomalyGate",
+    "DriftGate",
+    "Transform",
+    "Trainer",
+    "CalibrationEvaluator",
+    "ExportCheck",
+    "Pusher",
+)
 # Mounts of tests vanish with the process. Root needs no user namespace; others may not be allowed one.
 NAMESPACES = (["unshare", "--mount"], ["unshare", "--mount", "--map-root-user"])
 
@@ -38,9 +68,14 @@ class Forks:
 
     def __init__(self, prefix=()):
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, str(Path(__file__).with_name("forks.py"))], cwd=ROOT, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(ROOT)})
+            [*prefix, sys.executable, str(Path(__file__).with_name("forks.py"))],
+            cwd=ROOT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
 
     def ask(self, *arguments, **fault) -> dict:
         self.process.stdin.write(json.dumps({"arguments": arguments, **fault}) + "\n")
@@ -64,8 +99,12 @@ def forks():
 def mounting():
     """The beginning of a command that may mount file systems; without such a right the test is skipped."""
     for prefix in NAMESPACES:
-        if shutil.which("unshare") and not subprocess.run(
-                [*prefix, "mount", "-t", "tmpfs", "-o", "size=1M", "none", "/mnt"], capture_output=True).returncode:
+        if (
+            shutil.which("unshare")
+            and not subprocess.run(
+                [*prefix, "mount", "-t", "tmpfs", "-o", "size=1M", "none", "/mnt"], capture_output=True
+            ).returncode
+        ):
             return prefix
     pytest.skip("needs the right to mount a file system (root, or user namespaces)")
 

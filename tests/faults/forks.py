@@ -77,8 +77,13 @@ def limit_memory(folder):
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + SPARE,) * 2)
 
 
-FAULTS = {"kill": kill, "terminate": terminate, "fill_disk": fill_disk, "serve_read_only": serve_read_only,
-          "limit_memory": limit_memory}
+FAULTS = {
+    "kill": kill,
+    "terminate": terminate,
+    "fill_disk": fill_disk,
+    "serve_read_only": serve_read_only,
+    "limit_memory": limit_memory,
+}
 
 
 def plant(request):
@@ -104,6 +109,7 @@ def plant(request):
 
     launcher.Launcher._run_executor = faulty
     if request["step"] == "simulation":
+
         def faulty_simulation(*args, progress, **more):
             if request.get("before"):
                 fault(folder)
@@ -178,8 +184,13 @@ def main():
             status = os.waitstatus_to_exitcode(wait(child, request))
             seconds = time.monotonic() - started
             output.seek(0)
-            answer = {"status": status if status >= 0 else 128 - status, "killed": status < 0, "output": output.read(),
-                      "seconds": seconds, "left": left(child)}
+            answer = {
+                "status": status if status >= 0 else 128 - status,
+                "killed": status < 0,
+                "output": output.read(),
+                "seconds": seconds,
+                "left": left(child),
+            }
         print(json.dumps(answer), flush=True)
 
 

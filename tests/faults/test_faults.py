@@ -36,8 +36,9 @@ def test_full_and_read_only_disk(small_disk, configure, steps, tmp_path, request
         (seen / "filler").unlink()
     if not nightly:
         return  # each step that was reached shows that the one before it worked in the end
-    answer = server.ask("retrain", "--config", path, step="Pusher", fault="serve_read_only", before=True,
-                        folder=config.output_dir)
+    answer = server.ask(
+        "retrain", "--config", path, step="Pusher", fault="serve_read_only", before=True, folder=config.output_dir
+    )
     stopped(answer, "Read-only file system")
     answer = server.ask("retrain", "--config", path)
     assert answer["status"] == 0 and "pushed" in answer["output"], answer["output"]
@@ -58,8 +59,10 @@ def test_memory_and_clock(forks, configure, tmp_path):
     assert answer["status"] == 0, answer["output"]
     with sqlite3.connect(config.metadata_path) as store:
         for table in ("Artifact", "Execution"):
-            store.execute(f"UPDATE {table} SET create_time_since_epoch = create_time_since_epoch + {DAY * 1000}, "
-                          f"last_update_time_since_epoch = last_update_time_since_epoch + {DAY * 1000}")
+            store.execute(
+                f"UPDATE {table} SET create_time_since_epoch = create_time_since_epoch + {DAY * 1000}, "
+                f"last_update_time_since_epoch = last_update_time_since_epoch + {DAY * 1000}"
+            )
     [ahead] = list_versions(config.serving_dir)
     answer = forks.ask("retrain", "--config", path)
     assert answer["status"] == 0, answer["output"]

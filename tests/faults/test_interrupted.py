@@ -17,7 +17,8 @@ SETTINGS = {"retraining": {"simulate": False}}  # the first span is simulated al
 def outcome(forks, configure, steps, tmp_path_factory):
     """Configurations of an undisturbed and a disturbed folder, and the answers of the disturbed one's processes."""
     (path, calm), (disturbed_path, disturbed) = (
-        configure(tmp_path_factory.mktemp(name), settings=SETTINGS) for name in ("calm", "disturbed"))
+        configure(tmp_path_factory.mktemp(name), settings=SETTINGS) for name in ("calm", "disturbed")
+    )
     undisturbed = forks.ask("retrain", "--config", path)
     assert undisturbed["status"] == 0, undisturbed["output"]
     ask = lambda **fault: forks.ask("retrain", "--config", disturbed_path, **fault)

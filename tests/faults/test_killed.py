@@ -39,9 +39,9 @@ def check_nothing_is_lost(config, before):
     for version, content in now["versions"].items():
         assert before["versions"].get(version, content) == content
         read_facts(config.serving_dir / version)
-    kept = sorted(before["versions"], key=int)[-config.retraining.keep_versions + 1:]  # one may have been added
+    kept = sorted(before["versions"], key=int)[-config.retraining.keep_versions + 1 :]  # one may have been added
     assert set(kept) <= set(now["versions"])
-    assert set(before["spans"][-config.retraining.keep_spans + 1:]) <= set(now["spans"])
+    assert set(before["spans"][-config.retraining.keep_spans + 1 :]) <= set(now["spans"])
     for span in now["spans"]:
         spans.verify_span(spans.span_dir(config.data_root, span))
     assert now["log"].startswith(before["log"])

@@ -30,8 +30,9 @@ def push(config, number, key):
 def write_span(config, span):
     folder = spans.span_dir(config.data_root, span)
     folder.mkdir(parents=True)
-    (folder / spans.MANIFEST).write_text(json.dumps(
-        {"complete": True, "format_version": 1, "files": {}, "splits": {}, "simulation": {"seed": 1}}))
+    (folder / spans.MANIFEST).write_text(
+        json.dumps({"complete": True, "format_version": 1, "files": {}, "splits": {}, "simulation": {"seed": 1}})
+    )
 
 
 @pytest.fixture

@@ -18,9 +18,21 @@ GZIP_REGIONS = {"gzip header": range(10), "compressed data": range(10, -8), "gzi
 
 def scene(number):
     image = np.random.default_rng(number).normal(0, 20, (8, 8)).astype(np.float32)
-    return {"image": image, "noise_free": image * 0, "mask": np.zeros((8, 8), np.int64), "scene_id": f"1:{number}",
-            "population": "boosted", "num_galaxies": 0, "min_separation": -1.0, "brightest_magnitude": 99.0,
-            "magnitude_difference": -1.0, "snr": 0.0, "blended_share": 0.0, "sky_sigma": 26.3, "psf_fwhm": 0.17}
+    return {
+        "image": image,
+        "noise_free": image * 0,
+        "mask": np.zeros((8, 8), np.int64),
+        "scene_id": f"1:{number}",
+        "population": "boosted",
+        "num_galaxies": 0,
+        "min_separation": -1.0,
+        "brightest_magnitude": 99.0,
+        "magnitude_difference": -1.0,
+        "snr": 0.0,
+        "blended_share": 0.0,
+        "sky_sigma": 26.3,
+        "psf_fwhm": 0.17,
+    }
 
 
 ENTRY = {"split": "train", "records": 1, "sha256": "0"}
@@ -33,9 +45,12 @@ def places(region, record):
     """Offsets in the stream of a region of a record."""
     start = sum(16 + len(data) for data in RECORDS[:record])
     size = len(RECORDS[record])
-    return {"length": range(start, start + 8), "length checksum": range(start + 8, start + 12),
-            "payload": range(start + 12, start + 12 + size),
-            "payload checksum": range(start + 12 + size, start + 16 + size)}[region]
+    return {
+        "length": range(start, start + 8),
+        "length checksum": range(start + 8, start + 12),
+        "payload": range(start + 12, start + 12 + size),
+        "payload checksum": range(start + 12 + size, start + 16 + size),
+    }[region]
 
 
 def sampled(offsets, count):
@@ -57,16 +72,28 @@ def write(folder, content, **changed):
     (folder / NAME).write_bytes(SHARD)
     entry = {"split": "train", "records": COUNT, "sha256": spans.sha256(folder / NAME)}
     (folder / NAME).write_bytes(content)
-    manifest = {"complete": True, "format_version": spans.FORMAT_VERSION, "files": {NAME: entry},
-                "splits": {"train": {"records": COUNT}}, **changed}
+    manifest = {
+        "complete": True,
+        "format_version": spans.FORMAT_VERSION,
+        "files": {NAME: entry},
+        "splits": {"train": {"records": COUNT}},
+        **changed,
+    }
     (folder / spans.MANIFEST).write_text(json.dumps(manifest))
     return folder
 
 
-STREAM_CASES = [(region, record, *place) for region in REGIONS for record in range(COUNT)
-                for place in sampled(places(region, record), 24)]
-FILE_CASES = [(region, *place) for region, offsets in GZIP_REGIONS.items()
-              for place in sampled(range(len(SHARD))[offsets.start:offsets.stop or None], 80)]
+STREAM_CASES = [
+    (region, record, *place)
+    for region in REGIONS
+    for record in range(COUNT)
+    for place in sampled(places(region, record), 24)
+]
+FILE_CASES = [
+    (region, *place)
+    for region, offsets in GZIP_REGIONS.items()
+    for place in sampled(range(len(SHARD))[offsets.start : offsets.stop or None], 80)
+]
 
 
 def test_there_are_enough_cases():
@@ -123,28 +150,40 @@ def test_length_that_no_memory_holds(tmp_path, length):
         list(spans.read_records(path))
 
 
-@pytest.mark.parametrize("changed, message", [
-    ({"format_version": 0}, "format_version is 0; allowed: 1. Simulate the span again with this version"),
-    ({"format_version": 2}, "format_version is 2; allowed: 1"),
-    ({"format_version": None}, "format_version is None; allowed: 1"),
-    ({"complete": False}, "does not say that the span is complete"),
-    ({"files": None}, "files: received None; allowed: a mapping of file names"),
-    ({"files": [NAME]}, "files: received .*; allowed: a mapping of file names"),
-    ({"splits": 3}, "splits: received 3; allowed: a mapping"),
-    ({"splits": None}, "splits: received None; allowed: a mapping"),
-    ({"splits": {"train": {}}}, "splits: received .*; allowed: a mapping of splits, each with `records`"),
-    ({"splits": {"train": 7}}, "splits: received .*; allowed: a mapping of splits, each with `records`"),
-    ({"simulation": "x"}, "simulation: received x; allowed: a mapping. Correct the manifest, or leave simulation out"),
-    ({"sky_sigma": "26"}, "sky_sigma: received 26; allowed: a number"),
-    ({"seed": None}, "seed: received None; allowed: a number"),
-    ({"class_shares": {"natural": [1.0, 0.0]}}, "class_shares: received .*; allowed: a mapping to three shares"),
-    ({"class_shares": {"natural": 1.0}}, "class_shares: received .*; allowed: a mapping to three shares"),
-    ({"files": {NAME: {}}}, f"files: received .*{NAME}.*; allowed: plain names ending in .tfrecord.gz"),
-    ({"files": {NAME: {"split": "../..", "records": 1, "sha256": ""}}}, "allowed: plain names.*and the `split` train"),
-    ({"files": {NAME: {"split": "train", "records": "1", "sha256": ""}}}, "allowed: plain names"),
-    ({"files": {"../../secret.tfrecord.gz": ENTRY}}, "files: received .*secret.tfrecord.gz.*; allowed: plain names"),
-    ({"files": {"/etc/passwd": ENTRY}}, "files: received .*passwd.*; allowed: plain names"),
-])
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"format_version": 0}, "format_version is 0; allowed: 1. Simulate the span again with this version"),
+        ({"format_version": 2}, "format_version is 2; allowed: 1"),
+        ({"format_version": None}, "format_version is None; allowed: 1"),
+        ({"complete": False}, "does not say that the span is complete"),
+        ({"files": None}, "files: received None; allowed: a mapping of file names"),
+        ({"files": [NAME]}, "files: received .*; allowed: a mapping of file names"),
+        ({"splits": 3}, "splits: received 3; allowed: a mapping"),
+        ({"splits": None}, "splits: received None; allowed: a mapping"),
+        ({"splits": {"train": {}}}, "splits: received .*; allowed: a mapping of splits, each with `records`"),
+        ({"splits": {"train": 7}}, "splits: received .*; allowed: a mapping of splits, each with `records`"),
+        (
+            {"simulation": "x"},
+            "simulation: received x; allowed: a mapping. Correct the manifest, or leave simulation out",
+        ),
+        ({"sky_sigma": "26"}, "sky_sigma: received 26; allowed: a number"),
+        ({"seed": None}, "seed: received None; allowed: a number"),
+        ({"class_shares": {"natural": [1.0, 0.0]}}, "class_shares: received .*; allowed: a mapping to three shares"),
+        ({"class_shares": {"natural": 1.0}}, "class_shares: received .*; allowed: a mapping to three shares"),
+        ({"files": {NAME: {}}}, f"files: received .*{NAME}.*; allowed: plain names ending in .tfrecord.gz"),
+        (
+            {"files": {NAME: {"split": "../..", "records": 1, "sha256": ""}}},
+            "allowed: plain names.*and the `split` train",
+        ),
+        ({"files": {NAME: {"split": "train", "records": "1", "sha256": ""}}}, "allowed: plain names"),
+        (
+            {"files": {"../../secret.tfrecord.gz": ENTRY}},
+            "files: received .*secret.tfrecord.gz.*; allowed: plain names",
+        ),
+        ({"files": {"/etc/passwd": ENTRY}}, "files: received .*passwd.*; allowed: plain names"),
+    ],
+)
 def test_manifest_of_another_shape(tmp_path, changed, message):
     folder = write(tmp_path, SHARD, **changed)
     with pytest.raises(DataError, match=f"{spans.MANIFEST}: .*{message}"):

@@ -14,20 +14,27 @@ from blendinator.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what libraries say of damaged input is no news here
 
-NUMBERS = st.one_of(st.floats(), st.floats(0.1, 30.0), st.integers(-2**62, 2**62),
-                    st.sampled_from([0.0, 1e308, 1e-320]))
+NUMBERS = st.one_of(
+    st.floats(), st.floats(0.1, 30.0), st.integers(-(2**62), 2**62), st.sampled_from([0.0, 1e308, 1e-320])
+)
 TEXTS = st.text(st.characters(blacklist_categories=("Cs",)), max_size=8)
 NAMES = st.sampled_from([*catalog.TABLE, *catalog.ALIASES, *catalog.CATSIM, *catalog.COSMOS, "other"])
 
 
 def _columns(rows):
     column = st.one_of(
-        st.lists(st.floats(0.4, 0.9), min_size=rows, max_size=rows), st.lists(NUMBERS, min_size=rows, max_size=rows),
-        st.lists(TEXTS, min_size=rows, max_size=rows), st.lists(st.booleans(), min_size=rows, max_size=rows),
-        st.integers(0, 17).map(lambda width: np.full((rows, width), 0.5).tolist()))
+        st.lists(st.floats(0.4, 0.9), min_size=rows, max_size=rows),
+        st.lists(NUMBERS, min_size=rows, max_size=rows),
+        st.lists(TEXTS, min_size=rows, max_size=rows),
+        st.lists(st.booleans(), min_size=rows, max_size=rows),
+        st.integers(0, 17).map(lambda width: np.full((rows, width), 0.5).tolist()),
+    )
     sets = st.sampled_from((catalog.TABLE, catalog.CATSIM, catalog.COSMOS, tuple(catalog.ALIASES)))
-    whole = sets.flatmap(lambda names: st.fixed_dictionaries({
-        name: st.lists(st.floats(0.4, 0.9), min_size=rows, max_size=rows) for name in names}))
+    whole = sets.flatmap(
+        lambda names: st.fixed_dictionaries(
+            {name: st.lists(st.floats(0.4, 0.9), min_size=rows, max_size=rows) for name in names}
+        )
+    )
     return st.tuples(whole, st.dictionaries(NAMES, column, max_size=3)).map(lambda pair: {**pair[0], **pair[1]})
 
 
@@ -84,10 +91,11 @@ def test_a_damaged_file(folder, data, suffix):
     content = WHOLE[suffix]
     start = data.draw(st.integers(0, len(content)))
     length = data.draw(st.integers(0, 80) | st.just(len(content)))
-    put = data.draw(st.binary(max_size=10) | st.sampled_from(
-        (b"9999999999", b"!!python/object:os.system", b"-1", b"1e999")))
+    put = data.draw(
+        st.binary(max_size=10) | st.sampled_from((b"9999999999", b"!!python/object:os.system", b"-1", b"1e999"))
+    )
     path = folder / f"damaged.{suffix}"
-    path.write_bytes(content[:start] + put + content[start + length:])
+    path.write_bytes(content[:start] + put + content[start + length :])
     read(path)
 
 

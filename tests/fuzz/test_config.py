@@ -14,7 +14,8 @@ from blendinator.errors import ConfigError
 TINY = (Path(__file__).resolve().parents[2] / "configs" / "tiny.yaml").read_bytes()
 # Seven levels of nine references each: five million items in 300 bytes.
 EXPONENTIAL = b"name:\n- &a0 [x]\n" + b"".join(
-    b"- &a%d [%s]\n" % (i + 1, b", ".join([b"*a%d" % i] * 9)) for i in range(7))
+    b"- &a%d [%s]\n" % (i + 1, b", ".join([b"*a%d" % i] * 9)) for i in range(7)
+)
 LONGEST_MESSAGE = 3000  # characters
 
 
@@ -31,11 +32,33 @@ def keys(cls, prefix=()):
 
 KEYS = keys(Config)
 SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.integers(-10**400, 10**400), st.floats(), st.text(max_size=20),
-    st.dates(), st.datetimes(), st.sampled_from(("1e-3", "nan", "auto", "latest", "", "\0", "0x1F", "--runner=x",
-                                                 "1" * 5000, "latest:" + "1" * 5000, "1-99999999999")))
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(-(10**400), 10**400),
+    st.floats(),
+    st.text(max_size=20),
+    st.dates(),
+    st.datetimes(),
+    st.sampled_from(
+        (
+            "1e-3",
+            "nan",
+            "auto",
+            "latest",
+            "",
+            "\0",
+            "0x1F",
+            "--runner=x",
+            "1" * 5000,
+            "latest:" + "1" * 5000,
+            "1-99999999999",
+        )
+    ),
+)
 VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(SCALARS, inner, max_size=4), max_leaves=8)
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(SCALARS, inner, max_size=4), max_leaves=8
+)
 
 
 @pytest.fixture(scope="module")
@@ -70,18 +93,51 @@ def test_any_bytes(path, content):
     read(path, content)
 
 
-@given(start=st.integers(0, len(TINY)), length=st.integers(0, 40), put=st.binary(max_size=8) | st.sampled_from(
-    (b"{", b"[", b": ", b"- ", b"&a ", b"*a", b"!!python/object:os.system ", b"<<: ", b"\t", b"? ", b"2001-99-99")))
+@given(
+    start=st.integers(0, len(TINY)),
+    length=st.integers(0, 40),
+    put=st.binary(max_size=8)
+    | st.sampled_from(
+        (b"{", b"[", b": ", b"- ", b"&a ", b"*a", b"!!python/object:os.system ", b"<<: ", b"\t", b"? ", b"2001-99-99")
+    ),
+)
 def test_a_damaged_file(path, start, length, put):
-    read(path, TINY[:start] + put + TINY[start + length:])
+    read(path, TINY[:start] + put + TINY[start + length :])
 
 
-@pytest.mark.parametrize("content", [
-    EXPONENTIAL, b"name: 0x" + b"f" * 5000,
-    b"name: &a [*a]", b"[" * 5000, b"{a: " * 5000, b"name: " + b"9" * 5000, b"name: 2001-99-99", b"[]", b"0", b"false",
-    b"\xff\xfe", b"name: \xed\xa0\x80", b"output_dir: \"a\\0b\"",
-], ids=["exponential", "hexadecimal", "cyclic", "deep list", "deep map", "long number", "no date", "list", "zero",
-        "false", "BOM", "surrogate", "null byte"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        EXPONENTIAL,
+        b"name: 0x" + b"f" * 5000,
+        b"name: &a [*a]",
+        b"[" * 5000,
+        b"{a: " * 5000,
+        b"name: " + b"9" * 5000,
+        b"name: 2001-99-99",
+        b"[]",
+        b"0",
+        b"false",
+        b"\xff\xfe",
+        b"name: \xed\xa0\x80",
+        b'output_dir: "a\\0b"',
+    ],
+    ids=[
+        "exponential",
+        "hexadecimal",
+        "cyclic",
+        "deep list",
+        "deep map",
+        "long number",
+        "no date",
+        "list",
+        "zero",
+        "false",
+        "BOM",
+        "surrogate",
+        "null byte",
+    ],
+)
 def test_spiteful_files(path, content):
     path.write_bytes(content)
     with pytest.raises(ConfigError) as raised:

@@ -15,21 +15,63 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # what libraries say of damag
 
 SURVEY = {"name": "euclid_wide", "zero_point": 25.92, "exposure_time": 2260.0, "pixel_scale": 0.1, "sky_sigma": 26.3}
 SIDE = 32
-KEYWORDS = st.sampled_from((
-    "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "BSCALE", "BZERO", "BLANK", "BUNIT", "GAIN", "EXPTIME", "MAGZERO", "CTYPE1",
-    "CTYPE2", "CRPIX1", "CRVAL1", "CDELT1", "CD1_1", "EXTEND", "PCOUNT", "GCOUNT", "XTENSION", "SIMPLE", "ZIMAGE",
-    "ZCMPTYPE", "ZTILE1", "ZNAXIS1", "TFORM1", "TTYPE1", "THEAP", "END", "WCSAXES", "A_ORDER", "CHECKSUM"))
+KEYWORDS = st.sampled_from(
+    (
+        "BITPIX",
+        "NAXIS",
+        "NAXIS1",
+        "NAXIS2",
+        "BSCALE",
+        "BZERO",
+        "BLANK",
+        "BUNIT",
+        "GAIN",
+        "EXPTIME",
+        "MAGZERO",
+        "CTYPE1",
+        "CTYPE2",
+        "CRPIX1",
+        "CRVAL1",
+        "CDELT1",
+        "CD1_1",
+        "EXTEND",
+        "PCOUNT",
+        "GCOUNT",
+        "XTENSION",
+        "SIMPLE",
+        "ZIMAGE",
+        "ZCMPTYPE",
+        "ZTILE1",
+        "ZNAXIS1",
+        "TFORM1",
+        "TTYPE1",
+        "THEAP",
+        "END",
+        "WCSAXES",
+        "A_ORDER",
+        "CHECKSUM",
+    )
+)
 VALUES = st.one_of(
-    st.integers(-10, 10), st.integers(-2**70, 2**70), st.floats(), st.booleans(), st.sampled_from(
-        ("electron", "adu", "adu/s", "nJy", "parsec", "RA---TAN", "DEC--TAN", "GZIP_1", "RICE_1", "1PB(100)", "''")))
+    st.integers(-10, 10),
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+    st.booleans(),
+    st.sampled_from(
+        ("electron", "adu", "adu/s", "nJy", "parsec", "RA---TAN", "DEC--TAN", "GZIP_1", "RICE_1", "1PB(100)", "''")
+    ),
+)
 
 
 def _bytes(kind):
     image = np.random.default_rng(1).normal(0, 26, (SIDE, SIDE)).astype(np.float32)
     header = fits.Header()
     header.update(BUNIT="electron", CTYPE1="RA---TAN", CTYPE2="DEC--TAN", CDELT1=1e-4, CDELT2=1e-4, CRVAL1=1.0)
-    hdu = {"float": fits.PrimaryHDU(image, header), "integer": fits.PrimaryHDU(image.astype(np.int16), header),
-           "compressed": fits.CompImageHDU(image.astype(np.int32), header)}[kind]
+    hdu = {
+        "float": fits.PrimaryHDU(image, header),
+        "integer": fits.PrimaryHDU(image.astype(np.int16), header),
+        "compressed": fits.CompImageHDU(image.astype(np.int32), header),
+    }[kind]
     out = io.BytesIO()
     fits.HDUList([fits.PrimaryHDU(), hdu] if kind == "compressed" else [hdu]).writeto(out)
     return out.getvalue()
@@ -69,7 +111,7 @@ def test_a_damaged_file(path, kind, data, packed):
     start = data.draw(st.integers(0, len(content)))
     length = data.draw(st.integers(0, 80) | st.just(len(content)))
     put = data.draw(st.binary(max_size=10))
-    read(path, content[:start] + put + content[start + length:])
+    read(path, content[:start] + put + content[start + length :])
 
 
 @given(kind=st.sampled_from(tuple(WHOLE)), data=st.data(), count=st.integers(1, 4))
@@ -78,12 +120,15 @@ def test_any_header(path, kind, data, count):
     content = bytearray(WHOLE[kind])
     for _ in range(count):
         keyword, value = data.draw(KEYWORDS), data.draw(VALUES)
-        shown = {True: "T", False: "F"}[value] if isinstance(value, bool) else (
-            f"'{value}'" if isinstance(value, str) else str(value))
+        shown = (
+            {True: "T", False: "F"}[value]
+            if isinstance(value, bool)
+            else (f"'{value}'" if isinstance(value, str) else str(value))
+        )
         card = f"{keyword:8}= {shown:>20}".encode()[:80].ljust(80)
-        places = [i for i in range(0, len(content) - 79, 80) if content[i:i + 8] == card[:8]]
+        places = [i for i in range(0, len(content) - 79, 80) if content[i : i + 8] == card[:8]]
         place = data.draw(st.sampled_from(places)) if places else 80 * data.draw(st.integers(0, 35))
-        content[place:place + 80] = card
+        content[place : place + 80] = card
     read(path, bytes(content))
 
 

@@ -12,16 +12,26 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # what libraries say of damag
 
 SIZE = 4
 SCENE = {
-    "image": np.ones((SIZE, SIZE), np.float32), "noise_free": np.ones((SIZE, SIZE), np.float32),
-    "mask": np.ones((SIZE, SIZE), np.int64), "scene_id": "1:4711", "population": "boosted", "num_galaxies": 300,
-    "min_separation": -1.0, "brightest_magnitude": 21.5, "magnitude_difference": 0.25, "snr": 40.0,
-    "blended_share": 0.125, "sky_sigma": 26.25, "psf_fwhm": 0.17,
+    "image": np.ones((SIZE, SIZE), np.float32),
+    "noise_free": np.ones((SIZE, SIZE), np.float32),
+    "mask": np.ones((SIZE, SIZE), np.int64),
+    "scene_id": "1:4711",
+    "population": "boosted",
+    "num_galaxies": 300,
+    "min_separation": -1.0,
+    "brightest_magnitude": 21.5,
+    "magnitude_difference": 0.25,
+    "snr": 40.0,
+    "blended_share": 0.125,
+    "sky_sigma": 26.25,
+    "psf_fwhm": 0.17,
 }
 WHOLE = records.encode(SCENE)
 LISTS = st.one_of(
     st.tuples(st.just("bytes_list"), st.lists(st.binary(max_size=8), max_size=3)),
     st.tuples(st.just("float_list"), st.lists(st.floats(width=32), max_size=20)),
-    st.tuples(st.just("int64_list"), st.lists(st.integers(-2**63, 2**63 - 1), max_size=20)))
+    st.tuples(st.just("int64_list"), st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20)),
+)
 
 
 def read(serialized: bytes):
@@ -43,7 +53,7 @@ def test_any_bytes(content):
 
 @given(st.integers(0, len(WHOLE)), st.integers(0, 20), st.binary(max_size=8))
 def test_a_damaged_record(start, length, put):
-    read(WHOLE[:start] + put + WHOLE[start + length:])
+    read(WHOLE[:start] + put + WHOLE[start + length :])
 
 
 @given(st.dictionaries(st.sampled_from([*records.FEATURES, "other"]), LISTS, max_size=4))

@@ -23,8 +23,14 @@ def tiny_config() -> Config:
         Config(),
         model=ModelConfig(channels=(6, 8), convs_per_block=1, head_channels=6, head_layers=2, latent_dim=2),
         training=TrainingConfig(
-            steps=8, batch_size=4, evaluate_every=4, precision="float32", evaluation_scenes=8, deterministic_share=0.0,
-            multi_sample_share=0.0),
+            steps=8,
+            batch_size=4,
+            evaluate_every=4,
+            precision="float32",
+            evaluation_scenes=8,
+            deterministic_share=0.0,
+            multi_sample_share=0.0,
+        ),
     )
 
 
@@ -43,8 +49,12 @@ def scenes() -> Scenes:
             count[i] += galaxy > SKY_SIGMA
     image = noise_free + rng.normal(0, SKY_SIGMA, noise_free.shape)
     return Scenes(
-        image=image.astype("f4"), noise_free=noise_free, mask=np.minimum(count, 2).astype("u1"),
-        sky_sigma=np.full(30, SKY_SIGMA, "f4"), natural=np.arange(30) % 2 == 0)
+        image=image.astype("f4"),
+        noise_free=noise_free,
+        mask=np.minimum(count, 2).astype("u1"),
+        sky_sigma=np.full(30, SKY_SIGMA, "f4"),
+        natural=np.arange(30) % 2 == 0,
+    )
 
 
 @pytest.fixture(scope="session")

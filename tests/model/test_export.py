@@ -17,8 +17,15 @@ from blendinator.model.serving_warmup import WARMUP_FILE, predict_request
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tiny_config, transform_output):
     path = tmp_path_factory.mktemp("export") / "model"
-    export(ProbaUNet(tiny_config.model, seed=1), transform_output, str(path), default_draws=4, default_seed=1,
-           stamp_size=16, facts={"steps": 8})
+    export(
+        ProbaUNet(tiny_config.model, seed=1),
+        transform_output,
+        str(path),
+        default_draws=4,
+        default_seed=1,
+        stamp_size=16,
+        facts={"steps": 8},
+    )
     return path
 
 
@@ -56,8 +63,11 @@ def test_the_samples_of_an_image_do_not_depend_on_its_batch(signatures, scenes):
 def test_serving_default(signatures, scenes):
     out = signatures["serving_default"](image=tf.constant(scenes.image[:2]))
     assert {name: (value.shape, value.dtype) for name, value in out.items()} == {
-        "class_map": ([2, 16, 16], tf.uint8), "probabilities": ([2, 16, 16, 3], tf.float32),
-        "entropy": ([2, 16, 16], tf.float32), "mutual_information": ([2, 16, 16], tf.float32)}
+        "class_map": ([2, 16, 16], tf.uint8),
+        "probabilities": ([2, 16, 16, 3], tf.float32),
+        "entropy": ([2, 16, 16], tf.float32),
+        "mutual_information": ([2, 16, 16], tf.float32),
+    }
     p = out["probabilities"].numpy()
     np.testing.assert_array_equal(out["class_map"], p.argmax(axis=-1))
     np.testing.assert_allclose(out["entropy"], -(p * np.log(p)).sum(axis=-1), atol=1e-5)
@@ -66,9 +76,14 @@ def test_serving_default(signatures, scenes):
 
 
 def test_from_examples_equals_serving_default(signatures, scenes):
-    records = [tf.train.Example(features=tf.train.Features(feature={
-        "image": tf.train.Feature(float_list=tf.train.FloatList(value=image.ravel()))})).SerializeToString()
-        for image in scenes.image[:2]]
+    records = [
+        tf.train.Example(
+            features=tf.train.Features(
+                feature={"image": tf.train.Feature(float_list=tf.train.FloatList(value=image.ravel()))}
+            )
+        ).SerializeToString()
+        for image in scenes.image[:2]
+    ]
     expected = signatures["serving_default"](image=tf.constant(scenes.image[:2]))
     got = signatures["from_examples"](examples=tf.constant(records))
     for name, value in expected.items():
@@ -101,18 +116,25 @@ def test_weights_and_facts_lie_beside_the_graph(folder, tiny_config):
 def noise(tiny_config):
     """Latent noise and class lattices of two images of 16 x 16 pixels, three draws."""
     points = int(sampling.lattice_side(16, tiny_config.model.sample_correlation))
-    return (tf.random.stateless_normal([2, 3, 8, 8, tiny_config.model.latent_dim], [1, 2]),
-            tf.random.stateless_normal([2, 3, sampling.CLASS_FIELDS, points, points], [3, 4]))
+    return (
+        tf.random.stateless_normal([2, 3, 8, 8, tiny_config.model.latent_dim], [1, 2]),
+        tf.random.stateless_normal([2, 3, sampling.CLASS_FIELDS, points, points], [3, 4]),
+    )
 
 
 def with_noise(signatures, image, noise, margins=(0, 0, 0, 0), offset=(0.0, 0.0)):
     return signatures["sample_with_noise"](
-        image=image, latent_noise=noise[0], class_noise=noise[1], class_offset=tf.constant(offset),
-        margins=tf.constant(margins, tf.int32))
+        image=image,
+        latent_noise=noise[0],
+        class_noise=noise[1],
+        class_offset=tf.constant(offset),
+        margins=tf.constant(margins, tf.int32),
+    )
 
 
-def test_sample_with_noise_is_what_the_network_draws_from_that_noise(signatures, scenes, noise, tiny_config,
-                                                                              transform_output):
+def test_sample_with_noise_is_what_the_network_draws_from_that_noise(
+    signatures, scenes, noise, tiny_config, transform_output
+):
     """The same as `probaunet.draw`, step by step."""
     image = tf.constant(scenes.image[:2])
     out = with_noise(signatures, image, noise)
@@ -146,8 +168,9 @@ def test_margins_off_the_lattice_are_refused(signatures, scenes, noise, margins)
 def test_lattice_weights_are_those_of_the_smooth_field():
     rows = sampling.lattice_weights(30, 5, 7.5)
     noise = tf.random.stateless_normal([1, 5, 5], [1, 2])
-    np.testing.assert_allclose(rows @ noise[0] @ tf.transpose(rows),
-                               sampling.smooth_field(noise, [30, 30], 7.5)[0], atol=1e-6)
+    np.testing.assert_allclose(
+        rows @ noise[0] @ tf.transpose(rows), sampling.smooth_field(noise, [30, 30], 7.5)[0], atol=1e-6
+    )
     np.testing.assert_allclose(sampling.lattice_weights(20, 5, 7.5, 7.0), rows[7:27], atol=1e-6)
 
 

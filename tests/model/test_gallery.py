@@ -11,16 +11,24 @@ def scene(size=16):
     mask = np.zeros((size, size), int)
     mask[4:8, 4:8], mask[6:8, 6:8] = 1, 2
     samples = np.repeat(mask[None], 3, axis=0)
-    return {"image": 100.0 * mask, "sky_sigma": 5.0, "mask": mask, "samples": samples,
-            "probabilities": np.eye(3)[mask], "title": "1:0 boosted"}
+    return {
+        "image": 100.0 * mask,
+        "sky_sigma": 5.0,
+        "mask": mask,
+        "samples": samples,
+        "probabilities": np.eye(3)[mask],
+        "title": "1:0 boosted",
+    }
 
 
 def rows(count=12):
     return {
         "scene_id": np.array([f"1:{i:02d}" for i in range(count)]),
         "population": np.array(["boosted", "natural"] * (count // 2)),
-        "num_galaxies": np.full(count, 2), "blended_scenes": np.ones(count),
-        "distance_truth": np.arange(count)[::-1] / count, "distance_truth_map": np.arange(count)[::-1] / count,
+        "num_galaxies": np.full(count, 2),
+        "blended_scenes": np.ones(count),
+        "distance_truth": np.arange(count)[::-1] / count,
+        "distance_truth_map": np.arange(count)[::-1] / count,
     }
 
 
@@ -34,8 +42,7 @@ def test_stretch_keeps_noise_dark_and_order():
 
 def test_class_colors_mix_by_probability():
     np.testing.assert_allclose(gallery.class_colors(np.eye(3)), gallery.CLASS_COLORS)
-    np.testing.assert_allclose(
-        gallery.class_colors(np.array([0.5, 0.5, 0])), gallery.CLASS_COLORS[:2].mean(0))
+    np.testing.assert_allclose(gallery.class_colors(np.array([0.5, 0.5, 0])), gallery.CLASS_COLORS[:2].mean(0))
 
 
 def test_colours_differ_in_lightness():

@@ -18,8 +18,10 @@ CONFIG = TrainingConfig(steps=12, batch_size=8, seed=5)
 
 def batches(scenes, config, first_step=0):
     identity = lambda image: image[..., None]
-    return [(image.numpy(), mask.numpy()) for image, mask in
-            input_data.training_batches(scenes, identity, config, first_step)]
+    return [
+        (image.numpy(), mask.numpy())
+        for image, mask in input_data.training_batches(scenes, identity, config, first_step)
+    ]
 
 
 def test_a_resumed_training_sees_the_same_batches(scenes):
@@ -76,8 +78,12 @@ def stored(tmp_path, scenes):
     for number in range(2):
         with gzip.open(tmp_path / f"train-{number}.gz", "wb") as file:
             for i in range(15 * number, 15 * (number + 1)):
-                scene = {"image": scenes.image[i], "noise_free": scenes.noise_free[i], "mask": scenes.mask[i],
-                         "population": "natural" if scenes.natural[i] else "boosted"}
+                scene = {
+                    "image": scenes.image[i],
+                    "noise_free": scenes.noise_free[i],
+                    "mask": scenes.mask[i],
+                    "population": "natural" if scenes.natural[i] else "boosted",
+                }
                 file.write(frame_record(records.encode(scalars | scene)))
     return tmp_path
 

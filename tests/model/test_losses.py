@@ -18,13 +18,15 @@ def normal(loc, scale):
 
 def test_cross_entropy_is_summed_over_the_pixels_of_each_image():
     logits = tf.zeros([2, 4, 4, 3])
-    np.testing.assert_allclose(losses.cross_entropy(logits, tf.zeros([2, 4, 4], tf.int32)),
-                               [16 * np.log(3)] * 2, rtol=1e-6)
+    np.testing.assert_allclose(
+        losses.cross_entropy(logits, tf.zeros([2, 4, 4], tf.int32)), [16 * np.log(3)] * 2, rtol=1e-6
+    )
 
 
 def test_kl_of_a_shifted_unit_gaussian_is_half_the_squared_shift():
-    np.testing.assert_allclose(losses.kl_per_dimension(normal([2.0, 0.0], [1, 1]), normal([0, 0], [1, 1])),
-                               [[2.0, 0.0]])
+    np.testing.assert_allclose(
+        losses.kl_per_dimension(normal([2.0, 0.0], [1, 1]), normal([0, 0], [1, 1])), [[2.0, 0.0]]
+    )
 
 
 def test_kl_equals_the_closed_form_and_sums_over_positions():
@@ -88,7 +90,8 @@ def test_blockwise_nll_treats_blocks_as_independent_and_pixels_within_one_as_joi
     logits[0, 0, :, :, 0] = sure  # draw 0: all background
     logits[0, 1, :, :, 1] = sure  # draw 1: all galaxy
     nll = losses.blockwise_mixture_nll(
-        losses.pixel_cross_entropy(tf.constant(logits), tf.zeros([1, 1, 16, 16], tf.int32)))
+        losses.pixel_cross_entropy(tf.constant(logits), tf.zeros([1, 1, 16, 16], tf.int32))
+    )
     np.testing.assert_allclose(nll, [np.log(2)], rtol=1e-5)
     wide = tf.constant(np.tile(logits, (1, 1, 2, 2, 1)))  # 32 x 32 pixels: four blocks
     mask = np.zeros((1, 32, 32), "i4")

@@ -11,8 +11,11 @@ from blendinator.model import losses, network
 from blendinator.model.probaunet import ProbaUNet, draw
 
 TINY = ModelConfig(channels=(4, 6), convs_per_block=1, head_channels=5, head_layers=2, latent_dim=3)
-VARIANTS = [dataclasses.replace(TINY, latent=latent, prior_encoder=prior)
-            for latent in ("global", "spatial") for prior in ("shared", "separate")]
+VARIANTS = [
+    dataclasses.replace(TINY, latent=latent, prior_encoder=prior)
+    for latent in ("global", "spatial")
+    for prior in ("shared", "separate")
+]
 
 
 @pytest.fixture(scope="module", params=VARIANTS, ids=lambda c: f"{c.latent}-{c.prior_encoder}")
@@ -157,8 +160,11 @@ def test_elbo_equals_numpy(net, image, mask):
     nll = -np.log(np.take_along_axis(probabilities, mask.numpy()[..., None], axis=-1)).sum(axis=(1, 2, 3))
     mq, sq, mp, sp = (x.numpy().astype("f8") for x in (posterior.loc, posterior.scale, prior.loc, prior.scale))
     kl = (np.log(sp / sq) + (sq**2 + (mq - mp) ** 2) / (2 * sp**2) - 0.5).sum(axis=(1, 2, 3))
-    ours = losses.negative_elbo(losses.cross_entropy(net.logits(features, z[:, None])[:, 0], mask),
-                                losses.free_bits(losses.kl_per_dimension(posterior, prior), 0.0), beta=0.7)
+    ours = losses.negative_elbo(
+        losses.cross_entropy(net.logits(features, z[:, None])[:, 0], mask),
+        losses.free_bits(losses.kl_per_dimension(posterior, prior), 0.0),
+        beta=0.7,
+    )
     assert float(ours) == pytest.approx(nll.mean() + 0.7 * kl.mean(), rel=1e-4)
 
 

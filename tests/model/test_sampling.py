@@ -63,8 +63,9 @@ def test_class_probabilities_are_the_softmax():
 
 def test_noise_depends_on_image_and_seed_alone():
     images = tf.random.stateless_normal([2, 8, 8], [1, 2])
-    noise = lambda batch, seed: [part.numpy()
-                                 for part in sampling.image_noise(batch, 3, [[4], [2, 2]], tf.constant(seed))]
+    noise = lambda batch, seed: [
+        part.numpy() for part in sampling.image_noise(batch, 3, [[4], [2, 2]], tf.constant(seed))
+    ]
     both = noise(images, [1, 2])
     assert [part.shape for part in both] == [(2, 3, 4), (2, 3, 2, 2)]
     for part, again, alone, other in zip(both, noise(images, [1, 2]), noise(images[1:], [1, 2]), noise(images, [1, 3])):

@@ -13,8 +13,9 @@ def fn_args(tmp_path):
     (tmp_path / "train").write_bytes(b"scenes")
     (tmp_path / "calibration").write_bytes(b"others")
     custom = {"config": json.dumps({"training": {"steps": 5, "seed": 2}}), "code": "c", "data": ""}
-    return SimpleNamespace(custom_config=custom, train_steps=0, train_files=[str(tmp_path / "tr*")],
-                           eval_files=[str(tmp_path / "cal*")])
+    return SimpleNamespace(
+        custom_config=custom, train_steps=0, train_files=[str(tmp_path / "tr*")], eval_files=[str(tmp_path / "cal*")]
+    )
 
 
 def test_data_known_beforehand_stay(fn_args):

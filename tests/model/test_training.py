@@ -20,8 +20,15 @@ def new_model(config):
 
 def train(tmp_path, config, scenes, normalise, model=None, name="a"):
     model = model or new_model(config)
-    facts = training.train(model, scenes, scenes.take(np.arange(8)), normalise, config.training,
-                           str(tmp_path / name), str(tmp_path / "logs"))
+    facts = training.train(
+        model,
+        scenes,
+        scenes.take(np.arange(8)),
+        normalise,
+        config.training,
+        str(tmp_path / name),
+        str(tmp_path / "logs"),
+    )
     return model, facts
 
 
@@ -83,8 +90,11 @@ def test_the_deterministic_phase_leaves_prior_and_posterior_alone(tiny_config, s
     before = {variable.path: variable.numpy() for variable in model.trainable_variables}
     for i in range(2):  # the learning rate of the first step is 0
         steps["deterministic"](normalise(scenes.image[:4]), scenes.mask[:4], tf.constant(i, tf.int64))
-    changed = {path for path in before
-               if not np.array_equal(before[path], {v.path: v for v in model.trainable_variables}[path].numpy())}
+    changed = {
+        path
+        for path in before
+        if not np.array_equal(before[path], {v.path: v for v in model.trainable_variables}[path].numpy())
+    }
     assert changed and not any("posterior" in path or "prior" in path for path in changed)
 
 
@@ -92,12 +102,20 @@ def test_phases_follow_their_shares(tiny_config):
     settings = dataclasses.replace(tiny_config.training, steps=100, deterministic_share=0.3, multi_sample_share=0.2)
     phases = training.Phases(settings)
     assert [phases.at(step) for step in (0, 29, 30, 79, 80, 99)] == [
-        "deterministic", "deterministic", "elbo", "elbo", "multi_sample", "multi_sample"]
+        "deterministic",
+        "deterministic",
+        "elbo",
+        "elbo",
+        "multi_sample",
+        "multi_sample",
+    ]
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(tmp_path, tiny_config, scenes):
-    message = (r"the loss is nan at step 7: the training diverged. Lower training.learning_rate \(received 0.003\) and "
-               r"training.kernel_learning_rate \(received 0.01\)")
+    message = (
+        r"the loss is nan at step 7: the training diverged. Lower training.learning_rate \(received 0.003\) and "
+        r"training.kernel_learning_rate \(received 0.01\)"
+    )
     with pytest.raises(ConfigError, match=message):
         train(tmp_path, tiny_config, scenes, lambda image: image[..., None] * np.nan)
 
@@ -167,9 +185,11 @@ print("losses", *losses)
 
 def test_two_replicas_train_as_one():
     """The same batch shared out to two devices: the same losses over several steps of the optimiser."""
+
     def losses(devices):
-        out = subprocess.run([sys.executable, "-c", MIRRORED, devices], capture_output=True, text=True,
-                             check=True).stdout
+        out = subprocess.run(
+            [sys.executable, "-c", MIRRORED, devices], capture_output=True, text=True, check=True
+        ).stdout
         return [float(value) for value in out.split("losses ")[1].split()]
 
     one, two = losses("one"), losses("two")

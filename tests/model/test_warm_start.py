@@ -73,7 +73,8 @@ def test_another_architecture_is_a_cold_start(live):
 def test_another_noise_level_is_a_cold_start(live, sigma, change):
     facts = warm_start.start(ProbaUNet(MODEL, seed=1), live, CONFIG, sigma)
     assert facts["reason"] == (
-        f"the normalisation changed by {change}, and retraining.warm_start.max_sigma_change is 5 %")
+        f"the normalisation changed by {change}, and retraining.warm_start.max_sigma_change is 5 %"
+    )
 
 
 def test_an_older_export_is_a_cold_start(live):
@@ -114,8 +115,13 @@ def refitted(folder, span, **changes):
     """The transform's sky sigma for a small simulated span, and its images."""
     settings = SimulationConfig(stamp_size=32, train_scenes=200, calibration_scenes=1, test_scenes=1, **changes)
     simulate_span(settings, folder, span, workers=1)
-    images = np.stack([records.decode(one)["image"] for path in sorted(spans.span_dir(folder, span).glob("train-*"))
-                       for one in spans.read_records(path)])
+    images = np.stack(
+        [
+            records.decode(one)["image"]
+            for path in sorted(spans.span_dir(folder, span).glob("train-*"))
+            for one in spans.read_records(path)
+        ]
+    )
     inner = np.linspace(0, 1, 2001)[1:-1]
     return float(sigma_from_quantiles(np.quantile(images[:, ::4, ::4], inner))), images
 
@@ -135,6 +141,9 @@ def test_inputs_of_a_warm_start_do_not_shift(tmp_path, live):
 
 
 def test_checkpoints_of_other_starts_are_others():
-    starts = [{"kind": "cold", "reason": "x"}, {"kind": "warm", "version": "1", "key": "a"},
-              {"kind": "warm", "version": "2", "key": "a"}]
+    starts = [
+        {"kind": "cold", "reason": "x"},
+        {"kind": "warm", "version": "1", "key": "a"},
+        {"kind": "warm", "version": "2", "key": "a"},
+    ]
     assert len({warm_start.digest(start) for start in starts}) == 3

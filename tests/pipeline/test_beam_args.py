@@ -13,8 +13,10 @@ from blendinator.pipeline.beam_args import REQUIRED, check_beam_args, parse_beam
 
 PROJECT = Path(__file__).resolve().parents[2]
 
-BLOCKS = [yaml.safe_load(text)
-          for text in re.findall(r"```yaml\n(.*?)```", (PROJECT / "docs" / "beam.md").read_text(), re.DOTALL)]
+BLOCKS = [
+    yaml.safe_load(text)
+    for text in re.findall(r"```yaml\n(.*?)```", (PROJECT / "docs" / "beam.md").read_text(), re.DOTALL)
+]
 EXAMPLES = [block["beam"]["pipeline_args"] for block in BLOCKS if "beam" in block]
 
 
@@ -41,19 +43,29 @@ FLINK = ("--runner=FlinkRunner", "--flink_master=a:1", "--environment_type=EXTER
 DATAFLOW = ("--runner=DataflowRunner", "--project=p", "--region=r", "--temp_location=gs://b", "--sdk_container_image=i")
 
 
-@pytest.mark.parametrize("args, message", [
-    (("runner=FlinkRunner",), "received 'runner=FlinkRunner'; allowed: --name=value"),
-    (("--runner FlinkRunner",), "received '--runner FlinkRunner'; allowed: --name=value"),
-    (("--runner=DaskRunner",),
-     "received --runner=DaskRunner; allowed: one of DirectRunner, PortableRunner, FlinkRunner"),
-    (FLINK[:1] + FLINK[2:], "--runner=FlinkRunner needs --flink_master, which is not given"),
-    (FLINK[:3], "--environment_type=EXTERNAL needs --environment_config"),
-    (FLINK[:2] + ("--environment_type=KUBERNETES",), "received --environment_type=KUBERNETES; allowed: one of DOCKER"),
-    (("--runner=SparkRunner",), "--runner=SparkRunner needs --spark_master_url"),
-    (DATAFLOW[:4], "--runner=DataflowRunner needs --sdk_container_image"),
-    (DATAFLOW[:3] + ("--temp_location=/tmp",) + DATAFLOW[4:],
-     "received --temp_location=/tmp; allowed for Dataflow: gs://"),
-])
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (("runner=FlinkRunner",), "received 'runner=FlinkRunner'; allowed: --name=value"),
+        (("--runner FlinkRunner",), "received '--runner FlinkRunner'; allowed: --name=value"),
+        (
+            ("--runner=DaskRunner",),
+            "received --runner=DaskRunner; allowed: one of DirectRunner, PortableRunner, FlinkRunner",
+        ),
+        (FLINK[:1] + FLINK[2:], "--runner=FlinkRunner needs --flink_master, which is not given"),
+        (FLINK[:3], "--environment_type=EXTERNAL needs --environment_config"),
+        (
+            FLINK[:2] + ("--environment_type=KUBERNETES",),
+            "received --environment_type=KUBERNETES; allowed: one of DOCKER",
+        ),
+        (("--runner=SparkRunner",), "--runner=SparkRunner needs --spark_master_url"),
+        (DATAFLOW[:4], "--runner=DataflowRunner needs --sdk_container_image"),
+        (
+            DATAFLOW[:3] + ("--temp_location=/tmp",) + DATAFLOW[4:],
+            "received --temp_location=/tmp; allowed for Dataflow: gs://",
+        ),
+    ],
+)
 def test_mistakes(args, message):
     with pytest.raises(ConfigError, match="here: beam.pipeline_args: " + message):
         check_beam_args(args, "here")

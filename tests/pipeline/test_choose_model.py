@@ -24,8 +24,9 @@ def test_what_the_pipeline_pushed_needs_no_trust(config, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("path",
-                         ["elsewhere", "output/serving/blendinator/link", "output/serving/blendinator/../../.."])
+@pytest.mark.parametrize(
+    "path", ["elsewhere", "output/serving/blendinator/link", "output/serving/blendinator/../../.."]
+)
 def test_a_model_from_elsewhere_needs_it(config, tmp_path, capsys, path):
     (config.serving_dir / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match="not in the serving folder .*give --trust-model if you know where it comes"):

@@ -25,19 +25,24 @@ def write(tmp_path, text):
 
 
 def test_help_loads_nothing_heavy():
-    code = ("import sys; from click.testing import CliRunner; from blendinator.pipeline.cli import main;"
-            "assert CliRunner().invoke(main, ['--help']).exit_code == 0;"
-            "print([name for name in ('tensorflow', 'tfx', 'numpy', 'apache_beam') if name in sys.modules])")
+    code = (
+        "import sys; from click.testing import CliRunner; from blendinator.pipeline.cli import main;"
+        "assert CliRunner().invoke(main, ['--help']).exit_code == 0;"
+        "print([name for name in ('tensorflow', 'tfx', 'numpy', 'apache_beam') if name in sys.modules])"
+    )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert process.stdout == "[]\n", process.stderr
 
 
-@pytest.mark.parametrize("text, message", [
-    ("trainnig: {steps: 5}", "config.yaml: trainnig: unknown key; allowed here: name, output_dir, simulation"),
-    ("training: {stpes: 5}", "config.yaml: training.stpes: unknown key; allowed here: seed, steps"),
-    ("training: {steps: 0}", "config.yaml: training.steps: received 0; allowed: an integer from 1 to"),
-    ("training: {steps: many}", "config.yaml: training.steps: received 'many'; allowed: an integer"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("trainnig: {steps: 5}", "config.yaml: trainnig: unknown key; allowed here: name, output_dir, simulation"),
+        ("training: {stpes: 5}", "config.yaml: training.stpes: unknown key; allowed here: seed, steps"),
+        ("training: {steps: 0}", "config.yaml: training.steps: received 0; allowed: an integer from 1 to"),
+        ("training: {steps: many}", "config.yaml: training.steps: received 'many'; allowed: an integer"),
+    ],
+)
 @pytest.mark.parametrize("command", ["run", "simulate"])
 def test_wrong_configuration_is_one_message(command, text, message, tmp_path):
     result = invoke(command, "--config", write(tmp_path, text))
@@ -65,8 +70,9 @@ def test_missing_span_stops_the_run_with_one_message(tmp_path, capfd):
     assert run.run(config, "7") == 1
     lines = capfd.readouterr().out.strip().splitlines()
     assert lines[0] == "Stopped"
-    assert lines[1].endswith("span 7 is missing or incomplete. Run `blendinator simulate --span 7` first, or choose "
-                             "from: none.")
+    assert lines[1].endswith(
+        "span 7 is missing or incomplete. Run `blendinator simulate --span 7` first, or choose from: none."
+    )
     assert lines[2].startswith("Nothing was pushed. Log: ")
     assert not config.serving_dir.exists()
 
@@ -84,10 +90,13 @@ def test_unwritable_output_folder_is_one_message(tmp_path, capfd):
     assert "output" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["prune"], "output: File exists. Check the path"),
-    (["report", "--folder", "/proc/x/y"], "/proc/x: No such file or directory. Check the path"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["prune"], "output: File exists. Check the path"),
+        (["report", "--folder", "/proc/x/y"], "/proc/x: No such file or directory. Check the path"),
+    ],
+)
 def test_a_path_that_cannot_be_used_is_one_message(tmp_path, monkeypatch, arguments, message):
     monkeypatch.setattr(report, "write_report", lambda config, run, folder: Path(folder).mkdir(parents=True))
     (tmp_path / "output").touch()
@@ -149,13 +158,16 @@ def test_one_scene_is_drawn_again_with_its_picture(tmp_path):
     assert invoke("simulate", "--scene", "1:4711").output.splitlines() == outcome.output.splitlines()[:-1]
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["--show"], "--show needs --scene SPAN:NUMBER"),
-    (["--scene", "1:2", "--picture", "a.png"], "--picture needs --show"),
-    (["--scene", "first"], "scene: received 'first'; allowed: <span>:<scene number>, such as 1:4711"),
-    (["--scene", "1:99999999"], "scene 99999999: the span has no such scene"),
-    (["--catalog", "nowhere.fits"], "nowhere.fits"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--show"], "--show needs --scene SPAN:NUMBER"),
+        (["--scene", "1:2", "--picture", "a.png"], "--picture needs --show"),
+        (["--scene", "first"], "scene: received 'first'; allowed: <span>:<scene number>, such as 1:4711"),
+        (["--scene", "1:99999999"], "scene 99999999: the span has no such scene"),
+        (["--catalog", "nowhere.fits"], "nowhere.fits"),
+    ],
+)
 def test_simulate_names_what_is_wrong(tmp_path, arguments, message):
     outcome = invoke("simulate", "--config", write(tmp_path, ""), *arguments)
     assert outcome.exit_code != 0 and message in outcome.output

@@ -20,37 +20,61 @@ def test_dictionaries_and_back():
     assert config_from_dict(config_to_dict(Config())) == Config()
 
 
-@pytest.mark.parametrize("raw, message", [
-    ({"trainnig": {}}, "trainnig: unknown key; allowed here: name, output_dir, simulation"),
-    ({"training": {"stpes": 1}}, "training.stpes: unknown key; allowed here: seed, steps"),
-    ({"training": 3}, "training: received 3; allowed: a mapping of keys"),
-    ({"training": {"steps": 0}}, "training.steps: received 0; allowed: an integer from 1 to"),
-    ({"training": {"steps": True}}, "training.steps: received True; allowed: an integer"),
-    ({"training": {"learning_rate": "fast"}}, "training.learning_rate: received 'fast'; allowed: a number from"),
-    ({"training": {"learning_rate": float("nan")}}, "training.learning_rate: received nan; allowed: a number from"),
-    ({"training": {"fresh_noise": 1}}, "training.fresh_noise: received 1; allowed: true or false"),
-    ({"model": {"channels": 16}}, "model.channels: received 16; allowed: a list"),
-    ({"model": {"channels": [16, 0]}}, r"model.channels\[1\]: received 0; allowed: an integer from 1 to 1024"),
-    ({"simulation": {"survey": "hst"}},
-     "simulation.survey: received 'hst'; allowed: one of euclid_wide, euclid_deep, lsst_i"),
-    ({"simulation": {"population": {"density_scale": -1.0}}},
-     "simulation.population.density_scale: received -1.0; allowed"),
-    ({"simulation": {"stamp_size": 60}}, "simulation.stamp_size: received 60; allowed: a multiple of 8, at least 16"),
-    ({"simulation": {"stamp_size": 32}, "model": {"channels": [4] * 6}},
-     "simulation.stamp_size: received 32; allowed: a multiple of 32, at least 64"),
-    ({"simulation": {"population": {"magnitude_bright": 28.0}}}, "magnitude_bright: received 28.0; allowed: at most"),
-    ({"simulation": {"noise_correlation": 1.0}}, "training.fresh_noise: received true; allowed: false while"),
-    ({"evaluation": {"thresholds": [{"metric": "ged"}]}},
-     r"evaluation.thresholds\[0\].*needs `metric` and `min` or `max`"),
-    ({"evaluation": {"slices": [{"scalar": "snr", "edges": [2.0, 1.0]}]}}, "allowed: two or more rising numbers"),
-    ({"evaluation": {"slices": [{"scalar": "snr", "edges": [0.0, float("inf")]}]}},
-     r"slices\[0\].edges\[1\]: received inf; allowed: a number"),
-    ({"evaluation": {"thresholds": [{"metric": "ged", "max": float("inf")}]}}, r"max: received inf; allowed: a number"),
-    ({"evaluation": {"thresholds": [{"metric": "ged", "min": 0.9, "max": 0.5}]}},
-     r"thresholds\[0\]: received min 0.9 and max 0.5; allowed: a min that is not above the max"),
-    ({"evaluation": {"slices": []}}, r"evaluation.slices: received \[\]; allowed: a list that is not empty"),
-    ({"retraining": {"spans": "latst"}}, "retraining.spans: received 'latst'; allowed"),
-])
+@pytest.mark.parametrize(
+    "raw, message",
+    [
+        ({"trainnig": {}}, "trainnig: unknown key; allowed here: name, output_dir, simulation"),
+        ({"training": {"stpes": 1}}, "training.stpes: unknown key; allowed here: seed, steps"),
+        ({"training": 3}, "training: received 3; allowed: a mapping of keys"),
+        ({"training": {"steps": 0}}, "training.steps: received 0; allowed: an integer from 1 to"),
+        ({"training": {"steps": True}}, "training.steps: received True; allowed: an integer"),
+        ({"training": {"learning_rate": "fast"}}, "training.learning_rate: received 'fast'; allowed: a number from"),
+        ({"training": {"learning_rate": float("nan")}}, "training.learning_rate: received nan; allowed: a number from"),
+        ({"training": {"fresh_noise": 1}}, "training.fresh_noise: received 1; allowed: true or false"),
+        ({"model": {"channels": 16}}, "model.channels: received 16; allowed: a list"),
+        ({"model": {"channels": [16, 0]}}, r"model.channels\[1\]: received 0; allowed: an integer from 1 to 1024"),
+        (
+            {"simulation": {"survey": "hst"}},
+            "simulation.survey: received 'hst'; allowed: one of euclid_wide, euclid_deep, lsst_i",
+        ),
+        (
+            {"simulation": {"population": {"density_scale": -1.0}}},
+            "simulation.population.density_scale: received -1.0; allowed",
+        ),
+        (
+            {"simulation": {"stamp_size": 60}},
+            "simulation.stamp_size: received 60; allowed: a multiple of 8, at least 16",
+        ),
+        (
+            {"simulation": {"stamp_size": 32}, "model": {"channels": [4] * 6}},
+            "simulation.stamp_size: received 32; allowed: a multiple of 32, at least 64",
+        ),
+        (
+            {"simulation": {"population": {"magnitude_bright": 28.0}}},
+            "magnitude_bright: received 28.0; allowed: at most",
+        ),
+        ({"simulation": {"noise_correlation": 1.0}}, "training.fresh_noise: received true; allowed: false while"),
+        (
+            {"evaluation": {"thresholds": [{"metric": "ged"}]}},
+            r"evaluation.thresholds\[0\].*needs `metric` and `min` or `max`",
+        ),
+        ({"evaluation": {"slices": [{"scalar": "snr", "edges": [2.0, 1.0]}]}}, "allowed: two or more rising numbers"),
+        (
+            {"evaluation": {"slices": [{"scalar": "snr", "edges": [0.0, float("inf")]}]}},
+            r"slices\[0\].edges\[1\]: received inf; allowed: a number",
+        ),
+        (
+            {"evaluation": {"thresholds": [{"metric": "ged", "max": float("inf")}]}},
+            r"max: received inf; allowed: a number",
+        ),
+        (
+            {"evaluation": {"thresholds": [{"metric": "ged", "min": 0.9, "max": 0.5}]}},
+            r"thresholds\[0\]: received min 0.9 and max 0.5; allowed: a min that is not above the max",
+        ),
+        ({"evaluation": {"slices": []}}, r"evaluation.slices: received \[\]; allowed: a list that is not empty"),
+        ({"retraining": {"spans": "latst"}}, "retraining.spans: received 'latst'; allowed"),
+    ],
+)
 def test_mistakes(raw, message):
     with pytest.raises(ConfigError, match="here: .*" + message if "here" not in message else message):
         config_from_dict(raw, source="here")

@@ -42,9 +42,20 @@ def upstream(component):
 
 
 def test_every_step_is_there_and_needs_no_driver(components):
-    assert set(components) == {"SpanExampleGen", "StatisticsGen", "SceneSchema", "ExampleValidator", "LiveModel",
-                               "AnomalyGate", "DriftGate", "Transform", "Trainer", "CalibrationEvaluator",
-                               "ExportCheck", "Pusher"}
+    assert set(components) == {
+        "SpanExampleGen",
+        "StatisticsGen",
+        "SceneSchema",
+        "ExampleValidator",
+        "LiveModel",
+        "AnomalyGate",
+        "DriftGate",
+        "Transform",
+        "Trainer",
+        "CalibrationEvaluator",
+        "ExportCheck",
+        "Pusher",
+    }
     from tfx.dsl.components.base import base_driver
 
     assert {component.driver_class for component in components.values()} == {base_driver.BaseDriver}
@@ -78,16 +89,26 @@ def test_threshold_evaluates_again_and_does_not_retrain(components):
     assert parameters(other, "CalibrationEvaluator") != parameters(components, "CalibrationEvaluator")
 
 
-@pytest.mark.parametrize("change", [
-    {"training": TrainingConfig(steps=5)}, {"evaluation": EvaluationConfig(num_samples=4)},
-    {"retraining": RetrainingConfig(warm_start=WarmStartConfig(steps_share=0.25))}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"training": TrainingConfig(steps=5)},
+        {"evaluation": EvaluationConfig(num_samples=4)},
+        {"retraining": RetrainingConfig(warm_start=WarmStartConfig(steps_share=0.25))},
+    ],
+)
 def test_what_training_reads_retrains(components, change):
     assert parameters(build(dataclasses.replace(Config(), **change)), "Trainer") != parameters(components, "Trainer")
 
 
-@pytest.mark.parametrize("change", [
-    {"beam": BeamConfig(simulation_workers=3)}, {"simulation": SimulationConfig(test_scenes=7)},
-    {"retraining": RetrainingConfig(on_failure="mail")}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"beam": BeamConfig(simulation_workers=3)},
+        {"simulation": SimulationConfig(test_scenes=7)},
+        {"retraining": RetrainingConfig(on_failure="mail")},
+    ],
+)
 def test_what_training_does_not_read_runs_nothing_again(components, change):
     other = build(dataclasses.replace(Config(), **change))
     assert {name for name in components if parameters(other, name) != parameters(components, name)} == set()
@@ -97,8 +118,17 @@ def test_edited_code_runs_its_steps_again(components, monkeypatch):
     monkeypatch.setattr(dag, "code_fingerprint", lambda *paths: "edited")
     edited = build(Config())
     changed = {name for name in components if parameters(edited, name) != parameters(components, name)}
-    assert changed == {"SpanExampleGen", "SceneSchema", "LiveModel", "AnomalyGate", "DriftGate", "Transform", "Trainer",
-                       "CalibrationEvaluator", "ExportCheck"}
+    assert changed == {
+        "SpanExampleGen",
+        "SceneSchema",
+        "LiveModel",
+        "AnomalyGate",
+        "DriftGate",
+        "Transform",
+        "Trainer",
+        "CalibrationEvaluator",
+        "ExportCheck",
+    }
 
 
 def test_trainer_gets_the_configuration_and_the_code(components):
@@ -134,15 +164,18 @@ def test_the_trainers_hash_covers_all_the_code_it_runs():
     assert imported("model/trainer.py") <= set(dag.TRAINING)
 
 
-@pytest.mark.parametrize(("path", "covered"), [
-    ("calibration_evaluator/executor", dag.SCORING),
-    ("export_check/executor", ("components/export_check", "data/spans.py", *dag.CONTRACT)),
-    ("span_example_gen/executor", ("components/span_example_gen", "data/spans.py", *dag.CONTRACT)),
-    ("anomaly_gate/executor", ("components/anomaly_gate", *dag.SCHEMA, "data/spans.py", "files.py")),
-    ("drift_gate/executor", ("components/drift_gate", "model/live.py")),
-    ("live_model/executor", ("components/live_model", "model/live.py", "files.py")),
-    ("scene_schema/executor", ("components/scene_schema", *dag.SCHEMA)),
-])
+@pytest.mark.parametrize(
+    ("path", "covered"),
+    [
+        ("calibration_evaluator/executor", dag.SCORING),
+        ("export_check/executor", ("components/export_check", "data/spans.py", *dag.CONTRACT)),
+        ("span_example_gen/executor", ("components/span_example_gen", "data/spans.py", *dag.CONTRACT)),
+        ("anomaly_gate/executor", ("components/anomaly_gate", *dag.SCHEMA, "data/spans.py", "files.py")),
+        ("drift_gate/executor", ("components/drift_gate", "model/live.py")),
+        ("live_model/executor", ("components/live_model", "model/live.py", "files.py")),
+        ("scene_schema/executor", ("components/scene_schema", *dag.SCHEMA)),
+    ],
+)
 def test_a_components_hash_covers_all_the_code_it_runs(path, covered):
     assert {name for name in imported(f"components/{path}.py") if not name.startswith(covered)} == set()
 

@@ -14,8 +14,10 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 def keys(config):
     """The nested names of a configuration's keys; lists of rules count as one key."""
-    return {field.name: keys(value) if dataclasses.is_dataclass(value := getattr(config, field.name)) else None
-            for field in dataclasses.fields(config)}
+    return {
+        field.name: keys(value) if dataclasses.is_dataclass(value := getattr(config, field.name)) else None
+        for field in dataclasses.fields(config)
+    }
 
 
 def test_default_file_equals_the_defaults(tmp_path):

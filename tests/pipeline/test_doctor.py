@@ -30,35 +30,54 @@ def version(serving, number):
     return serving / number
 
 
-@pytest.mark.parametrize("arguments, state", [
-    (((3, 10, 13), "Linux", "x86_64"), "ok"), (((3, 13, 0), "Linux", "x86_64"), "ok"),
-    (((3, 9, 1), "Linux", "x86_64"), "problem"), (((3, 14, 0), "Linux", "x86_64"), "problem"),
-    (((3, 10, 13), "Darwin", "arm64"), "problem")])
+@pytest.mark.parametrize(
+    "arguments, state",
+    [
+        (((3, 10, 13), "Linux", "x86_64"), "ok"),
+        (((3, 13, 0), "Linux", "x86_64"), "ok"),
+        (((3, 9, 1), "Linux", "x86_64"), "problem"),
+        (((3, 14, 0), "Linux", "x86_64"), "problem"),
+        (((3, 10, 13), "Darwin", "arm64"), "problem"),
+    ],
+)
 def test_python(arguments, state):
     assert doctor.python(*arguments).state == state
 
 
-@pytest.mark.parametrize("installed, state, text", [
-    ({"apache-beam": "2.67.0", "dill": "0.3"}, "ok", "apache-beam 2.67.0, dill 0.3"),
-    ({"apache-beam": "2.69.0", "dill": "0.3"}, "problem", "apache-beam 2.69.0 (allowed: <2.68,>=2.65)"),
-    ({"apache-beam": "2.67.0"}, "problem", "dill is not installed"),
-    ({"apache-beam": "2.67.0", "dill": "0.3", "kfp": "2.17"}, "problem", "kfp 2.17 (allowed: <2.6,>=2.5)")])
+@pytest.mark.parametrize(
+    "installed, state, text",
+    [
+        ({"apache-beam": "2.67.0", "dill": "0.3"}, "ok", "apache-beam 2.67.0, dill 0.3"),
+        ({"apache-beam": "2.69.0", "dill": "0.3"}, "problem", "apache-beam 2.69.0 (allowed: <2.68,>=2.65)"),
+        ({"apache-beam": "2.67.0"}, "problem", "dill is not installed"),
+        ({"apache-beam": "2.67.0", "dill": "0.3", "kfp": "2.17"}, "problem", "kfp 2.17 (allowed: <2.6,>=2.5)"),
+    ],
+)
 def test_pins(installed, state, text):
     def find(name):
         if name not in installed:
             raise metadata.PackageNotFoundError(name)
         return installed[name]
 
-    requirements = ["apache-beam<2.68,>=2.65", "dill", "gone; python_version < '3'",
-                    "kfp<2.6,>=2.5; extra == 'kubeflow'",
-                    "pytest; extra == 'test'"]
+    requirements = [
+        "apache-beam<2.68,>=2.65",
+        "dill",
+        "gone; python_version < '3'",
+        "kfp<2.6,>=2.5; extra == 'kubeflow'",
+        "pytest; extra == 'test'",
+    ]
     check = doctor.pins(requirements, find)
     assert (check.state, check.text) == (state, text) and bool(check.remedy) is (state != "ok")
 
 
-@pytest.mark.parametrize("flags, state, text", [
-    ("avx2 avx512_bf16", "ok", "bfloat16 by avx512_bf16"), ("avx2", "ok", "no bfloat16: training is in float32"),
-    ("sse", "warning", "no AVX2")])
+@pytest.mark.parametrize(
+    "flags, state, text",
+    [
+        ("avx2 avx512_bf16", "ok", "bfloat16 by avx512_bf16"),
+        ("avx2", "ok", "no bfloat16: training is in float32"),
+        ("sse", "warning", "no AVX2"),
+    ],
+)
 def test_processor(tmp_path, flags, state, text):
     (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
     check = doctor.processor(tmp_path / "cpuinfo")
@@ -94,10 +113,13 @@ def test_writable(tmp_path):
 
 def test_running(tmp_path):
     assert doctor.running(tmp_path / "none").state == "ok"
-    script = ("import sys\nfrom blendinator.lock import exclusive\nwith exclusive(sys.argv[1], 'run'):\n"
-              "    print('held', flush=True)\n    sys.stdin.read()")
-    with subprocess.Popen([sys.executable, "-c", script, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          text=True) as process:
+    script = (
+        "import sys\nfrom blendinator.lock import exclusive\nwith exclusive(sys.argv[1], 'run'):\n"
+        "    print('held', flush=True)\n    sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout.readline() == "held\n"
         check = doctor.running(tmp_path)
         assert check.state == "warning" and f"process {process.pid} (blendinator run, since" in check.text
@@ -113,8 +135,12 @@ def test_spans(tmp_path):
     (tmp_path / "span-0001").mkdir()
     check = doctor.spans(tmp_path)
     assert check.state == "warning" and "there is no manifest" in check.text and "simulates span 1" in check.remedy
-    manifest = {"complete": True, "format_version": 1, "splits": {},
-                "files": {"train-0.tfrecord.gz": {"split": "train", "records": 1, "sha256": ""}}}
+    manifest = {
+        "complete": True,
+        "format_version": 1,
+        "splits": {},
+        "files": {"train-0.tfrecord.gz": {"split": "train", "records": 1, "sha256": ""}},
+    }
     (tmp_path / "span-0001" / MANIFEST).write_text(json.dumps(manifest))
     check = doctor.spans(tmp_path)
     assert check.state == "problem" and "train-0.tfrecord.gz: this file is missing" in check.text

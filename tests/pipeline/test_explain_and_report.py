@@ -29,7 +29,7 @@ def make_rows(seed, count=40, size=16):
     for one in mask:
         for _ in range(2):
             y, x = rng.integers(0, size - 6, 2)
-            one[y:y + 6, x:x + 6] += 1
+            one[y : y + 6, x : x + 6] += 1
     samples = np.stack([np.roll(mask, tuple(rng.integers(-1, 2, 2)), (1, 2)) for _ in range(4)], 1).astype(np.uint8)
     probabilities = np.stack([(samples == c).mean(1) for c in range(3)], -1).astype(np.float32)
     rows = scenes.scene_statistics(mask, samples, probabilities, [f"1:{i:02d}" for i in range(count)])
@@ -67,7 +67,8 @@ class Store:
         artifact_ids, execution_ids = self.store.put_artifacts(found), self.store.put_executions(executions)
         self.store.put_attributions_and_associations(
             [metadata_store_pb2.Attribution(artifact_id=i, context_id=context_id) for i in artifact_ids],
-            [metadata_store_pb2.Association(execution_id=i, context_id=context_id) for i in execution_ids])
+            [metadata_store_pb2.Association(execution_id=i, context_id=context_id) for i in execution_ids],
+        )
 
 
 @pytest.fixture
@@ -76,17 +77,23 @@ def config(tmp_path):
     return dataclasses.replace(Config(), output_dir=str(tmp_path))
 
 
-def write_run(config, name="2026-01-01T00:00:00", thresholds=(EASY,), live=False, export_passed=True, pushed=True,
-              manifest=None):
+def write_run(
+    config, name="2026-01-01T00:00:00", thresholds=(EASY,), live=False, export_passed=True, pushed=True, manifest=None
+):
     """A finished run: evaluation, export check, training facts, pictures and a pushed version.
 
     With a `manifest`, it used span 1, which has it besides what every manifest needs.
     """
     settings = dataclasses.replace(
-        EvaluationConfig(), num_samples=4, thresholds=thresholds, min_scenes=5, bootstrap_replicates=20,
+        EvaluationConfig(),
+        num_samples=4,
+        thresholds=thresholds,
+        min_scenes=5,
+        bootstrap_replicates=20,
         relative=(RelativeConfig("iou_blended", margin=0.5),),
-        slices=(SliceConfig("min_separation", (0.0, 0.3, 0.7, 1.0)),))
-    methods = (scoring.CANDIDATE, scoring.CLASSICAL, scoring.LIVE)[:3 if live else 2]
+        slices=(SliceConfig("min_separation", (0.0, 0.3, 0.7, 1.0)),),
+    )
+    methods = (scoring.CANDIDATE, scoring.CLASSICAL, scoring.LIVE)[: 3 if live else 2]
     rows = {method: make_rows(1) for method in methods}
     folder = config.pipeline_root / name.replace(":", "")
     evaluation, check, trained, version = (folder / part for part in ("evaluation", "check", "model", "version"))
@@ -95,17 +102,33 @@ def write_run(config, name="2026-01-01T00:00:00", thresholds=(EASY,), live=False
     content = executor.make_report(rows, dataclasses.replace(config, evaluation=settings))
     (evaluation / "metrics.json").write_text(json.dumps(content))
     blank = np.zeros((16, 16), int)
-    picture = gallery.page([{"image": blank, "sky_sigma": 1.0, "mask": blank, "samples": blank[None],
-                             "probabilities": np.eye(3)[blank], "title": "$x_{"}])
+    picture = gallery.page(
+        [
+            {
+                "image": blank,
+                "sky_sigma": 1.0,
+                "mask": blank,
+                "samples": blank[None],
+                "probabilities": np.eye(3)[blank],
+                "title": "$x_{",
+            }
+        ]
+    )
     for page, _ in report.PAGES:
         (evaluation / f"scenes-{page}.png").write_bytes(picture)
     checks = [{"name": "same seed", "passed": export_passed, "detail": "8 of 8 equal"}]
     (check / "report.json").write_text(json.dumps({"checks": checks}))
     row = {"prior_nll": 3.0, "reconstruction": 2.0, "pixel_nll": 4.0, "kl_per_dimension": [0.5, 0.1], "diversity": 0.2}
-    facts = {"steps": 20, "best_step": 10, "seconds": 3.0, "history": [{"step": 10, **row}, {"step": 20, **row}],
-             "monitors": {"active_units": 1, "kl_per_dimension": [0.5, 0.1]}, "code": "abc<123>",
-             "calibration": {"temperature": 1.1, "prior_scale": 0.9, "nll_before": 3.0, "nll_after": 2.9, "scenes": 7},
-             "config": config_to_dict(config)}
+    facts = {
+        "steps": 20,
+        "best_step": 10,
+        "seconds": 3.0,
+        "history": [{"step": 10, **row}, {"step": 20, **row}],
+        "monitors": {"active_units": 1, "kl_per_dimension": [0.5, 0.1]},
+        "code": "abc<123>",
+        "calibration": {"temperature": 1.1, "prior_scale": 0.9, "nll_before": 3.0, "nll_after": 2.9, "scenes": 7},
+        "config": config_to_dict(config),
+    }
     (trained / "Format-Serving/assets.extra/blendinator.json").write_text(json.dumps(facts))
     used = {}
     if manifest is not None:
@@ -114,13 +137,25 @@ def write_run(config, name="2026-01-01T00:00:00", thresholds=(EASY,), live=False
         (folder / "examples/Split-train/span-0001-train-0.gz").touch()
         span = spans.span_dir(config.data_root, 1)
         span.mkdir(parents=True)
-        needed = {"complete": True, "format_version": spans.FORMAT_VERSION, "files": {},
-                  "splits": {"train": {"records": 12}}}
+        needed = {
+            "complete": True,
+            "format_version": spans.FORMAT_VERSION,
+            "files": {},
+            "splits": {"train": {"records": 12}},
+        }
         (span / spans.MANIFEST).write_text(json.dumps(needed | manifest))
     push = {"pushed": 1, "pushed_destination": str(version)} if pushed else {"pushed": 0}
-    Store(config).run(name, [("Trainer", COMPLETE), ("CalibrationEvaluator", COMPLETE), ("Pusher", COMPLETE)], {
-        "ModelEvaluation": (evaluation, {}), "InfraBlessing": (check, {"blessed": int(export_passed)}),
-        "Model": (trained, {}), "PushedModel": (folder / "pushed", push), **used})
+    Store(config).run(
+        name,
+        [("Trainer", COMPLETE), ("CalibrationEvaluator", COMPLETE), ("Pusher", COMPLETE)],
+        {
+            "ModelEvaluation": (evaluation, {}),
+            "InfraBlessing": (check, {"blessed": int(export_passed)}),
+            "Model": (trained, {}),
+            "PushedModel": (folder / "pushed", push),
+            **used,
+        },
+    )
     return version
 
 
@@ -142,10 +177,38 @@ def test_the_layout_is_stable(config):
     write_run(config, live=True)
     found = explain.explain(config)
     assert found["format_version"] == 1
-    assert set(found) == {"format_version", "run", "started", "pushed", "version", "reason", "steps", "artifacts",
-                          "rules", "start", "drift", "export_checks", "metrics", "live_metrics", "classical_metrics"}
-    shared = {"kind", "metric", "population", "slice", "bound", "value", "low", "high", "candidate", "live", "scenes",
-              "passed", "reason"}
+    assert set(found) == {
+        "format_version",
+        "run",
+        "started",
+        "pushed",
+        "version",
+        "reason",
+        "steps",
+        "artifacts",
+        "rules",
+        "start",
+        "drift",
+        "export_checks",
+        "metrics",
+        "live_metrics",
+        "classical_metrics",
+    }
+    shared = {
+        "kind",
+        "metric",
+        "population",
+        "slice",
+        "bound",
+        "value",
+        "low",
+        "high",
+        "candidate",
+        "live",
+        "scenes",
+        "passed",
+        "reason",
+    }
     assert set(found["rules"][0]) == shared | {"min", "max"}
     assert set(found["rules"][1]) == shared | {"margin"}
     assert set(found["metrics"]["natural"]) == {"scenes", "metrics", "curves", "slices"}
@@ -184,9 +247,16 @@ def test_a_run_that_stopped_early(config):
         report.write_report(config)
 
 
-@pytest.mark.parametrize(("pushed", "reason"), [
-    (True, "all rules and export checks passed; the run's evaluation has been removed since"),
-    (False, r"a rule or an export check failed; the run's evaluation has been removed since \(retraining.keep_runs\)")])
+@pytest.mark.parametrize(
+    ("pushed", "reason"),
+    [
+        (True, "all rules and export checks passed; the run's evaluation has been removed since"),
+        (
+            False,
+            r"a rule or an export check failed; the run's evaluation has been removed since \(retraining.keep_runs\)",
+        ),
+    ],
+)
 def test_a_run_whose_artifacts_were_pruned(config, pushed, reason):
     write_run(config, thresholds=(EASY,) if pushed else (HARD,), pushed=pushed)
     for folder in ("evaluation", "check"):
@@ -221,8 +291,16 @@ def test_the_report_is_one_file_and_a_summary(config, live):
     images = re.findall(r"<img [^>]*>", html)
     assert images and all("alt=" in image for image in images)
     assert html.count('role="img" aria-label=') >= 12
-    for text in ("not pushed", "is below 0.99", "Boosted population: 20 test scenes", "Natural population", "SEP",
-                 "Intended use and limits", "temperature 1.1", "abc&lt;123&gt;"):
+    for text in (
+        "not pushed",
+        "is below 0.99",
+        "Boosted population: 20 test scenes",
+        "Natural population",
+        "SEP",
+        "Intended use and limits",
+        "temperature 1.1",
+        "abc&lt;123&gt;",
+    ):
         assert text in html, text
     assert ("live model</th>" in html.split('id="boosted"')[1]) is live
     text = summary.read_text()
@@ -232,12 +310,25 @@ def test_the_report_is_one_file_and_a_summary(config, live):
 
 
 def test_a_span_is_described_by_what_its_manifest_tells(config):
-    write_run(config, manifest={
-        "seed": 7, "class_shares": {"natural": [0.9, 0.09, 0.01]}, "sky_sigma": 26.0, "zero_point": 25.5,
-        "splits": {"train": {"records": 12, "boosted": 8, "natural": 4}}, "simulation": {"stamp_size": 64}})
+    write_run(
+        config,
+        manifest={
+            "seed": 7,
+            "class_shares": {"natural": [0.9, 0.09, 0.01]},
+            "sky_sigma": 26.0,
+            "zero_point": 25.5,
+            "splits": {"train": {"records": 12, "boosted": 8, "natural": 4}},
+            "simulation": {"stamp_size": 64},
+        },
+    )
     page, summary = (path.read_text() for path in report.write_report(config))
-    for text in ("<dt>seed</dt><dd>7</dd>", "<dd>12 train (8 boosted, 4 natural)</dd>", "1.000% blended</dd>",
-                 "<dd>sky noise 26.00 electrons per pixel, zero point 25.5</dd>", "<code>stamp_size</code>"):
+    for text in (
+        "<dt>seed</dt><dd>7</dd>",
+        "<dd>12 train (8 boosted, 4 natural)</dd>",
+        "1.000% blended</dd>",
+        "<dd>sky noise 26.00 electrons per pixel, zero point 25.5</dd>",
+        "<code>stamp_size</code>",
+    ):
         assert text in page, text
     assert "Trained on span 1 (12 scenes)" in summary
 
@@ -251,7 +342,7 @@ def test_a_manifest_with_what_it_needs_and_nothing_else(config):
 
 
 def test_text_from_outside_does_not_act(config):
-    evil = '<script>alert(1)</script>|`x`[a](b)\x1b[2J'
+    evil = "<script>alert(1)</script>|`x`[a](b)\x1b[2J"
     write_run(config, export_passed=False, pushed=False)
     [path] = config.pipeline_root.glob("*/check/report.json")
     path.write_text(json.dumps({"checks": [{"name": evil, "passed": False, "detail": evil}]}))

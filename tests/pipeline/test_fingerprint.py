@@ -68,14 +68,17 @@ def test_data_hash_follows_the_manifests(tmp_path):
     assert data_fingerprint(tmp_path, (1,)) == one and data_fingerprint(tmp_path, (1, 2)) != both
 
 
-@pytest.mark.parametrize("change, differs", [
-    ({"training": TrainingConfig(steps=5)}, True),
-    ({"evaluation": EvaluationConfig(min_scenes=7)}, True),
-    ({"retraining": RetrainingConfig(drift=DriftConfig(action="warn"))}, True),
-    ({"retraining": RetrainingConfig(on_failure="mail", keep_versions=9)}, False),
-    ({"simulation": SimulationConfig(train_scenes=7)}, False),  # the data tell
-    ({"beam": BeamConfig(simulation_workers=3)}, False),
-])
+@pytest.mark.parametrize(
+    "change, differs",
+    [
+        ({"training": TrainingConfig(steps=5)}, True),
+        ({"evaluation": EvaluationConfig(min_scenes=7)}, True),
+        ({"retraining": RetrainingConfig(drift=DriftConfig(action="warn"))}, True),
+        ({"retraining": RetrainingConfig(on_failure="mail", keep_versions=9)}, False),
+        ({"simulation": SimulationConfig(train_scenes=7)}, False),  # the data tell
+        ({"beam": BeamConfig(simulation_workers=3)}, False),
+    ],
+)
 def test_request_is_what_the_outcome_depends_on(change, differs):
     before = request_fingerprint(Config(), "abc")
     assert (request_fingerprint(dataclasses.replace(Config(), **change), "abc") != before) == differs

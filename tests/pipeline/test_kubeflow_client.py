@@ -23,8 +23,13 @@ KINDS = {
     "recurringruns": ("recurring_run_id", kfp_server_api.V2beta1RecurringRun),
     "versions": ("pipeline_version_id", kfp_server_api.V2beta1PipelineVersion),
 }
-LISTS = {"pipelines": "pipelines", "experiments": "experiments", "runs": "runs", "recurringruns": "recurringRuns",
-         "versions": "pipeline_versions"}
+LISTS = {
+    "pipelines": "pipelines",
+    "experiments": "experiments",
+    "runs": "runs",
+    "recurringruns": "recurringRuns",
+    "versions": "pipeline_versions",
+}
 
 
 class Fake(http.server.ThreadingHTTPServer):
@@ -88,8 +93,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return {}
         if method == "POST":
             return self.add(kind, json.loads(body))
-        wanted = {entry["key"]: entry["stringValue"]
-                  for entry in json.loads(query.get("filter", "{}")).get("predicates", [])}
+        wanted = {
+            entry["key"]: entry["stringValue"] for entry in json.loads(query.get("filter", "{}")).get("predicates", [])
+        }
         wanted |= {key: query[key] for key in ("experiment_id",) if key in query}
         found = [thing for thing in fake.things[kind] if all(thing.get(key) == value for key, value in wanted.items())]
         return {LISTS[kind]: found} if found else {}
@@ -116,11 +122,22 @@ def fake():
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "pipeline.yaml"
-    inputs = {"parameters": {"spans": {"parameterType": "STRING", "defaultValue": "latest"},
-                             "train_args": {"parameterType": "STRING", "defaultValue": ""}}}
-    path.write_text(yaml.safe_dump({
-        "schemaVersion": "2.1.0", "pipelineInfo": {"name": "blendinator"}, "deploymentSpec": {"executors": {}},
-        "root": {"dag": {"tasks": {}}, "inputDefinitions": inputs}}))
+    inputs = {
+        "parameters": {
+            "spans": {"parameterType": "STRING", "defaultValue": "latest"},
+            "train_args": {"parameterType": "STRING", "defaultValue": ""},
+        }
+    }
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "schemaVersion": "2.1.0",
+                "pipelineInfo": {"name": "blendinator"},
+                "deploymentSpec": {"executors": {}},
+                "root": {"dag": {"tasks": {}}, "inputDefinitions": inputs},
+            }
+        )
+    )
     return path
 
 
@@ -169,8 +186,11 @@ def test_token_and_cookies_are_sent(fake):
 
 
 def test_a_fault_of_the_server_is_tried_again_and_nothing_is_made_twice(cluster, fake, file):
-    fake.faults = {("POST", "runs"): [(503, True)], ("GET", "pipelines"): [(500, False), (502, False)],
-                   ("POST", "pipelines/upload_version"): [(504, True)]}
+    fake.faults = {
+        ("POST", "runs"): [(503, True)],
+        ("GET", "pipelines"): [(500, False), (502, False)],
+        ("POST", "pipelines/upload_version"): [(504, True)],
+    }
     cluster.submit(file, "nightly", "blendinator-1", {})
     assert [len(fake.things[kind]) for kind in ("pipelines", "versions", "runs")] == [1, 1, 1]
 
@@ -181,14 +201,19 @@ def test_a_schedule_that_a_fault_doubled_is_removed(cluster, fake, file):
     assert [schedule["recurring_run_id"] for schedule in fake.things["recurringruns"]] == [made]
 
 
-@pytest.mark.parametrize("status, message", [
-    (401,
-     r"pipeline blendinator: the server refuses \(401: no luck with pipelines\). Set KUBEFLOW_TOKEN to a valid token"),
-    (403, r"the server refuses \(403"),
-    (404, r"there is no such thing on the server \(404.*Check that --host is the address"),
-    (409, r"there is one of this name already \(409.*change `name`"),
-    (400, r"the server does not accept this \(400: no luck"),
-])
+@pytest.mark.parametrize(
+    "status, message",
+    [
+        (
+            401,
+            r"pipeline blendinator: the server refuses \(401: no luck with pipelines\). Set KUBEFLOW_TOKEN to a valid",
+        ),
+        (403, r"the server refuses \(403"),
+        (404, r"there is no such thing on the server \(404.*Check that --host is the address"),
+        (409, r"there is one of this name already \(409.*change `name`"),
+        (400, r"the server does not accept this \(400: no luck"),
+    ],
+)
 def test_refusals_are_not_tried_again(cluster, fake, file, status, message):
     fake.faults = {("GET", "pipelines"): [(status, False)] * 2}
     with pytest.raises(ServiceError, match=message):
@@ -200,8 +225,9 @@ def test_a_lasting_fault(fake, file):
     waited = []
     cluster = Cluster(fake.host, wait=waited.append)
     fake.faults = {("GET", "pipelines"): [(503, False)] * ATTEMPTS}
-    with pytest.raises(ServiceError,
-                       match=r"the server has a fault \(503.*4 times. Look at the logs of the pod ml-pipeline"):
+    with pytest.raises(
+        ServiceError, match=r"the server has a fault \(503.*4 times. Look at the logs of the pod ml-pipeline"
+    ):
         cluster.upload(file)
     assert waited == [1.0, 2.0, 4.0]
 
@@ -216,8 +242,9 @@ def test_no_connection():
 
 def test_a_login_page(fake):
     fake.html = True
-    with pytest.raises(ServiceError,
-                       match="the answer is '<html>Log in</html>' and not that of Kubeflow's API, perhaps a login"):
+    with pytest.raises(
+        ServiceError, match="the answer is '<html>Log in</html>' and not that of Kubeflow's API, perhaps a login"
+    ):
         Cluster(fake.host)
 
 

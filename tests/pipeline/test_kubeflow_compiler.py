@@ -20,11 +20,22 @@ from blendinator.pipeline.kubeflow import compiler, single_pod
 
 IMAGE, ROOT = "registry.example.org/blendinator:1", "minio://mlpipeline/v2/artifacts"
 CLUSTER = {
-    "claim": "galaxies", "mount_path": "/data",
+    "claim": "galaxies",
+    "mount_path": "/data",
     "secrets": [{"name": "bucket", "env": ["key=AWS_SECRET_ACCESS_KEY"]}, {"name": "token", "mount_path": "/secret"}],
-    "resources": [{"component": "", "cpu": 0.5, "memory": 2},
-                  {"component": "Trainer", "cpu": 4, "cpu_limit": 8, "memory": 16,
-                  "memory_limit": 24, "gpu": 1, "gpu_type": "nvidia.com/gpu", "node_selector": ["pool=gpu"]}],
+    "resources": [
+        {"component": "", "cpu": 0.5, "memory": 2},
+        {
+            "component": "Trainer",
+            "cpu": 4,
+            "cpu_limit": 8,
+            "memory": 16,
+            "memory_limit": 24,
+            "gpu": 1,
+            "gpu_type": "nvidia.com/gpu",
+            "node_selector": ["pool=gpu"],
+        },
+    ],
 }
 
 
@@ -51,7 +62,11 @@ def test_every_component_of_the_dag_is_a_task(documents):
 
 def test_every_task_runs_our_entry_point_in_the_image(documents):
     for container in containers(documents[0]).values():
-        assert container["image"] == IMAGE and container["command"] == ["python", "-m", "blendinator.pipeline.kubeflow.entrypoint"]
+        assert container["image"] == IMAGE and container["command"] == [
+            "python",
+            "-m",
+            "blendinator.pipeline.kubeflow.entrypoint",
+        ]
         position = container["args"].index("--json_serialized_outputs_spec_args")
         assert "artifactType" in container["args"][position + 1]
         assert "lifecycle" not in container  # no driver hook, which Kubeflow does not run
@@ -61,12 +76,23 @@ def test_runtime_parameters_reach_their_tasks(documents):
     spec = documents[0]
     inputs = spec["root"]["inputDefinitions"]["parameters"]
     assert {name: entry["defaultValue"] for name, entry in inputs.items()} == {
-        "spans": "latest:3", "data_root": "/data/data", "thresholds": "",
-        "train_args": '{"splits": ["train"], "num_steps": 0}'}
-    used = {(task, name): source["componentInputParameter"] for task, entry in spec["root"]["dag"]["tasks"].items()
-            for name, source in entry["inputs"].get("parameters", {}).items() if "componentInputParameter" in source}
-    assert used == {("SpanExampleGen", "spans"): "spans", ("SpanExampleGen", "data_root"): "data_root",
-                    ("Trainer", "train_args"): "train_args", ("CalibrationEvaluator", "thresholds"): "thresholds"}
+        "spans": "latest:3",
+        "data_root": "/data/data",
+        "thresholds": "",
+        "train_args": '{"splits": ["train"], "num_steps": 0}',
+    }
+    used = {
+        (task, name): source["componentInputParameter"]
+        for task, entry in spec["root"]["dag"]["tasks"].items()
+        for name, source in entry["inputs"].get("parameters", {}).items()
+        if "componentInputParameter" in source
+    }
+    assert used == {
+        ("SpanExampleGen", "spans"): "spans",
+        ("SpanExampleGen", "data_root"): "data_root",
+        ("Trainer", "train_args"): "train_args",
+        ("CalibrationEvaluator", "thresholds"): "thresholds",
+    }
 
 
 def test_what_stays_lies_on_the_volume(documents):
@@ -85,15 +111,20 @@ def test_the_push_needs_both_blessings(documents):
 
 def test_nothing_is_cached(documents):
     """Kubeflow's cache does not see the data and the pushed models on the volume."""
-    assert not any(task.get("cachingOptions", {}).get("enableCache")
-                   for task in documents[0]["root"]["dag"]["tasks"].values())
+    assert not any(
+        task.get("cachingOptions", {}).get("enableCache") for task in documents[0]["root"]["dag"]["tasks"].values()
+    )
 
 
 def test_resources(documents):
     resources = {name: container["resources"] for name, container in containers(documents[0]).items()}
     assert resources["Trainer_executor"] == {
-        "cpuRequest": 4.0, "cpuLimit": 8.0, "memoryRequest": 16.0, "memoryLimit": 24.0,
-        "accelerator": {"type": "nvidia.com/gpu", "count": "1"}}
+        "cpuRequest": 4.0,
+        "cpuLimit": 8.0,
+        "memoryRequest": 16.0,
+        "memoryLimit": 24.0,
+        "accelerator": {"type": "nvidia.com/gpu", "count": "1"},
+    }
     assert resources["Transform_executor"] == {"cpuRequest": 0.5, "memoryRequest": 2.0}
 
 
@@ -104,7 +135,8 @@ def test_volume_secrets_and_node_pool(documents):
         json_format.ParseDict(entry, kubernetes_executor_config_pb2.KubernetesExecutorConfig())
         assert entry["pvcMount"] == [{"constant": "galaxies", "mountPath": "/data"}]
         assert entry["secretAsEnv"] == [
-            {"secretName": "bucket", "keyToEnv": [{"secretKey": "key", "envVar": "AWS_SECRET_ACCESS_KEY"}]}]
+            {"secretName": "bucket", "keyToEnv": [{"secretKey": "key", "envVar": "AWS_SECRET_ACCESS_KEY"}]}
+        ]
         assert entry["secretAsVolume"] == [{"secretName": "token", "mountPath": "/secret"}]
     assert executors["Trainer_executor"]["nodeSelector"] == {"labels": {"pool": "gpu"}}
     assert "nodeSelector" not in executors["Transform_executor"]
@@ -124,9 +156,23 @@ def test_kubeflows_protobuf_and_sdk_read_the_file(documents, tmp_path):
 def test_the_same_configuration_gives_the_same_file_in_another_process(documents, tmp_path):
     compiler.write_yaml(documents, tmp_path / "here.yaml")
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"kubeflow": CLUSTER}))
-    command = [sys.executable, "-m", "blendinator.pipeline.cli", "kubeflow", "compile", "--config", tmp_path / "config.yaml",
-               "--image", IMAGE,
-               "--pipeline-root", ROOT, "--spans", "latest:3", "--output", tmp_path / "there.yaml"]
+    command = [
+        sys.executable,
+        "-m",
+        "blendinator.pipeline.cli",
+        "kubeflow",
+        "compile",
+        "--config",
+        tmp_path / "config.yaml",
+        "--image",
+        IMAGE,
+        "--pipeline-root",
+        ROOT,
+        "--spans",
+        "latest:3",
+        "--output",
+        tmp_path / "there.yaml",
+    ]
     process = subprocess.run(command, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
     assert process.stdout == f"{tmp_path}/there.yaml\n" and process.stderr == ""
@@ -148,8 +194,9 @@ def test_single_pod(tmp_path):
     assert mounts["pvcMount"] == [{"constant": "galaxies", "mountPath": "/data"}]
     arguments = dict(zip(container["args"][::2], container["args"][1::2]))
     assert arguments["--spans"] == "{{$.inputs.parameters['spans']}}"
-    config = single_pod.read_config(arguments["--config_json"], compiler.train_args(7),
-                                    '[{"metric": "iou_galaxy", "min": 0.1}]')
+    config = single_pod.read_config(
+        arguments["--config_json"], compiler.train_args(7), '[{"metric": "iou_galaxy", "min": 0.1}]'
+    )
     assert config.output_dir == "/data" and config.training.steps == 7 and len(config.evaluation.thresholds) == 1
     assert single_pod.read_config(arguments["--config_json"], compiler.train_args(), "").training == Config().training
     compiler.write_yaml([spec, platform], tmp_path / "single.yaml")
@@ -157,25 +204,54 @@ def test_single_pod(tmp_path):
 
 
 def test_parameters_of_a_single_pod_that_cannot_be_read(capsys):
-    with pytest.raises(ConfigError,
-                       match=r"thresholds: received '\[x', which is no JSON .* Correct the run's parameter"):
+    with pytest.raises(
+        ConfigError, match=r"thresholds: received '\[x', which is no JSON .* Correct the run's parameter"
+    ):
         single_pod.read_config("{}", "", "[x")
     assert single_pod.main(["--config_json", "{}", "--train_args", '{"num_steps": -1}']) == 1
     assert "the run's parameters: training.steps: received -1" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("raw, image, root, message", [
-    ({}, "My Image", ROOT, "--image: received 'My Image'; allowed: a container image such as"),
-    ({}, IMAGE, "/mnt/artifacts", "--pipeline-root: received '/mnt/artifacts'; allowed: gs://.*artifacts_on_volume"),
-    ({"kubeflow": {"resources": [{"component": "Trainre"}]}}, IMAGE, ROOT,
-     r"kubeflow.resources\[0\].component: received 'Trainre'; allowed: one of AnomalyGate, "),
-    ({"beam": {"pipeline_args": ["--runner=FlinkRunner", "--flink_master=a", "--environment_type=LOOPBACK"]}},
-     IMAGE, ROOT,
-     "kubeflow.artifacts_on_volume: received false; allowed with --runner=FlinkRunner: true"),
-    ({"beam": {"pipeline_args": ["--runner=DataflowRunner", "--project=p", "--region=r", "--temp_location=gs://b",
-                                 "--sdk_container_image=i"]}}, IMAGE, ROOT,
-     "--pipeline-root: received 'minio://.*allowed with --runner=DataflowRunner: gs://"),
-])
+@pytest.mark.parametrize(
+    "raw, image, root, message",
+    [
+        ({}, "My Image", ROOT, "--image: received 'My Image'; allowed: a container image such as"),
+        (
+            {},
+            IMAGE,
+            "/mnt/artifacts",
+            "--pipeline-root: received '/mnt/artifacts'; allowed: gs://.*artifacts_on_volume",
+        ),
+        (
+            {"kubeflow": {"resources": [{"component": "Trainre"}]}},
+            IMAGE,
+            ROOT,
+            r"kubeflow.resources\[0\].component: received 'Trainre'; allowed: one of AnomalyGate, ",
+        ),
+        (
+            {"beam": {"pipeline_args": ["--runner=FlinkRunner", "--flink_master=a", "--environment_type=LOOPBACK"]}},
+            IMAGE,
+            ROOT,
+            "kubeflow.artifacts_on_volume: received false; allowed with --runner=FlinkRunner: true",
+        ),
+        (
+            {
+                "beam": {
+                    "pipeline_args": [
+                        "--runner=DataflowRunner",
+                        "--project=p",
+                        "--region=r",
+                        "--temp_location=gs://b",
+                        "--sdk_container_image=i",
+                    ]
+                }
+            },
+            IMAGE,
+            ROOT,
+            "--pipeline-root: received 'minio://.*allowed with --runner=DataflowRunner: gs://",
+        ),
+    ],
+)
 def test_mistakes(raw, image, root, message):
     with pytest.raises(ConfigError, match=message):
         compiler.compile_pipeline(config_from_dict(raw), image, root)

@@ -12,20 +12,34 @@ from blendinator.errors import ConfigError
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("raw, message", [
-    ({"name": "Blendinator"}, "name: received 'Blendinator'; allowed: up to 63 lower-case letters, digits and dashes"),
-    ({"name": "-a"}, "name: received '-a'; allowed"),
-    ({"name": ""}, "name: received ''; allowed"),
-    ({"kubeflow": {"mount_path": "mnt"}}, "kubeflow.mount_path: received 'mnt'; allowed: an absolute path"),
-    ({"kubeflow": {"secrets": [{"name": "s"}]}},
-     r"kubeflow.secrets\[0\]: received .*needs `name` and `mount_path` or `env`"),
-    ({"kubeflow": {"secrets": [{"name": "s", "env": ["KEY"]}]}},
-     r"kubeflow.secrets\[0\].env: received 'KEY'; allowed: key=value"),
-    ({"kubeflow": {"resources": [{"component": "a"}, {"component": "a"}]}},
-     r"kubeflow.resources\[1\].component: received 'a' a second time; allowed: one entry"),
-    ({"kubeflow": {"resources": [{"node_selector": ["gpu"]}]}},
-     r"kubeflow.resources\[0\].node_selector: received 'gpu'; allowed: key=value"),
-])
+@pytest.mark.parametrize(
+    "raw, message",
+    [
+        (
+            {"name": "Blendinator"},
+            "name: received 'Blendinator'; allowed: up to 63 lower-case letters, digits and dashes",
+        ),
+        ({"name": "-a"}, "name: received '-a'; allowed"),
+        ({"name": ""}, "name: received ''; allowed"),
+        ({"kubeflow": {"mount_path": "mnt"}}, "kubeflow.mount_path: received 'mnt'; allowed: an absolute path"),
+        (
+            {"kubeflow": {"secrets": [{"name": "s"}]}},
+            r"kubeflow.secrets\[0\]: received .*needs `name` and `mount_path` or `env`",
+        ),
+        (
+            {"kubeflow": {"secrets": [{"name": "s", "env": ["KEY"]}]}},
+            r"kubeflow.secrets\[0\].env: received 'KEY'; allowed: key=value",
+        ),
+        (
+            {"kubeflow": {"resources": [{"component": "a"}, {"component": "a"}]}},
+            r"kubeflow.resources\[1\].component: received 'a' a second time; allowed: one entry",
+        ),
+        (
+            {"kubeflow": {"resources": [{"node_selector": ["gpu"]}]}},
+            r"kubeflow.resources\[0\].node_selector: received 'gpu'; allowed: key=value",
+        ),
+    ],
+)
 def test_mistakes(raw, message):
     with pytest.raises(ConfigError, match="here: " + message):
         config_from_dict(raw, source="here")

@@ -32,12 +32,19 @@ class Task:
         self.root = folder / "pod"
         self.output_file = self.root / "minio" / "bucket" / "run" / "output_metadata.json"
         self.serving = folder / "serving"
-        self.inputs = {name: {"name": "7", "type": EMPTY, "uri": f"minio://bucket/{name}", "metadata": {}}
-                       for name in TYPES}
+        self.inputs = {
+            name: {"name": "7", "type": EMPTY, "uri": f"minio://bucket/{name}", "metadata": {}} for name in TYPES
+        }
         for name in ("model_blessing", "infra_blessing"):
             self.inputs[name]["metadata"] = {"blessed": 1.0}
-        self.outputs = {"pushed_model": {"name": "pushed_model", "type": schema("tfx.PushedModel"),
-                                         "uri": "minio://bucket/run/pushed_model", "metadata": {}}}
+        self.outputs = {
+            "pushed_model": {
+                "name": "pushed_model",
+                "type": schema("tfx.PushedModel"),
+                "uri": "minio://bucket/run/pushed_model",
+                "metadata": {},
+            }
+        }
         saved = self.local("model") / "Format-Serving"
         (saved / "variables").mkdir(parents=True)
         (saved / "saved_model.pb").write_bytes(b"graph")
@@ -53,16 +60,25 @@ class Task:
     def executor_input(self):
         listed = lambda artifacts: {name: {"artifacts": [artifact]} for name, artifact in artifacts.items()}
         destination = json.dumps({"filesystem": {"base_directory": str(self.serving)}})
-        return {"inputs": {"artifacts": listed(self.inputs),
-                           "parameterValues": {"push_destination": destination, "custom_config": "null"}},
-                "outputs": {"artifacts": listed(self.outputs), "outputFile": str(self.output_file)}}
+        return {
+            "inputs": {
+                "artifacts": listed(self.inputs),
+                "parameterValues": {"push_destination": destination, "custom_config": "null"},
+            },
+            "outputs": {"artifacts": listed(self.outputs), "outputFile": str(self.output_file)},
+        }
 
     def arguments(self, executor_input=None):
-        return ["--executor_class_path", PUSHER,
-                "--json_serialized_invocation_args", json.dumps(executor_input or self.executor_input),
-                "--json_serialized_inputs_spec_args", json.dumps(
-                    spec(TYPES) | {"parameters": {"push_destination": {"parameterType": "STRING"}}}),
-                "--json_serialized_outputs_spec_args", json.dumps(spec({"pushed_model": "tfx.PushedModel"}))]
+        return [
+            "--executor_class_path",
+            PUSHER,
+            "--json_serialized_invocation_args",
+            json.dumps(executor_input or self.executor_input),
+            "--json_serialized_inputs_spec_args",
+            json.dumps(spec(TYPES) | {"parameters": {"push_destination": {"parameterType": "STRING"}}}),
+            "--json_serialized_outputs_spec_args",
+            json.dumps(spec({"pushed_model": "tfx.PushedModel"})),
+        ]
 
     def run(self, monkeypatch):
         monkeypatch.setenv(entrypoint.ROOT_VARIABLE, str(self.root))
@@ -75,8 +91,12 @@ class Task:
 
     @property
     def pushed(self):
-        return [path.relative_to(version).as_posix() for version in self.serving.glob("*")
-                for path in sorted(version.rglob("*")) if path.is_file()]
+        return [
+            path.relative_to(version).as_posix()
+            for version in self.serving.glob("*")
+            for path in sorted(version.rglob("*"))
+            if path.is_file()
+        ]
 
 
 @pytest.fixture
@@ -84,10 +104,18 @@ def task(tmp_path):
     return Task(tmp_path)
 
 
-@pytest.mark.parametrize("given", [
-    EMPTY, {}, None, {"schemaTitle": "system.Model"}, {"schemaTitle": "tfx.Model"},
-    {"instanceSchema": "title: system.Artifact"},
-    schema("tfx.Model")])
+@pytest.mark.parametrize(
+    "given",
+    [
+        EMPTY,
+        {},
+        None,
+        {"schemaTitle": "system.Model"},
+        {"schemaTitle": "tfx.Model"},
+        {"instanceSchema": "title: system.Artifact"},
+        schema("tfx.Model"),
+    ],
+)
 def test_types_are_taken_from_the_specification(task, monkeypatch, given):
     task.inputs["model"]["type"] = given
     task.outputs["pushed_model"]["type"] = {"schemaTitle": "system.Model"}
@@ -103,8 +131,11 @@ def test_tfx_fails_on_the_types_of_kubeflow(task, monkeypatch, given):
 
 
 def test_output_of_the_driver_is_left_out(task, monkeypatch):
-    log = {"name": "executor-logs", "type": {"schemaTitle": "system.Artifact"},
-           "uri": "minio://bucket/run/executor-logs"}
+    log = {
+        "name": "executor-logs",
+        "type": {"schemaTitle": "system.Artifact"},
+        "uri": "minio://bucket/run/executor-logs",
+    }
     task.outputs["executor-logs"] = log
     assert task.run(monkeypatch) == 0
     assert set(json.loads(task.output_file.read_text())["artifacts"]) == {"pushed_model"}
@@ -158,9 +189,15 @@ def test_an_artifact_without_files_is_an_empty_folder(tmp_path):
     assert (tmp_path / "gone").is_dir() and (tmp_path / "marker").is_dir()
 
 
-@pytest.mark.parametrize("uri, path", [
-    ("gs://b/x/y", "/gcs/b/x/y"), ("s3://b/x", "/s3/b/x"), ("minio://mlpipeline/v2/z", "/minio/mlpipeline/v2/z"),
-    ("/mnt/volume/x", "/mnt/volume/x")])
+@pytest.mark.parametrize(
+    "uri, path",
+    [
+        ("gs://b/x/y", "/gcs/b/x/y"),
+        ("s3://b/x", "/s3/b/x"),
+        ("minio://mlpipeline/v2/z", "/minio/mlpipeline/v2/z"),
+        ("/mnt/volume/x", "/mnt/volume/x"),
+    ],
+)
 def test_local_paths_are_those_of_kubeflows_launcher(uri, path):
     assert entrypoint.local_path(uri) == path
     if not uri.startswith("/"):
@@ -169,30 +206,41 @@ def test_local_paths_are_those_of_kubeflows_launcher(uri, path):
 
 def test_metadata_of_the_output_is_fit_for_kubeflow(tmp_path):
     file = tmp_path / "output.json"
-    metadata = {"current_model": "/minio/b/model/Format-Serving", "other": "/minio/b/model2", "nothing": None,
-                "blessed": 1.0}
+    metadata = {
+        "current_model": "/minio/b/model/Format-Serving",
+        "other": "/minio/b/model2",
+        "nothing": None,
+        "blessed": 1.0,
+    }
     file.write_text(
-        json.dumps({"artifacts": {"blessing": {"artifacts": [{"uri": "/minio/b/x", "metadata": metadata}]}}}))
+        json.dumps({"artifacts": {"blessing": {"artifacts": [{"uri": "/minio/b/x", "metadata": metadata}]}}})
+    )
     entrypoint.restore_output(str(file), {"/minio/b/model": "minio://b/model", "/minio/b/x": "minio://b/x"})
     [artifact] = json.loads(file.read_text())["artifacts"]["blessing"]["artifacts"]
     assert artifact["uri"] == "minio://b/x"
     assert artifact["metadata"] == {
-        "current_model": "minio://b/model/Format-Serving", "other": "/minio/b/model2", "blessed": 1.0}
+        "current_model": "minio://b/model/Format-Serving",
+        "other": "/minio/b/model2",
+        "blessed": 1.0,
+    }
 
 
 def test_dataflow_reads_the_object_store_itself(task):
     given = task.executor_input
-    repaired, local = entrypoint.repair(given, spec(TYPES), spec({"pushed_model": "tfx.PushedModel"}), "/", "/s",
-                                        remote=True)
+    repaired, local = entrypoint.repair(
+        given, spec(TYPES), spec({"pushed_model": "tfx.PushedModel"}), "/", "/s", remote=True
+    )
     assert local == {} and repaired["inputs"]["artifacts"]["model"]["artifacts"][0]["uri"] == "minio://bucket/model"
     assert entrypoint.keeps_remote(["--runner=DataflowRunner"])
     assert not entrypoint.keeps_remote(["--runner=FlinkRunner"]) and not entrypoint.keeps_remote([])
 
 
 def test_markers_written_by_tensorflow_are_deleted():
-    files = [SimpleNamespace(path="gs://b/m/", size_in_bytes=0),
-             SimpleNamespace(path="gs://b/m/BLESSED", size_in_bytes=0),
-             SimpleNamespace(path="gs://b/m/x", size_in_bytes=3)]
+    files = [
+        SimpleNamespace(path="gs://b/m/", size_in_bytes=0),
+        SimpleNamespace(path="gs://b/m/BLESSED", size_in_bytes=0),
+        SimpleNamespace(path="gs://b/m/x", size_in_bytes=3),
+    ]
     deleted = []
     store = SimpleNamespace(match=lambda patterns: [SimpleNamespace(metadata_list=files)], delete=deleted.extend)
     entrypoint.delete_markers("gs://b/m", store)
@@ -207,15 +255,17 @@ def test_repair_leaves_its_argument_alone(task):
 
 
 def test_unknown_address_is_refused():
-    with pytest.raises(ConfigError,
-                       match=r"artifact 'ftp://x': this address cannot be read; allowed: gs://, s3://, minio://"):
+    with pytest.raises(
+        ConfigError, match=r"artifact 'ftp://x': this address cannot be read; allowed: gs://, s3://, minio://"
+    ):
         entrypoint.local_path("ftp://x")
 
 
 def test_unknown_type_without_specification_is_refused():
     artifacts = {"thing": {"artifacts": [{"type": {"schemaTitle": "system.Model"}}]}}
-    with pytest.raises(ConfigError,
-                       match="artifact thing: received the type .*system.Model.*Compile the pipeline again"):
+    with pytest.raises(
+        ConfigError, match="artifact thing: received the type .*system.Model.*Compile the pipeline again"
+    ):
         entrypoint.set_types(artifacts, {})
 
 

@@ -41,28 +41,56 @@ KIND = {"instanceSchema": "title: tfx.Model\ntype: object\n"}
 
 
 def task(name, after=(), condition=""):
-    inputs = {producer: {"taskOutputArtifact": {"producerTask": producer, "outputArtifactKey": "out"}}
-              for producer in after}
-    entry = {"taskInfo": {"name": name}, "componentRef": {"name": name}, "dependentTasks": list(after), "inputs": {
-        "artifacts": inputs,
-        "parameters": {"spans": {"componentInputParameter": "spans"}, "size": {"runtimeValue": {"constant": 32}},
-                                            "folder": {"runtimeValue": {"constant": "/mnt/x/serving"}}}}}
+    inputs = {
+        producer: {"taskOutputArtifact": {"producerTask": producer, "outputArtifactKey": "out"}} for producer in after
+    }
+    entry = {
+        "taskInfo": {"name": name},
+        "componentRef": {"name": name},
+        "dependentTasks": list(after),
+        "inputs": {
+            "artifacts": inputs,
+            "parameters": {
+                "spans": {"componentInputParameter": "spans"},
+                "size": {"runtimeValue": {"constant": 32}},
+                "folder": {"runtimeValue": {"constant": "/mnt/x/serving"}},
+            },
+        },
+    }
     return entry | ({"triggerPolicy": {"condition": condition}} if condition else {})
 
 
 def pipeline(tmp_path, tasks, blessed="1", command=None, env=()):
-    container = {"image": "i", "command": command or [sys.executable, "-c", SCRIPT], "args": ["{{$}}", blessed],
-                 "env": [dict(entry) for entry in env]}
-    kinds = {"spans": {"parameterType": "STRING"}, "size": {"parameterType": "NUMBER_INTEGER"},
-             "folder": {"parameterType": "STRING"}}
+    container = {
+        "image": "i",
+        "command": command or [sys.executable, "-c", SCRIPT],
+        "args": ["{{$}}", blessed],
+        "env": [dict(entry) for entry in env],
+    }
+    kinds = {
+        "spans": {"parameterType": "STRING"},
+        "size": {"parameterType": "NUMBER_INTEGER"},
+        "folder": {"parameterType": "STRING"},
+    }
     spec = {
-        "schemaVersion": "2.1.0", "pipelineInfo": {"name": "toy"}, "defaultPipelineRoot": "minio://bucket/root",
-        "root": {"dag": {"tasks": tasks}, "inputDefinitions": {"parameters": {
-            "spans": {"parameterType": "STRING", "defaultValue": "latest"}}}},
+        "schemaVersion": "2.1.0",
+        "pipelineInfo": {"name": "toy"},
+        "defaultPipelineRoot": "minio://bucket/root",
+        "root": {
+            "dag": {"tasks": tasks},
+            "inputDefinitions": {"parameters": {"spans": {"parameterType": "STRING", "defaultValue": "latest"}}},
+        },
         "components": {
-            name: {"executorLabel": f"{name}_executor", "inputDefinitions": {"parameters": kinds, "artifacts": {
- key: {"artifactType": KIND} for key in entry["inputs"]["artifacts"]}},
- "outputDefinitions": {"artifacts": {"out": {"artifactType": KIND}}}} for name, entry in tasks.items()},
+            name: {
+                "executorLabel": f"{name}_executor",
+                "inputDefinitions": {
+                    "parameters": kinds,
+                    "artifacts": {key: {"artifactType": KIND} for key in entry["inputs"]["artifacts"]},
+                },
+                "outputDefinitions": {"artifacts": {"out": {"artifactType": KIND}}},
+            }
+            for name, entry in tasks.items()
+        },
         "deploymentSpec": {"executors": {f"{name}_executor": {"container": container} for name in tasks}},
     }
     mounts = {f"{name}_executor": {"pvcMount": [{"constant": "claim", "mountPath": "/mnt/x"}]} for name in tasks}
@@ -81,8 +109,13 @@ def given_to(simulator, name):
 def ran(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ran")
     condition = "(inputs.artifacts['first'].artifacts[0].metadata['blessed'] == 1.0)"
-    tasks = {"second": task("second", ["first"], condition), "first": task("first"), "third": task("third", ["second"]),
-             "never": task("never", ["first"], condition.replace("1.0", "0.0")), "after": task("after", ["never"])}
+    tasks = {
+        "second": task("second", ["first"], condition),
+        "first": task("first"),
+        "third": task("third", ["second"]),
+        "never": task("never", ["first"], condition.replace("1.0", "0.0")),
+        "after": task("after", ["never"]),
+    }
     simulator = Simulator(pipeline(folder, tasks), folder / "run", {"spans": "1-3"})
     return simulator, simulator.run()
 
@@ -108,7 +141,8 @@ def test_files_go_through_the_store_and_empty_folders_vanish(ran):
     simulator, _ = ran
     assert json.loads(simulator.produced["second"]["out"]["metadata"]["seen"]) == {"first": ["given.json"]}
     assert not (simulator.folder / "pods" / "third" / "minio" / "bucket" / "root").samefile(
-        simulator.folder / "pods" / "second" / "minio" / "bucket" / "root")
+        simulator.folder / "pods" / "second" / "minio" / "bucket" / "root"
+    )
 
 
 @pytest.mark.parametrize("types, kind", [("general", {"schemaTitle": "system.Model"}), ("kept", KIND)])
@@ -136,8 +170,10 @@ def test_a_task_that_fails_stops_the_run_and_names_its_log(tmp_path):
 
 
 def test_the_last_error_of_a_log_is_shown_whole():
-    assert last_message("a\nDataError: first\nINFO x\nDataError: the data differ:\n  image: noise\nRepair it.\n") \
+    assert (
+        last_message("a\nDataError: first\nINFO x\nDataError: the data differ:\n  image: noise\nRepair it.\n")
         == "DataError: the data differ:\n  image: noise\nRepair it."
+    )
     assert last_message("a\nb\n") == "b" and last_message("") == "no message"
 
 
@@ -150,11 +186,14 @@ def test_unknown_and_missing_parameters(tmp_path):
         Simulator(path, tmp_path)
 
 
-@pytest.mark.parametrize("text, message", [
-    ("a: [", "x.yaml: this file cannot be read \\((.|\n)*Make it with `blendinator kubeflow compile`"),
-    ("a: 1", "x.yaml: this is no compiled pipeline"),
-    ("pipelineInfo: {nmae: x}", "x.yaml: Kubeflow's specification does not allow this"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("a: [", "x.yaml: this file cannot be read \\((.|\n)*Make it with `blendinator kubeflow compile`"),
+        ("a: 1", "x.yaml: this is no compiled pipeline"),
+        ("pipelineInfo: {nmae: x}", "x.yaml: Kubeflow's specification does not allow this"),
+    ],
+)
 def test_files_that_are_no_pipelines(tmp_path, text, message):
     path = tmp_path / "x.yaml"
     path.write_text(text)
@@ -177,11 +216,17 @@ NAMES = {"inputs": {"artifacts": {"a": {"artifacts": [{"metadata": {"x": 1.0, "n
 X = "inputs.artifacts['a'].artifacts[0].metadata['x']"
 
 
-@pytest.mark.parametrize("condition, expected", [
-    (f"({X} == 1.0)", True), (f"{X} != 1", False), (f"!({X} > 2.0) && ({X} < 2.0)", True),
-    (f"({X} < 0.0) || ({X} >= 1.0)", True),
-    (X.replace("'x'", "'name'") + " == 'a && b'", True), ("true", True),
-])
+@pytest.mark.parametrize(
+    "condition, expected",
+    [
+        (f"({X} == 1.0)", True),
+        (f"{X} != 1", False),
+        (f"!({X} > 2.0) && ({X} < 2.0)", True),
+        (f"({X} < 0.0) || ({X} >= 1.0)", True),
+        (X.replace("'x'", "'name'") + " == 'a && b'", True),
+        ("true", True),
+    ],
+)
 def test_conditions(condition, expected):
     assert evaluate(condition, NAMES) is expected
 
@@ -190,22 +235,31 @@ def test_conditions_as_tfx_compiles_them():
     from tfx import v1 as tfx
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
-    importer = tfx.dsl.Importer(source_uri="/x",
-                                artifact_type=tfx.types.standard_artifacts.ModelBlessing).with_id("gate")
+    importer = tfx.dsl.Importer(source_uri="/x", artifact_type=tfx.types.standard_artifacts.ModelBlessing).with_id(
+        "gate"
+    )
     blessing = importer.outputs["result"]
-    importer_model = tfx.dsl.Importer(source_uri="/m",
-                                      artifact_type=tfx.types.standard_artifacts.Model).with_id("model")
+    importer_model = tfx.dsl.Importer(source_uri="/m", artifact_type=tfx.types.standard_artifacts.Model).with_id(
+        "model"
+    )
     with tfx.dsl.Cond(blessing.future()[0].custom_property("blessed") == 1):
-        pusher = tfx.components.Pusher(model=importer_model.outputs["result"],
-                                       push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(base_directory="/s"))).with_id("PusherIfBlessed")
+        pusher = tfx.components.Pusher(
+            model=importer_model.outputs["result"],
+            push_destination=tfx.proto.PushDestination(
+                filesystem=tfx.proto.PushDestination.Filesystem(base_directory="/s")
+            ),
+        ).with_id("PusherIfBlessed")
     dag = tfx.dsl.Pipeline(pipeline_name="toy", pipeline_root="/r", components=[importer, importer_model, pusher])
-    runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
-        default_image="i", use_pipeline_spec_2_1=True))
+    runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
+        kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(default_image="i", use_pipeline_spec_2_1=True)
+    )
     compiled = runner.run(dag, write_out=False)["pipelineSpec"]["root"]["dag"]["tasks"]["PusherIfBlessed"]
     condition = compiled["triggerPolicy"]["condition"]
-    [key] = [name for name, source in compiled["inputs"]["artifacts"].items()
-             if source["taskOutputArtifact"]["producerTask"] == "gate"]
+    [key] = [
+        name
+        for name, source in compiled["inputs"]["artifacts"].items()
+        if source["taskOutputArtifact"]["producerTask"] == "gate"
+    ]
     artifacts = lambda blessed: {"inputs": {"artifacts": {key: {"artifacts": [{"metadata": {"blessed": blessed}}]}}}}
     assert evaluate(condition, artifacts(1.0)) is True and evaluate(condition, artifacts(0.0)) is False
 

@@ -16,9 +16,12 @@ with exclusive(sys.argv[1], "retrain"):
     print("held", flush=True)
     time.sleep(60)
 """
-FORK = HOLD.replace('    print', '    import os\n'
-                    '    child = os.fork()\n    if child: open(sys.argv[1] + "/child", "w").write(str(child))\n'
-                    '    else: time.sleep(60)\n    print')
+FORK = HOLD.replace(
+    "    print",
+    "    import os\n"
+    '    child = os.fork()\n    if child: open(sys.argv[1] + "/child", "w").write(str(child))\n'
+    "    else: time.sleep(60)\n    print",
+)
 
 
 def start(folder, script=HOLD):

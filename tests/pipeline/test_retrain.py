@@ -24,8 +24,9 @@ def config(tmp_path):
 def make_span(config, span):
     folder = spans.span_dir(config.data_root, span)
     folder.mkdir(parents=True)
-    (folder / spans.MANIFEST).write_text(json.dumps(
-        {"complete": True, "format_version": 1, "files": {}, "splits": {}, "simulation": {}}))
+    (folder / spans.MANIFEST).write_text(
+        json.dumps({"complete": True, "format_version": 1, "files": {}, "splits": {}, "simulation": {}})
+    )
 
 
 def note(config, status, numbers, **more):
@@ -55,12 +56,18 @@ def test_no_simulation(config):
     assert retrain.span_to_simulate(config) is None
 
 
-@pytest.mark.parametrize("status, code, hook", [
-    ("pushed", 0, None), ("nothing", 0, None), ("refused", 3, "refusal"), ("failed", 1, "failure")])
+@pytest.mark.parametrize(
+    "status, code, hook",
+    [("pushed", 0, None), ("nothing", 0, None), ("refused", 3, "refusal"), ("failed", 1, "failure")],
+)
 def test_exit_code_and_hook(config, tmp_path, monkeypatch, status, code, hook):
     save = f'tee {tmp_path}/%s.json; echo "$BLENDINATOR_STATUS $BLENDINATOR_REASON" > {tmp_path}/%s.txt'
-    config = dataclasses.replace(config, retraining=RetrainingConfig(
-        simulate=False, on_failure=save % ("failure", "failure"), on_refusal=save % ("refusal", "refusal")))
+    config = dataclasses.replace(
+        config,
+        retraining=RetrainingConfig(
+            simulate=False, on_failure=save % ("failure", "failure"), on_refusal=save % ("refusal", "refusal")
+        ),
+    )
 
     def body(config, spans, console, entry):
         if status == "failed":
@@ -81,8 +88,12 @@ def test_exit_code_and_hook(config, tmp_path, monkeypatch, status, code, hook):
 
 
 def test_a_defect_calls_the_hook_too(config, tmp_path, monkeypatch):
-    config = dataclasses.replace(config, retraining=RetrainingConfig(
-        simulate=False, on_failure=f'tee {tmp_path}/hook.json; echo "$BLENDINATOR_REASON" > {tmp_path}/hook.txt'))
+    config = dataclasses.replace(
+        config,
+        retraining=RetrainingConfig(
+            simulate=False, on_failure=f'tee {tmp_path}/hook.json; echo "$BLENDINATOR_REASON" > {tmp_path}/hook.txt'
+        ),
+    )
 
     def body(*_):
         raise ValueError("shapes differ")
@@ -110,8 +121,10 @@ def test_a_hook_that_hangs_is_logged(config, caplog, monkeypatch):
 
 
 def test_two_never_run_at_once(config, tmp_path, capfd):
-    hold = ("import sys, time\nfrom blendinator.lock import exclusive\nwith exclusive(sys.argv[1], 'run'):\n"
-            "    print('held', flush=True)\n    time.sleep(60)")
+    hold = (
+        "import sys, time\nfrom blendinator.lock import exclusive\nwith exclusive(sys.argv[1], 'run'):\n"
+        "    print('held', flush=True)\n    time.sleep(60)"
+    )
     config = dataclasses.replace(config, retraining=RetrainingConfig(on_failure=f"cat > {tmp_path}/hook.json"))
     holder = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
@@ -137,8 +150,17 @@ class Terminal:
 def test_nothing_to_do_is_said_with_what_there_is(config, tmp_path):
     version = tmp_path / "7"
     version.mkdir()
-    note(config, "pushed", [1], request="abc", version=str(version), started="yesterday", report="page.html",
-         log="x.log", run="r")
+    note(
+        config,
+        "pushed",
+        [1],
+        request="abc",
+        version=str(version),
+        started="yesterday",
+        report="page.html",
+        log="x.log",
+        run="r",
+    )
     note(config, "nothing", [1], request="abc")
     terminal, entry = Terminal(), {"request": "abc"}
     assert nothing_to_do(config, entry, terminal)
@@ -152,7 +174,17 @@ def test_there_is_something_to_do(config, request_key, status, version):
 
 
 def test_a_refused_model_is_not_trained_again(config):
-    note(config, "refused", [1], request="abc", version=None, started="yesterday", reason="too bad", report="p",
-         log="l", run="r")
+    note(
+        config,
+        "refused",
+        [1],
+        request="abc",
+        version=None,
+        started="yesterday",
+        reason="too bad",
+        report="p",
+        log="l",
+        run="r",
+    )
     terminal = Terminal()
     assert nothing_to_do(config, {"request": "abc"}, terminal) and "not pushed, because too bad" in terminal.text

@@ -31,8 +31,17 @@ def make_span(config, span, **simulation):
     folder = spans.span_dir(config.data_root, span)
     folder.mkdir(parents=True)
     settings = config_to_dict(dataclasses.replace(config.simulation, **simulation))
-    (folder / spans.MANIFEST).write_text(json.dumps({
-        "complete": True, "format_version": spans.FORMAT_VERSION, "simulation": settings, "files": {}, "splits": {}}))
+    (folder / spans.MANIFEST).write_text(
+        json.dumps(
+            {
+                "complete": True,
+                "format_version": spans.FORMAT_VERSION,
+                "simulation": settings,
+                "files": {},
+                "splits": {},
+            }
+        )
+    )
 
 
 def test_our_errors_explain_themselves():
@@ -64,21 +73,33 @@ def test_full_disk_is_explained_when_a_library_says_it_in_its_own_words(text):
     assert "no space left on the disk" in str(run.explain(RuntimeError(text)))
 
 
-@pytest.mark.parametrize("code, reason", [
-    (errno.EACCES, "Permission denied"), (errno.ENOTDIR, "Not a directory"), (errno.EROFS, "Read-only file system")])
+@pytest.mark.parametrize(
+    "code, reason",
+    [(errno.EACCES, "Permission denied"), (errno.ENOTDIR, "Not a directory"), (errno.EROFS, "Read-only file system")],
+)
 def test_folder_that_cannot_be_written_is_named(code, reason):
     message = str(run.explain(OSError(code, reason, "/x/y")))
     assert message.startswith(f"/x/y: this cannot be written ({reason}). Check the folder's permissions")
 
 
-@pytest.mark.parametrize("error, message", [
-    (MemoryError(), "The memory does not suffice .no text.. Reduce training.batch_size"),
-    (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\nmore"),
-     "The memory does not suffice .OOM when allocating tensor.. Reduce"),
-    (tf.errors.DataLossError(None, None, "corrupted record at 12"),
-     "damaged .corrupted record at 12.. Run .* --no-cache"),
-    (RuntimeError("attempt to write a readonly database"), "readonly database: output_dir cannot be written. Check"),
-])
+@pytest.mark.parametrize(
+    "error, message",
+    [
+        (MemoryError(), "The memory does not suffice .no text.. Reduce training.batch_size"),
+        (
+            tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\nmore"),
+            "The memory does not suffice .OOM when allocating tensor.. Reduce",
+        ),
+        (
+            tf.errors.DataLossError(None, None, "corrupted record at 12"),
+            "damaged .corrupted record at 12.. Run .* --no-cache",
+        ),
+        (
+            RuntimeError("attempt to write a readonly database"),
+            "readonly database: output_dir cannot be written. Check",
+        ),
+    ],
+)
 def test_faults_that_libraries_report_are_explained(error, message):
     found = run.explain(error)
     assert isinstance(found, DataError) and re.search(message, str(found))
@@ -110,8 +131,9 @@ def test_space_for_the_simulation_counts_only_when_it_is_to_be_simulated(config,
     run.check_space(config)
 
 
-@pytest.mark.parametrize(("spans", "there", "used"), [
-    ("latest", 3, 1), ("latest:3", 2, 2), ("latest:2", 3, 2), ("2-4", 3, 3)])
+@pytest.mark.parametrize(
+    ("spans", "there", "used"), [("latest", 3, 1), ("latest:3", 2, 2), ("latest:2", 3, 2), ("2-4", 3, 3)]
+)
 def test_space_counts_each_span_that_is_used(config, spans, there, used):
     for span in range(1, there + 1):
         make_span(config, span)

@@ -13,8 +13,13 @@ def test_no_log_is_no_run(tmp_path):
 
 
 def test_last_completed_passes_over_failures_and_idle_runs(tmp_path):
-    for one in (entry("pushed", version="v"), entry("refused", number=2), entry("failed"), entry("nothing"),
-                entry("interrupted")):
+    for one in (
+        entry("pushed", version="v"),
+        entry("refused", number=2),
+        entry("failed"),
+        entry("nothing"),
+        entry("interrupted"),
+    ):
         run_log.append(tmp_path, one)
     assert len(run_log.read(tmp_path)) == 5
     assert run_log.last_completed(tmp_path) == {"format_version": 1, **entry("refused", number=2)}

@@ -9,31 +9,37 @@ from blendinator.errors import ConfigError
 from blendinator.pipeline import cli, schedule
 
 
-@pytest.mark.parametrize("expression, calendar", [
-    ("0 3 * * 1", "Mon *-*-* 03:00:00"),
-    ("30 2 * * *", "*-*-* 02:30:00"),
-    ("*/20 3-5 * * *", "*-*-* 03,04,05:00,20,40:00"),
-    ("0 0 1,15 * *", "*-*-01,15 00:00:00"),
-    ("0 0 * 1-12/6 *", "*-01,07-* 00:00:00"),
-    ("5 4 * * 0,7", "Sun *-*-* 04:05:00"),
-    ("5 4 * * 1-5", "Mon,Tue,Wed,Thu,Fri *-*-* 04:05:00"),
-    ("* * * * *", "*-*-* *:*:00"),
-    ("0-59 * * * 0-6", "*-*-* *:*:00"),
-])
+@pytest.mark.parametrize(
+    "expression, calendar",
+    [
+        ("0 3 * * 1", "Mon *-*-* 03:00:00"),
+        ("30 2 * * *", "*-*-* 02:30:00"),
+        ("*/20 3-5 * * *", "*-*-* 03,04,05:00,20,40:00"),
+        ("0 0 1,15 * *", "*-*-01,15 00:00:00"),
+        ("0 0 * 1-12/6 *", "*-01,07-* 00:00:00"),
+        ("5 4 * * 0,7", "Sun *-*-* 04:05:00"),
+        ("5 4 * * 1-5", "Mon,Tue,Wed,Thu,Fri *-*-* 04:05:00"),
+        ("* * * * *", "*-*-* *:*:00"),
+        ("0-59 * * * 0-6", "*-*-* *:*:00"),
+    ],
+)
 def test_calendar(expression, calendar):
     assert schedule.to_calendar(expression) == calendar
 
 
-@pytest.mark.parametrize("expression, message", [
-    ("0 3 * *", "which has 4 fields; allowed: minute, hour"),
-    ("60 3 * * 1", "allowed for the minute: .* numbers from 0 to 59"),
-    ("0 3-1 * * 1", "allowed for the hour"),
-    ("0 3 0 * *", "allowed for the day of the month"),
-    ("0 3 * 13 *", "allowed for the month"),
-    ("0 3 * * mon", "allowed for the day of the week"),
-    ("*/0 3 * * *", "allowed for the minute"),
-    ("5/10 3 * * *", "allowed for the minute"),
-])
+@pytest.mark.parametrize(
+    "expression, message",
+    [
+        ("0 3 * *", "which has 4 fields; allowed: minute, hour"),
+        ("60 3 * * 1", "allowed for the minute: .* numbers from 0 to 59"),
+        ("0 3-1 * * 1", "allowed for the hour"),
+        ("0 3 0 * *", "allowed for the day of the month"),
+        ("0 3 * 13 *", "allowed for the month"),
+        ("0 3 * * mon", "allowed for the day of the week"),
+        ("*/0 3 * * *", "allowed for the minute"),
+        ("5/10 3 * * *", "allowed for the minute"),
+    ],
+)
 def test_what_is_no_cron_expression(expression, message):
     with pytest.raises(ConfigError, match=message):
         schedule.parse_cron(expression)
@@ -68,8 +74,9 @@ def stand_in(folder, name, script):
 
 
 def test_crontab_is_installed_beside_what_is_there(tmp_path, monkeypatch):
-    stand_in(tmp_path, "crontab",
-             f'if [ "$1" = -l ]; then echo "1 1 * * * mine"; else /bin/cat > {tmp_path}/table; fi\n')
+    stand_in(
+        tmp_path, "crontab", f'if [ "$1" = -l ]; then echo "1 1 * * * mine"; else /bin/cat > {tmp_path}/table; fi\n'
+    )
     monkeypatch.setenv("PATH", str(tmp_path))
     schedule.install_crontab("b", "0 3 * * 1 x # blendinator b")
     assert (tmp_path / "table").read_text() == "1 1 * * * mine\n0 3 * * 1 x # blendinator b\n"
@@ -95,7 +102,10 @@ def test_systemd_is_called(tmp_path, monkeypatch):
     schedule.install_systemd({"b.service": "s", "b.timer": "t"}, tmp_path / "units")
     assert (tmp_path / "units" / "b.timer").read_text() == "t"
     assert (tmp_path / "calls").read_text().splitlines() == [
-        "--user show-environment", "--user daemon-reload", "--user enable --now b.timer"]
+        "--user show-environment",
+        "--user daemon-reload",
+        "--user enable --now b.timer",
+    ]
 
 
 def test_systemd_is_not_there(tmp_path, monkeypatch):

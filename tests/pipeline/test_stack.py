@@ -28,13 +28,17 @@ def test_version_names_the_stack():
 
 
 def test_module_imports_no_library():
-    code = "import sys, blendinator.stack; sys.exit(any(name in sys.modules for name in ('tfx', 'tensorflow', 'numpy')))"
+    code = (
+        "import sys, blendinator.stack; sys.exit(any(name in sys.modules for name in ('tfx', 'tensorflow', 'numpy')))"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_tensorflow_is_loaded_without_a_word_and_standard_error_is_left_open():
-    code = ("import sys; from blendinator.stack import load_tensorflow_quietly; load_tensorflow_quietly();"
-            "import model, tensorflow; print('still here', file=sys.stderr)")
+    code = (
+        "import sys; from blendinator.stack import load_tensorflow_quietly; load_tensorflow_quietly();"
+        "import model, tensorflow; print('still here', file=sys.stderr)"
+    )
     process = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
     assert (process.returncode, process.stdout, process.stderr) == (0, "", "still here\n")
 
@@ -57,8 +61,9 @@ def test_setup_finds_the_same_interpreter_in_an_activated_shell():
     found = []
     for path in (rest, f"{bin_folder}:{rest}", f"/usr/local/bin:{bin_folder}:/usr/bin:/bin", f"{rest}:{bin_folder}"):
         code = "\n".join([*lines, "find_python 3.13 3.12 3.11 3.10", "echo $PATH"])
-        process = subprocess.run(["sh", "-c", code], cwd=ROOT, capture_output=True, text=True,
-                                 env={"PATH": path, "HOME": os.environ["HOME"]})
+        process = subprocess.run(
+            ["sh", "-c", code], cwd=ROOT, capture_output=True, text=True, env={"PATH": path, "HOME": os.environ["HOME"]}
+        )
         assert process.returncode == 0, process.stderr
         found.append(process.stdout)
     assert len(set(found)) == 1 and found[0].splitlines()[-1] == rest

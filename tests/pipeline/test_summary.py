@@ -12,11 +12,36 @@ from blendinator.config import Config
 from blendinator.data import spans
 from blendinator.pipeline.history import summary
 
-RULE = {"kind": "absolute", "metric": "iou_galaxy", "population": "boosted", "slice": "", "min": 0.78, "max": None,
-        "bound": "value", "scenes": 100, "value": 0.801, "candidate": 0.801, "live": None, "low": 0.79, "high": 0.81,
-        "passed": True, "reason": "kept"}
-FAILED = {**RULE, "metric": "ece_near_sources", "population": "natural", "min": None, "max": 0.03, "value": 0.04,
-          "candidate": 0.04, "low": None, "high": None, "passed": False, "reason": "0.04 is above 0.03"}
+RULE = {
+    "kind": "absolute",
+    "metric": "iou_galaxy",
+    "population": "boosted",
+    "slice": "",
+    "min": 0.78,
+    "max": None,
+    "bound": "value",
+    "scenes": 100,
+    "value": 0.801,
+    "candidate": 0.801,
+    "live": None,
+    "low": 0.79,
+    "high": 0.81,
+    "passed": True,
+    "reason": "kept",
+}
+FAILED = {
+    **RULE,
+    "metric": "ece_near_sources",
+    "population": "natural",
+    "min": None,
+    "max": 0.03,
+    "value": 0.04,
+    "candidate": 0.04,
+    "low": None,
+    "high": None,
+    "passed": False,
+    "reason": "0.04 is above 0.03",
+}
 
 
 @pytest.fixture
@@ -24,17 +49,30 @@ def config(tmp_path):
     config = dataclasses.replace(Config(), output_dir=str(tmp_path))
     folder = spans.span_dir(config.data_root, 1)
     folder.mkdir(parents=True)
-    (folder / spans.MANIFEST).write_text(json.dumps({
-        "complete": True, "format_version": spans.FORMAT_VERSION, "files": {},
-        "splits": {"train": {"records": 10}, "test": {"records": 4}},
-        "class_shares": {"natural": [0.9, 0.0906, 0.0094]}}))
+    (folder / spans.MANIFEST).write_text(
+        json.dumps(
+            {
+                "complete": True,
+                "format_version": spans.FORMAT_VERSION,
+                "files": {},
+                "splits": {"train": {"records": 10}, "test": {"records": 4}},
+                "class_shares": {"natural": [0.9, 0.0906, 0.0094]},
+            }
+        )
+    )
     return config
 
 
 def collect(config, monkeypatch, **changes):
-    explanation = {"run": "2026", "pushed": False, "version": None, "reason": "0.04 is above 0.03",
-                   "rules": [RULE, FAILED],
-                   "artifacts": {"ModelEvaluation": "/evaluation"}, **changes}
+    explanation = {
+        "run": "2026",
+        "pushed": False,
+        "version": None,
+        "reason": "0.04 is above 0.03",
+        "rules": [RULE, FAILED],
+        "artifacts": {"ModelEvaluation": "/evaluation"},
+        **changes,
+    }
     monkeypatch.setattr(summary.explanations, "explain", lambda config: explanation)
     return summary.collect(config, (1,), Path("/reports/report.html"))
 
@@ -48,10 +86,21 @@ def show(config, result):
 def test_pushed_model_is_shown_with_its_version(config, tmp_path, monkeypatch):
     (tmp_path / "17").mkdir()
     text = show(config, collect(config, monkeypatch, pushed=True, version=str(tmp_path / "17")))
-    for part in (f"version   {tmp_path / '17'}", "0.801", "0.79 to 0.81", "at least 0.78", "at most 0.03", "kept",
-                 "failed", "/evaluation/metrics.json", "/evaluation/examples.png", "/reports/report.html", "/run.log",
-                 "1 min 15 s",
-                 "10 train, 4 test scenes; pixels natural: 9.06% galaxy, 0.94% blended"):
+    for part in (
+        f"version   {tmp_path / '17'}",
+        "0.801",
+        "0.79 to 0.81",
+        "at least 0.78",
+        "at most 0.03",
+        "kept",
+        "failed",
+        "/evaluation/metrics.json",
+        "/evaluation/examples.png",
+        "/reports/report.html",
+        "/run.log",
+        "1 min 15 s",
+        "10 train, 4 test scenes; pixels natural: 9.06% galaxy, 0.94% blended",
+    ):
         assert part in text
     assert "not pushed" not in text
 

@@ -20,8 +20,20 @@ from blendinator.model.live import FACTS_FILE, list_versions
 from blendinator.pipeline import cli
 from blendinator.pipeline.history import lineage, metadata, retention
 
-RULE = {"metric": "iou_galaxy", "population": "boosted", "slice": "", "bound": "value", "min": 0.5, "max": None,
-        "value": 0.8, "low": 0.7, "high": 0.9, "scenes": 100, "passed": True, "reason": "kept"}
+RULE = {
+    "metric": "iou_galaxy",
+    "population": "boosted",
+    "slice": "",
+    "bound": "value",
+    "min": 0.5,
+    "max": None,
+    "value": 0.8,
+    "low": 0.7,
+    "high": 0.9,
+    "scenes": 100,
+    "passed": True,
+    "reason": "kept",
+}
 
 
 class Output:
@@ -45,8 +57,11 @@ class Output:
         for type_name, (folder, custom) in outputs.items():
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "data").write_text("x" * 1000)
-            artifact = proto.Artifact(type_id=self.store.put_artifact_type(proto.ArtifactType(name=type_name)),
-                                      uri=str(folder), state=proto.Artifact.LIVE)
+            artifact = proto.Artifact(
+                type_id=self.store.put_artifact_type(proto.ArtifactType(name=type_name)),
+                uri=str(folder),
+                state=proto.Artifact.LIVE,
+            )
             for key, value in custom.items():
                 field = "int_value" if isinstance(value, int) else "string_value"
                 setattr(artifact.custom_properties[key], field, value)
@@ -64,16 +79,33 @@ class Output:
         [context.id] = self.store.put_contexts([context])
         self.names.append(context.name)
         root = self.config.pipeline_root
-        ingested = self.execution("SpanExampleGen", context, [], {
-            "Examples": (root / "SpanExampleGen" / "examples" / str(number), {"spans": str(span)})})
-        trained = self.execution("Trainer", context, [ingested["Examples"]], {
-            "Model": (root / "Trainer" / "model" / str(number), {})},
-            custom_config=json.dumps({"data": f"data{span}", "code": "code1"}))
-        evaluated = self.execution("CalibrationEvaluator", context, [ingested["Examples"], trained["Model"]], {
-            "ModelEvaluation": (root / "CalibrationEvaluator" / "evaluation" / str(number), {}),
-            "ModelBlessing": (root / "CalibrationEvaluator" / "blessing" / str(number), {})})
-        metrics = {"populations": {"boosted": {"metrics": {"iou_galaxy": {"value": 0.8 + number / 1000}}}},
-                   "live_version": baseline, "thresholds": [RULE]}
+        ingested = self.execution(
+            "SpanExampleGen",
+            context,
+            [],
+            {"Examples": (root / "SpanExampleGen" / "examples" / str(number), {"spans": str(span)})},
+        )
+        trained = self.execution(
+            "Trainer",
+            context,
+            [ingested["Examples"]],
+            {"Model": (root / "Trainer" / "model" / str(number), {})},
+            custom_config=json.dumps({"data": f"data{span}", "code": "code1"}),
+        )
+        evaluated = self.execution(
+            "CalibrationEvaluator",
+            context,
+            [ingested["Examples"], trained["Model"]],
+            {
+                "ModelEvaluation": (root / "CalibrationEvaluator" / "evaluation" / str(number), {}),
+                "ModelBlessing": (root / "CalibrationEvaluator" / "blessing" / str(number), {}),
+            },
+        )
+        metrics = {
+            "populations": {"boosted": {"metrics": {"iou_galaxy": {"value": 0.8 + number / 1000}}}},
+            "live_version": baseline,
+            "thresholds": [RULE],
+        }
         (Path(evaluated["ModelEvaluation"].uri) / "metrics.json").write_text(json.dumps(metrics))
         destination = self.config.serving_dir / str(number)
         custom = {"pushed": int(pushed)}
@@ -85,14 +117,19 @@ class Output:
             if baseline:
                 start = {"kind": "warm", "version": baseline}
             (destination / FACTS_FILE).write_text(json.dumps({"key": f"key{number}", "spans": [span], "start": start}))
-        self.execution("Pusher", context, [trained["Model"], evaluated["ModelBlessing"]], {
-            "PushedModel": (root / "Pusher" / "pushed_model" / str(number), custom)})
+        self.execution(
+            "Pusher",
+            context,
+            [trained["Model"], evaluated["ModelBlessing"]],
+            {"PushedModel": (root / "Pusher" / "pushed_model" / str(number), custom)},
+        )
         report = Path(self.config.output_dir) / "reports" / context.name.replace(":", "")
         report.mkdir(parents=True)
         folder = spans.span_dir(self.config.data_root, span)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / spans.MANIFEST).write_text(json.dumps(
-            {"complete": True, "format_version": 1, "files": {}, "splits": {}, "simulation": {"seed": 1}}))
+        (folder / spans.MANIFEST).write_text(
+            json.dumps({"complete": True, "format_version": 1, "files": {}, "splits": {}, "simulation": {"seed": 1}})
+        )
 
     def versions(self):
         return [int(path.name) for path in list_versions(self.config.serving_dir)]
@@ -129,7 +166,11 @@ def test_list_without_metadata(output):
 def test_lineage(output):
     found = lineage.lineage(output.config, "2")
     assert [found[key] for key in ("run", "spans", "data_fingerprint", "code")] == [
-        output.names[1], [2], "data2", "code1"]
+        output.names[1],
+        [2],
+        "data2",
+        "code1",
+    ]
     assert found["baseline"] == "1" and found["republishes"] is None
     assert found["start"] == {"kind": "warm", "version": "1"}
     assert found["metrics"] == {"boosted iou_galaxy": 0.802} and found["rules"] == [RULE]
@@ -230,11 +271,22 @@ def test_artifacts_of_old_runs_go_but_for_those_behind_kept_versions(tmp_path):
     output = many_runs(tmp_path, keep_versions=2, keep_runs=1)
     orphan = output.config.pipeline_root / "Trainer" / "model" / "99"  # of a run that was killed
     orphan.mkdir()
-    going = {str(one.path.relative_to(output.config.pipeline_root)) for one in retention.plan(output.config)
-             if one.kind == "artifact"}
-    everything = {f"{folder}/{number}" for number in range(1, 7) for folder in (
-        "SpanExampleGen/examples", "Trainer/model", "CalibrationEvaluator/evaluation", "CalibrationEvaluator/blessing",
-        "Pusher/pushed_model")}
+    going = {
+        str(one.path.relative_to(output.config.pipeline_root))
+        for one in retention.plan(output.config)
+        if one.kind == "artifact"
+    }
+    everything = {
+        f"{folder}/{number}"
+        for number in range(1, 7)
+        for folder in (
+            "SpanExampleGen/examples",
+            "Trainer/model",
+            "CalibrationEvaluator/evaluation",
+            "CalibrationEvaluator/blessing",
+            "Pusher/pushed_model",
+        )
+    }
     kept = {name for name in everything if name.endswith(("4", "5", "6")) and not name.startswith("SpanExampleGen")}
     assert everything - going == kept | {"SpanExampleGen/examples/6"}
     assert going - everything == {"Trainer/model/99"}
@@ -289,9 +341,13 @@ def test_executions_that_a_killed_run_left_are_closed(output):
     kind = output.store.put_context_type(proto.ContextType(name="pipeline_run"))
     context = proto.Context(type_id=kind, name="killed")
     [context.id] = output.store.put_contexts([context])
-    made = output.execution("Transform", context, [],
-                            {"TransformGraph": (output.config.pipeline_root / "t" / "g" / "9", {})},
-                            state=proto.Execution.RUNNING)
+    made = output.execution(
+        "Transform",
+        context,
+        [],
+        {"TransformGraph": (output.config.pipeline_root / "t" / "g" / "9", {})},
+        state=proto.Execution.RUNNING,
+    )
     made["TransformGraph"].state = proto.Artifact.PENDING
     output.store.put_artifacts([made["TransformGraph"]])
     assert metadata.close_interrupted(output.config.metadata_path) == ["Transform"]
@@ -331,12 +387,17 @@ def test_nothing_was_pushed(tmp_path):
     assert "nothing was pushed yet" in call(Output(tmp_path / "output"), "models").output
 
 
-@pytest.mark.parametrize("words", [
-    ("--help",), ("models",), ("lineage", "2"), ("explain",), ("prune", "--dry-run"), ("doctor",)])
+@pytest.mark.parametrize(
+    "words", [("--help",), ("models",), ("lineage", "2"), ("explain",), ("prune", "--dry-run"), ("doctor",)]
+)
 def test_commands_do_without_tensorflow(output, words):
-    script = ("import sys\nfrom pipeline import cli\ntry:\n    cli.main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
-              "sys.exit(bool({'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)))")
+    script = (
+        "import sys\nfrom pipeline import cli\ntry:\n    cli.main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "sys.exit(bool({'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)))"
+    )
     call(output, "models")  # writes the configuration
     path = Path(output.config.output_dir) / "config.yaml"
-    assert subprocess.run([sys.executable, "-c", script, *words, "--config", str(path)],
-                          capture_output=True).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", script, *words, "--config", str(path)], capture_output=True).returncode
+        == 0
+    )

@@ -59,14 +59,28 @@ def test_clean_records_have_no_anomalies(tmp_path):
     assert find_anomalies([records.encode(scene())], tmp_path) == {}
 
 
-@pytest.mark.parametrize("damage", [
-    {"image": with_pixel("image", np.nan), "mask": with_pixel("mask", 3), "population": scene(population="crowded"),
-     "blended_share": scene(blended_share=1.5), "snr": scene(snr=float("nan"))},
-    {"image": with_pixel("image", np.inf), "noise_free": with_pixel("noise_free", np.nan),
-     "mask": with_pixel("mask", -1), "sky_sigma": scene(sky_sigma=0.0), "min_separation": scene(min_separation=-2.0)},
-    {name: scene(**{name: scene()[name][:, 1:]}) for name in ("image", "noise_free", "mask")},
-    {name: without(name) for name in ("image", "mask", "snr", "population")},
-], ids=["values", "other values", "shape", "missing"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {
+            "image": with_pixel("image", np.nan),
+            "mask": with_pixel("mask", 3),
+            "population": scene(population="crowded"),
+            "blended_share": scene(blended_share=1.5),
+            "snr": scene(snr=float("nan")),
+        },
+        {
+            "image": with_pixel("image", np.inf),
+            "noise_free": with_pixel("noise_free", np.nan),
+            "mask": with_pixel("mask", -1),
+            "sky_sigma": scene(sky_sigma=0.0),
+            "min_separation": scene(min_separation=-2.0),
+        },
+        {name: scene(**{name: scene()[name][:, 1:]}) for name in ("image", "noise_free", "mask")},
+        {name: without(name) for name in ("image", "mask", "snr", "population")},
+    ],
+    ids=["values", "other values", "shape", "missing"],
+)
 def test_each_damage_is_an_anomaly_of_its_feature(damage, tmp_path):
     """Each damage sits in a record of its own."""
     serialized = [item if isinstance(item, bytes) else records.encode(item) for item in damage.values()]
@@ -93,19 +107,22 @@ def test_component_writes_the_schema_for_a_stamp_size(size, tmp_path):
 FLAT = np.zeros(SIZE * SIZE, np.float32)
 
 
-@pytest.mark.parametrize("name, values, message", [
-    ("image", None, "is missing"),
-    ("image", FLAT[:-1], "has 63 values; allowed: 64, which is shape [8, 8]"),
-    ("image", FLAT.astype(np.int64), "is of type INT; allowed: FLOAT"),
-    ("image", np.where(np.arange(64) < 2, np.inf, FLAT), "has 2 values that are NaN or infinite"),
-    ("mask", np.full(64, 3), "holds 3; allowed: at most 2"),
-    ("mask", np.full(64, -1), "holds -1; allowed: at least 0"),
-    ("population", np.array([b"crowded"], object), "is 'crowded'; allowed: boosted, natural"),
-    ("snr", np.array([-0.5], np.float32), "holds -0.5; allowed: at least 0"),
-    ("image", FLAT, None),
-    ("mask", np.full(64, 2), None),
-    ("scene_id", np.array([b"1:0"], object), None),
-])
+@pytest.mark.parametrize(
+    "name, values, message",
+    [
+        ("image", None, "is missing"),
+        ("image", FLAT[:-1], "has 63 values; allowed: 64, which is shape [8, 8]"),
+        ("image", FLAT.astype(np.int64), "is of type INT; allowed: FLOAT"),
+        ("image", np.where(np.arange(64) < 2, np.inf, FLAT), "has 2 values that are NaN or infinite"),
+        ("mask", np.full(64, 3), "holds 3; allowed: at most 2"),
+        ("mask", np.full(64, -1), "holds -1; allowed: at least 0"),
+        ("population", np.array([b"crowded"], object), "is 'crowded'; allowed: boosted, natural"),
+        ("snr", np.array([-0.5], np.float32), "holds -0.5; allowed: at least 0"),
+        ("image", FLAT, None),
+        ("mask", np.full(64, 2), None),
+        ("scene_id", np.array([b"1:0"], object), None),
+    ],
+)
 def test_violation_of_one_record(name, values, message):
     feature = next(feature for feature in load_schema(SIZE).feature if feature.name == name)
     assert find_violation(feature, values) == message

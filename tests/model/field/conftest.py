@@ -17,8 +17,15 @@ def pushed(tmp_path_factory, tiny_config, transform_output):
     """Folder of all versions, with one version."""
     folder = tmp_path_factory.mktemp("serving")
     network = ProbaUNet(tiny_config.model, seed=3)
-    export(network, transform_output, str(folder / "1700000000"), default_draws=4, default_seed=1, stamp_size=16,
-           facts={"key": "abc", "config": config_to_dict(tiny_config)})
+    export(
+        network,
+        transform_output,
+        str(folder / "1700000000"),
+        default_draws=4,
+        default_seed=1,
+        stamp_size=16,
+        facts={"key": "abc", "config": config_to_dict(tiny_config)},
+    )
     return folder
 
 
@@ -42,8 +49,18 @@ def image():
 @pytest.fixture(scope="session")
 def wcs_header():
     header = fits.Header()
-    for key, value in {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.0, "CRPIX1": 40.0,
-                       "CRPIX2": 30.0, "CD1_1": -0.1 / 3600, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": 0.1 / 3600}.items():
+    for key, value in {
+        "CTYPE1": "RA---TAN",
+        "CTYPE2": "DEC--TAN",
+        "CRVAL1": 150.0,
+        "CRVAL2": 2.0,
+        "CRPIX1": 40.0,
+        "CRPIX2": 30.0,
+        "CD1_1": -0.1 / 3600,
+        "CD1_2": 0.0,
+        "CD2_1": 0.0,
+        "CD2_2": 0.1 / 3600,
+    }.items():
         header[key] = value
     return header
 

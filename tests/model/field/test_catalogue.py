@@ -14,8 +14,10 @@ def catalogue(maps, cuts, settings=Settings(min_pixels=1, reach=2), truth=None):
     shape = maps["class_map"].shape
     cataloguer = Cataloguer(shape, len(maps["samples"]), settings, lambda start, stop: 2.0, truth)
     for top, bottom in itertools.pairwise(cuts):
-        cataloguer.write(top, {name: value[:, top:bottom] if name == "samples" else value[top:bottom]
-                               for name, value in maps.items()})
+        cataloguer.write(
+            top,
+            {name: value[:, top:bottom] if name == "samples" else value[top:bottom] for name, value in maps.items()},
+        )
     return cataloguer.finish()
 
 
@@ -34,8 +36,12 @@ def one_object():
     samples[2, 0, 0] = 1  # far away: not the object's
     image = np.zeros((12, 14), np.float32)
     image[4:6, 5:8] = 10.0
-    return {"probabilities": probabilities, "class_map": probabilities.argmax(-1).astype(np.uint8), "image": image,
-            "samples": samples}
+    return {
+        "probabilities": probabilities,
+        "class_map": probabilities.argmax(-1).astype(np.uint8),
+        "image": image,
+        "samples": samples,
+    }
 
 
 def test_by_hand(one_object):
@@ -67,8 +73,12 @@ def random_maps():
     probabilities = np.stack([1 - foreground, foreground - blended, blended], axis=-1).astype(np.float32)
     u = rng.random((draws, height, width))
     samples = ((u > probabilities[..., 0]).astype(np.uint8) + (u > 1 - blended)).astype(np.uint8)
-    maps = {"probabilities": probabilities, "class_map": probabilities.argmax(-1).astype(np.uint8),
-            "image": (50 * field).astype(np.float32), "samples": samples}
+    maps = {
+        "probabilities": probabilities,
+        "class_map": probabilities.argmax(-1).astype(np.uint8),
+        "image": (50 * field).astype(np.float32),
+        "samples": samples,
+    }
     maps["class_map"][50:60, 20:30], maps["samples"][:, 50:60, 20:30] = 255, 255
     maps["probabilities"][50:60, 20:30], maps["image"][50:60, 20:30] = np.nan, np.nan
     return maps
@@ -80,11 +90,17 @@ def test_rows_may_come_in_any_pieces(cuts):
     (whole, owners), (pieces, found) = (catalogue(maps, cut, truth=truth) for cut in ([0, 120], cuts))
     order, other = (np.lexsort((table["x"], table["y"], table["kind"])) for table in (whole, pieces))
     for name in set(whole) - {"id", "parent"}:
-        np.testing.assert_allclose(*(table[name][rows].astype(float) if table[name].dtype.kind in "if" else 0
-                                     for table, rows in ((whole, order), (pieces, other))), err_msg=name)
+        np.testing.assert_allclose(
+            *(
+                table[name][rows].astype(float) if table[name].dtype.kind in "if" else 0
+                for table, rows in ((whole, order), (pieces, other))
+            ),
+            err_msg=name,
+        )
     assert len(whole["id"]) > 20 and (whole["kind"] == "blend").any()
     assert (whole["kind"] == "object").sum() == ndimage.label(
-        np.nan_to_num(maps["probabilities"][..., 1:].sum(-1)) >= 0.5, np.ones((3, 3)))[1]
+        np.nan_to_num(maps["probabilities"][..., 1:].sum(-1)) >= 0.5, np.ones((3, 3))
+    )[1]
     np.testing.assert_array_equal(owners >= 0, found >= 0)
     np.testing.assert_allclose(whole["x"][owners[owners >= 0]], pieces["x"][found[found >= 0]])
     for table in (whole, pieces):  # a blend lies within its object's reach

@@ -21,8 +21,12 @@ def test_shapes_types_and_ranges(segmenter, image):
     maps = segmenter.sample(image, num_samples=3, seed=1)
     side = image.shape
     assert {name: (value.shape, value.dtype) for name, value in vars(maps).items()} == {
-        "samples": ((3, *side), np.uint8), "probabilities": ((*side, 3), np.float32), "class_map": (side, np.uint8),
-        "entropy": (side, np.float32), "mutual_information": (side, np.float32)}
+        "samples": ((3, *side), np.uint8),
+        "probabilities": ((*side, 3), np.float32),
+        "class_map": (side, np.uint8),
+        "entropy": (side, np.float32),
+        "mutual_information": (side, np.float32),
+    }
     assert maps.samples.max() <= 2 and np.ptp(maps.samples, axis=0).any()
     np.testing.assert_allclose(maps.probabilities.sum(axis=-1), 1, atol=1e-5)
     np.testing.assert_array_equal(maps.class_map, maps.probabilities.argmax(axis=-1))
@@ -88,19 +92,27 @@ def test_newest_version_is_taken(pushed):
     assert segmenter.halo == 6
 
 
-@pytest.mark.parametrize("image, message", [
-    (np.zeros((2, 3, 4)), r"received float64 of shape \[2, 3, 4\]; allowed: a two-dimensional array"),
-    (np.zeros((0, 4)), "allowed: a two-dimensional array"),
-    (np.array([["a"]]), "allowed: a two-dimensional array of real numbers"),
-    (np.full((4, 4), np.nan), "no pixel is finite"),
-])
+@pytest.mark.parametrize(
+    "image, message",
+    [
+        (np.zeros((2, 3, 4)), r"received float64 of shape \[2, 3, 4\]; allowed: a two-dimensional array"),
+        (np.zeros((0, 4)), "allowed: a two-dimensional array"),
+        (np.array([["a"]]), "allowed: a two-dimensional array of real numbers"),
+        (np.full((4, 4), np.nan), "no pixel is finite"),
+    ],
+)
 def test_bad_images(segmenter, image, message):
     with pytest.raises(DataError, match=message):
         segmenter.sample(image)
 
 
-@pytest.mark.parametrize("options, message", [({"num_samples": 0}, "num_samples: received 0; allowed: at least 1"),
-                                              ({"seed": -1}, "seed: received -1; allowed: at least 0")])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"num_samples": 0}, "num_samples: received 0; allowed: at least 1"),
+        ({"seed": -1}, "seed: received -1; allowed: at least 0"),
+    ],
+)
 def test_bad_options(segmenter, image, options, message):
     with pytest.raises(ConfigError, match=message):
         segmenter.sample(image, **options)
@@ -127,17 +139,21 @@ def edit_facts(**values):
     def change(folder):
         facts = json.loads((folder / FIELD_FILE).read_text())
         (folder / FIELD_FILE).write_text(json.dumps({**facts, **values}))
+
     return change
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda folder: (folder / FIELD_FILE).unlink(), "has no signature 'sample_with_noise'.*Run the pipeline again"),
-    (lambda folder: (folder / FIELD_FILE).write_text("{"), "field.json: this file cannot be read"),
-    (lambda folder: (folder / "saved_model.pb").write_bytes(b"x"), "this SavedModel cannot be loaded"),
-    (lambda folder: (folder / FIELD_FILE).write_text("[1]"), "field.json: received format None; allowed: 1"),
-    (edit_facts(format=9), "field.json: received format 9; allowed: 1"),
-    (edit_facts(latent="global"), "model.latent is global: one latent for a whole stamp has no meaning on a field"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda folder: (folder / FIELD_FILE).unlink(), "has no signature 'sample_with_noise'.*Run the pipeline again"),
+        (lambda folder: (folder / FIELD_FILE).write_text("{"), "field.json: this file cannot be read"),
+        (lambda folder: (folder / "saved_model.pb").write_bytes(b"x"), "this SavedModel cannot be loaded"),
+        (lambda folder: (folder / FIELD_FILE).write_text("[1]"), "field.json: received format None; allowed: 1"),
+        (edit_facts(format=9), "field.json: received format 9; allowed: 1"),
+        (edit_facts(latent="global"), "model.latent is global: one latent for a whole stamp has no meaning on a field"),
+    ],
+)
 def test_models_that_cannot_segment_fields(pushed, tmp_path, change, message):
     with pytest.raises(ModelError, match=message):
         Segmenter.load(altered(pushed, tmp_path, change))
@@ -169,8 +185,10 @@ def test_documented_example_runs_with_tensorflow_and_numpy_alone(pushed, image, 
     shutil.copytree(pushed, tmp_path / "output" / "serving" / "blendinator")
     example = example_of_the_documentation()
     assert len([line for line in example.splitlines() if line.strip()]) <= 10
-    blocked = "tfx tensorflow_transform tfx_bsl tensorflow_probability tensorflow_data_validation apache_beam " \
+    blocked = (
+        "tfx tensorflow_transform tfx_bsl tensorflow_probability tensorflow_data_validation apache_beam "
         "tf_keras scipy matplotlib astropy sep yaml ml_metadata"
+    )
     script = f"""
 import sys
 class Blocker:

@@ -84,9 +84,17 @@ def test_match_noise_scales_to_the_measured_noise(tmp_path, image):
     np.testing.assert_allclose(field.network_rows(0, 61), field.rows(0, 61) * field.noise_scale, rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind, value, sigma", [("rms", 3.0, 3.0), ("variance", 9.0, 3.0), ("weight", 0.25, 2.0),
-                                                ("weight", 0.0, np.nan), ("rms", -1.0, np.nan),
-                                                ("rms", np.inf, np.nan)])
+@pytest.mark.parametrize(
+    "kind, value, sigma",
+    [
+        ("rms", 3.0, 3.0),
+        ("variance", 9.0, 3.0),
+        ("weight", 0.25, 2.0),
+        ("weight", 0.0, np.nan),
+        ("rms", -1.0, np.nan),
+        ("rms", np.inf, np.nan),
+    ],
+)
 def test_noise_of_a_weight_map(kind, value, sigma):
     np.testing.assert_allclose(noise_of(np.array([value]), kind), [sigma])
 
@@ -113,16 +121,19 @@ def test_no_such_file(tmp_path):
 
 def test_truncated_file(tmp_path, image):
     path = write(tmp_path / "f.fits", image)
-    path.write_bytes(path.read_bytes()[:-2880 * 3])
+    path.write_bytes(path.read_bytes()[: -2880 * 3])
     with pytest.raises(DataError, match="f.fits: the file ends before its data do"):
         Plane(path)
 
 
-@pytest.mark.parametrize("hdu, message", [
-    ("7", r"there is no HDU 7; it holds 0 PRIMARY: empty; 1 SCI: 61x83"),
-    ("BAD", "there is no HDU BAD; it holds"),
-    ("0", r"HDU 0 is no image of two dimensions \(received \[\]\)"),
-])
+@pytest.mark.parametrize(
+    "hdu, message",
+    [
+        ("7", r"there is no HDU 7; it holds 0 PRIMARY: empty; 1 SCI: 61x83"),
+        ("BAD", "there is no HDU BAD; it holds"),
+        ("0", r"HDU 0 is no image of two dimensions \(received \[\]\)"),
+    ],
+)
 def test_wrong_hdu(field_file, hdu, message):
     with pytest.raises(DataError, match=message):
         Plane(field_file, hdu)
@@ -142,8 +153,9 @@ def test_table_instead_of_an_image(tmp_path):
 
 
 def test_cube(tmp_path):
-    with pytest.raises(DataError,
-                       match="no image has two dimensions; it holds 0 PRIMARY: 3x20x20. Write the wanted plane"):
+    with pytest.raises(
+        DataError, match="no image has two dimensions; it holds 0 PRIMARY: 3x20x20. Write the wanted plane"
+    ):
         Plane(write(tmp_path / "f.fits", np.zeros((3, 20, 20), np.float32)))
 
 
@@ -170,8 +182,9 @@ def test_no_noise(tmp_path, image):
 @pytest.mark.parametrize("name", ["weight", "mask"])
 def test_map_of_another_shape(tmp_path, field_file, name):
     other = write(tmp_path / "other.fits", np.ones((5, 5), np.float32))
-    with pytest.raises(DataError,
-                       match=rf"other.fits\[0\]: the {name} map has the shape \[5, 5\]; allowed: \[61, 83\]"):
+    with pytest.raises(
+        DataError, match=rf"other.fits\[0\]: the {name} map has the shape \[5, 5\]; allowed: \[61, 83\]"
+    ):
         opened(field_file, **{name: other})
 
 
@@ -180,16 +193,19 @@ def test_match_noise_needs_a_model_that_names_its_survey(field_file):
         open_field(field_file, None, STAMP, match_noise=True)
 
 
-@pytest.mark.parametrize("card, message", [
-    ("NAXIS   =           7299565125", "NAXIS is 7299565125; allowed: at most 999"),
-    ("TFIELDS =                 1000", "TFIELDS is 1000; allowed: at most 999"),
-    ("NAXIS2  =                -7160", "the size of the data is negative"),
-])
+@pytest.mark.parametrize(
+    "card, message",
+    [
+        ("NAXIS   =           7299565125", "NAXIS is 7299565125; allowed: at most 999"),
+        ("TFIELDS =                 1000", "TFIELDS is 1000; allowed: at most 999"),
+        ("NAXIS2  =                -7160", "the size of the data is negative"),
+    ],
+)
 def test_headers_that_would_never_end(tmp_path, image, card, message):
     """Astropy counts up to such a number, for hours, and reads on before data of negative size."""
     content = bytearray(write(tmp_path / "f.fits", image, BUNIT="electron").read_bytes())
     place = content.index(b"BUNIT   =" if card.startswith("TFIELDS") else card[:9].encode())
-    content[place:place + 80] = card.encode().ljust(80)
+    content[place : place + 80] = card.encode().ljust(80)
     (tmp_path / "f.fits").write_bytes(content)
     with pytest.raises(DataError, match=f"not a FITS file that can be read .{message}"):
         Plane(tmp_path / "f.fits")
@@ -212,7 +228,7 @@ def test_compressed_image_of_absurd_size(tmp_path, image):
     fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(image.astype(np.int32))]).writeto(path)
     content = bytearray(path.read_bytes())
     place = content.index(b"ZNAXIS1 =")
-    content[place:place + 80] = b"ZNAXIS1 =        1099511627776".ljust(80)
+    content[place : place + 80] = b"ZNAXIS1 =        1099511627776".ljust(80)
     path.write_bytes(content)
     with pytest.raises(DataError, match="the header gives the sizes .*; allowed: up to 1000000 a side"):
         Plane(path)

@@ -20,17 +20,38 @@ def command(pushed, tmp_path, monkeypatch):
     monkeypatch.setattr(Config, "serving_dir", property(lambda config: pushed))
 
     def call(*arguments, output="maps.fits", samples=3):
-        return CliRunner().invoke(main, [
-            "segment", "--output", str(tmp_path / output), "--samples", str(samples), "--background-box", "32",
-            *map(str, arguments)])
+        return CliRunner().invoke(
+            main,
+            [
+                "segment",
+                "--output",
+                str(tmp_path / output),
+                "--samples",
+                str(samples),
+                "--background-box",
+                "32",
+                *map(str, arguments),
+            ],
+        )
 
     return call
 
 
 def test_everything_that_can_be_written(command, field_file, tmp_path, segmenter, image):
     Table({"x": [20.0, 60.0], "y": [30.0, 40.0], "magnitude": [22.0, 23.0]}).write(tmp_path / "truth.csv")
-    result = command(field_file, "--catalog", tmp_path / "c.ecsv", "--preview", tmp_path / "p.png", "--write-samples",
-                     "--no-background", "--truth", tmp_path / "truth.csv", "--min-pixels", 1)
+    result = command(
+        field_file,
+        "--catalog",
+        tmp_path / "c.ecsv",
+        "--preview",
+        tmp_path / "p.png",
+        "--write-samples",
+        "--no-background",
+        "--truth",
+        tmp_path / "truth.csv",
+        "--min-pixels",
+        1,
+    )
     assert result.exit_code == 0, result.output
     assert "Mpx/s" in result.output and "% of the time in the network" in result.output
     assert "2 true galaxies" in result.output
@@ -63,14 +84,20 @@ def test_pixels_without_data_and_samples_left_out(command, tmp_path, image):
         np.testing.assert_array_equal(np.isnan(file["ENTROPY"].data), np.isnan(holed))
 
 
-@pytest.mark.parametrize("options, message", [
-    (["--hdu", "5"], "there is no HDU 5"),
-    (["--truth", "t.csv"], "--truth: it is compared with a catalogue. Give --catalog as well"),
-    (["--catalog", "FOLDER/c.ecsv", "--truth", "t.csv"], "t.csv: this table cannot be read"),
-    (["--preview", "FOLDER/nowhere/p.png"], "the folder .*nowhere does not exist"),
-    (["--model", "FOLDER"], "which is not in the serving folder .* give --trust-model if you know where it comes from"),
-    (["--weight", "FOLDER/no.fits"], "no.fits: there is no such file"),
-])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--hdu", "5"], "there is no HDU 5"),
+        (["--truth", "t.csv"], "--truth: it is compared with a catalogue. Give --catalog as well"),
+        (["--catalog", "FOLDER/c.ecsv", "--truth", "t.csv"], "t.csv: this table cannot be read"),
+        (["--preview", "FOLDER/nowhere/p.png"], "the folder .*nowhere does not exist"),
+        (
+            ["--model", "FOLDER"],
+            "which is not in the serving folder .* give --trust-model if you know where it comes from",
+        ),
+        (["--weight", "FOLDER/no.fits"], "no.fits: there is no such file"),
+    ],
+)
 def test_a_mistake_is_one_message_and_leaves_nothing(command, field_file, tmp_path, options, message):
     result = command(field_file, *(option.replace("FOLDER", str(tmp_path)) for option in options))
     assert result.exit_code == 1 and len(result.output.strip().splitlines()) == 1
@@ -78,16 +105,20 @@ def test_a_mistake_is_one_message_and_leaves_nothing(command, field_file, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["field.fits"]
 
 
-@pytest.mark.parametrize("options", [
-    ["--output", "FOLDER/field.fits", "--overwrite"],
-    ["--catalog", "FOLDER/maps.fits"],
-    ["--catalog", "FOLDER/c.ecsv", "--preview", "FOLDER/../NAME/c.ecsv"],
-    ["--mask", "FOLDER/field.fits", "--preview", "FOLDER/field.fits", "--overwrite"],
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--output", "FOLDER/field.fits", "--overwrite"],
+        ["--catalog", "FOLDER/maps.fits"],
+        ["--catalog", "FOLDER/c.ecsv", "--preview", "FOLDER/../NAME/c.ecsv"],
+        ["--mask", "FOLDER/field.fits", "--preview", "FOLDER/field.fits", "--overwrite"],
+    ],
+)
 def test_an_output_that_is_an_input_or_another_output_is_refused(command, field_file, tmp_path, options):
     before = field_file.read_bytes()
-    result = command(field_file, *(option.replace("FOLDER", str(tmp_path)).replace("NAME", tmp_path.name)
-                                   for option in options))
+    result = command(
+        field_file, *(option.replace("FOLDER", str(tmp_path)).replace("NAME", tmp_path.name) for option in options)
+    )
     assert result.exit_code == 1 and "this is an input, or another output, as well" in result.output
     assert [path.name for path in tmp_path.iterdir()] == ["field.fits"] and field_file.read_bytes() == before
 
@@ -125,9 +156,12 @@ def test_preview_averages_blocks(tmp_path, monkeypatch):
     previewer = Previewer((5, 4))
     image = np.arange(20, dtype=np.float32).reshape(5, 4)
     image[0, 0] = np.nan
-    maps = {"image": image, "probabilities": np.full((5, 4, 3), 1 / 3, np.float32),
-            "entropy": np.ones((5, 4), np.float32),
-            "class_map": np.where(np.isnan(image), 255, 0).astype(np.uint8)}
+    maps = {
+        "image": image,
+        "probabilities": np.full((5, 4, 3), 1 / 3, np.float32),
+        "entropy": np.ones((5, 4), np.float32),
+        "class_map": np.where(np.isnan(image), 255, 0).astype(np.uint8),
+    }
     for top, bottom in ((0, 3), (3, 5)):
         previewer.write(top, {name: value[top:bottom] for name, value in maps.items()})
     mean = previewer._sums["image"] / previewer._sums["valid"]

@@ -40,9 +40,14 @@ def test_rest_by_rows(signatures):
     # An answer by rows needs the batch as the first axis of each output.
     assert all(value.shape[0] == len(rows) for value in out.values())
     answer = {
-        "predictions": [{name: value[i].numpy().tolist() for name, value in out.items()} for i in range(len(rows))]}
+        "predictions": [{name: value[i].numpy().tolist() for name, value in out.items()} for i in range(len(rows))]
+    }
     assert set(json.loads(json.dumps(answer))["predictions"][0]) == {
-        "class_map", "probabilities", "entropy", "mutual_information"}
+        "class_map",
+        "probabilities",
+        "entropy",
+        "mutual_information",
+    }
 
 
 def test_rest_by_columns_and_grpc_give_the_same(signatures):
@@ -55,7 +60,8 @@ def test_rest_by_columns_and_grpc_give_the_same(signatures):
     message = predict_request("sample", arrays)
     again = type(message).FromString(message.SerializeToString())
     grpc = signatures[again.model_spec.signature_name](
-        **{name: tf.constant(tf.make_ndarray(value)) for name, value in again.inputs.items()})
+        **{name: tf.constant(tf.make_ndarray(value)) for name, value in again.inputs.items()}
+    )
     response = predict_pb2.PredictResponse()
     for name, value in grpc.items():
         response.outputs[name].CopyFrom(tf.make_tensor_proto(value))

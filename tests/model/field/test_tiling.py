@@ -14,7 +14,7 @@ def test_cores_cover_the_padded_field_once(height, width, side):
     rows = plan(height, width, (side, side), halo, factor)
     for row in rows:
         for tile in row:
-            covered[tile.top:tile.top + tile.height, tile.left:tile.left + tile.width] += 1
+            covered[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width] += 1
             assert max(tile.height, tile.width) <= side and not (tile.top % factor or tile.left % factor)
             assert not any(margin % factor for margin in tile.margins)
             assert tile.rows.start == max(tile.top - halo, 0)
@@ -29,7 +29,8 @@ def test_a_field_of_one_tile_has_no_margins():
     assert tile.margins == (0, 0, 0, 0) and (tile.height, tile.width) == (40, 40)
 
 
-@pytest.mark.parametrize("width, expected", [(1000, (1024, 1024)), (8192, (1024, 1024)), (16384, (512, 2048)),
-                                             (10**6, (256, 4096))])
+@pytest.mark.parametrize(
+    "width, expected", [(1000, (1024, 1024)), (8192, (1024, 1024)), (16384, (512, 2048)), (10**6, (256, 4096))]
+)
 def test_cores_of_a_wide_field_are_lower_and_as_large(width, expected):
     assert core_shape(width, 1024, 2**23) == expected

@@ -9,8 +9,11 @@ from blendinator.model.field.reading import celestial_wcs
 from blendinator.model.field.truth import compare, describe, read_truth
 
 # Three objects: the first holds two galaxies and is called a blend, the second one galaxy, the third none.
-COLUMNS = {"kind": np.array(["object"] * 3 + ["blend"]), "p_blend": np.array([0.8, 0.1, 0.6, 0.9]),
-           "footprint": np.array([30, 10, 10, 5])}
+COLUMNS = {
+    "kind": np.array(["object"] * 3 + ["blend"]),
+    "p_blend": np.array([0.8, 0.1, 0.6, 0.9]),
+    "footprint": np.array([30, 10, 10, 5]),
+}
 XY = np.array([[10.0, 10], [14, 10], [50, 50], [56, 50], [500, 10]])
 MAGNITUDE = np.array([21.0, 22.5, 23.0, 24.5, 20.0])
 OWNERS = np.array([0, 0, 1, -1, -1])
@@ -22,10 +25,16 @@ def test_compare():
     assert out["completeness"] == 0.75 and out["purity"] == pytest.approx(2 / 3) and out["chance"] == 0.005
     assert out["blend_completeness"] == 1.0 and out["blend_purity"] == 0.5
     assert [(row["low"], row["count"], row["share"]) for row in out["completeness_by_magnitude"]] == [
-        (21, 1, 1), (22, 1, 1), (23, 1, 1), (24, 1, 0)]
+        (21, 1, 1),
+        (22, 1, 1),
+        (23, 1, 1),
+        (24, 1, 0),
+    ]
     # Pairs 0.4 and 0.6 arcsec apart: the first is in one object that is called a blend, of the second one is not found.
     assert [(row["low"], row["count"], row["share"]) for row in out["pairs_by_separation"] if row["count"]] == [
-        (0.3, 1, 1), (0.6, 1, 0)]
+        (0.3, 1, 1),
+        (0.6, 1, 0),
+    ]
     assert "completeness 0.750, purity 0.667" in describe(out)[0]
 
 
@@ -55,12 +64,15 @@ def test_no_table(tmp_path):
         read_truth(tmp_path / "t.fits", None)
 
 
-@pytest.mark.parametrize(("column", "message"), [
-    ({"mag": [20.0, np.nan]}, "column mag: 1 rows hold no finite number, the first is row 2. Leave them out"),
-    ({"mag": np.ma.masked_equal([20.0, 0.0], 0.0)}, "column mag: 1 rows hold no finite number, the first is row 2"),
-    ({"x": [np.inf, 1.0]}, "column x: 1 rows hold no finite number, the first is row 1"),
-    ({"mag": ["bright", "faint"]}, "column mag: received .*; allowed: numbers"),
-])
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ({"mag": [20.0, np.nan]}, "column mag: 1 rows hold no finite number, the first is row 2. Leave them out"),
+        ({"mag": np.ma.masked_equal([20.0, 0.0], 0.0)}, "column mag: 1 rows hold no finite number, the first is row 2"),
+        ({"x": [np.inf, 1.0]}, "column x: 1 rows hold no finite number, the first is row 1"),
+        ({"mag": ["bright", "faint"]}, "column mag: received .*; allowed: numbers"),
+    ],
+)
 def test_rows_without_numbers_are_refused_before_the_work(tmp_path, column, message):
     Table({"x": [1.0, 2.0], "y": [1.0, 2.0], "mag": [20.0, 21.0], **column}).write(tmp_path / "t.ecsv")
     with pytest.raises(DataError, match=message):

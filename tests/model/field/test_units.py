@@ -8,44 +8,81 @@ from blendinator.model.field.units import conversion
 SURVEY = {"name": "euclid_wide", "zero_point": 25.92, "exposure_time": 2260.0}
 
 
-@pytest.mark.parametrize("header, options, factor, counted", [
-    ({"BUNIT": "electron"}, {}, 1.0, True),
-    ({"BUNIT": "ELECTRONS/S", "EXPTIME": 100.0}, {}, 100.0, True),
-    ({"BUNIT": "e-/s", "EXPTIME": 100.0}, {"exposure_time": 50.0}, 50.0, True),
-    ({"BUNIT": "ADU", "GAIN": 3.5}, {}, 3.5, True),
-    ({"BUNIT": "counts/s", "GAIN": 2.0, "EXPOSURE": 10}, {}, 20.0, True),
-    ({"BUNIT": "what"}, {"unit": "adu", "gain": 2.0}, 2.0, True),
-    # One electron in 2260 s is of magnitude 25.92 + 2.5 log10(2260) = 34.3053.
-    ({}, {"zero_point": 34.3053}, 1.0, False),
-    ({"MAGZERO": 31.8053}, {}, 10.0, False),
-    ({"BUNIT": "adu", "MAGZERO": 31.8053}, {}, 10.0, False),
-    ({"BUNIT": "nJy"}, {}, 14.537, False),  # 10^(0.4 (34.3053 - 31.4))
-    ({"BUNIT": "electron", "MAGZERO": 20.0}, {}, 1.0, True),
-    ({"MAGZERO": -1e300, "ZP": 31.8053}, {}, 10.0, False),  # no image has such a zero point
-])
+@pytest.mark.parametrize(
+    "header, options, factor, counted",
+    [
+        ({"BUNIT": "electron"}, {}, 1.0, True),
+        ({"BUNIT": "ELECTRONS/S", "EXPTIME": 100.0}, {}, 100.0, True),
+        ({"BUNIT": "e-/s", "EXPTIME": 100.0}, {"exposure_time": 50.0}, 50.0, True),
+        ({"BUNIT": "ADU", "GAIN": 3.5}, {}, 3.5, True),
+        ({"BUNIT": "counts/s", "GAIN": 2.0, "EXPOSURE": 10}, {}, 20.0, True),
+        ({"BUNIT": "what"}, {"unit": "adu", "gain": 2.0}, 2.0, True),
+        # One electron in 2260 s is of magnitude 25.92 + 2.5 log10(2260) = 34.3053.
+        ({}, {"zero_point": 34.3053}, 1.0, False),
+        ({"MAGZERO": 31.8053}, {}, 10.0, False),
+        ({"BUNIT": "adu", "MAGZERO": 31.8053}, {}, 10.0, False),
+        ({"BUNIT": "nJy"}, {}, 14.537, False),  # 10^(0.4 (34.3053 - 31.4))
+        ({"BUNIT": "electron", "MAGZERO": 20.0}, {}, 1.0, True),
+        ({"MAGZERO": -1e300, "ZP": 31.8053}, {}, 10.0, False),  # no image has such a zero point
+    ],
+)
 def test_factor(header, options, factor, counted):
     found = conversion(header, SURVEY, **options)
     assert found.factor == pytest.approx(factor, rel=1e-3) and found.counted is counted
 
 
-@pytest.mark.parametrize("header, options, error, message", [
-    ({}, {}, DataError, r"f\.fits: nothing says what unit the pixels have.*--unit, one of electron,.*or --zero-point"),
-    ({"BUNIT": "furlong"}, {}, DataError, "the unit 'furlong' is not known; give --unit"),
-    ({"BUNIT": "MJy"}, {}, DataError, "the unit 'MJy' is not known"),  # a mega-jansky is no milli-jansky
-    ({}, {"unit": "furlong"}, ConfigError, "the unit 'furlong' is not known"),
-    ({"BUNIT": "adu"}, {}, DataError,
-     r"the pixels are counts \(adu\), and neither gain nor zero point is known. Give --gain"),
-    ({"BUNIT": "electron/s"}, {}, DataError,
-     "are rates .electron/s., and the exposure time is not known. Give --exposure-time"),
-    ({}, {"integer": True}, DataError,
-     "the pixels are integers without a unit .* Give --unit adu with --gain, or --zero-point"),
-    ({"BUNIT": "adu"}, {"gain": -1.0}, ConfigError, "--gain: received -1.0; allowed: a number above 0"),
-    ({"BUNIT": "adu/s"}, {"exposure_time": 0.0}, ConfigError,
-     "--exposure-time: received 0.0; allowed: a number above 0"),
-    ({}, {"zero_point": float("nan")}, ConfigError, "--zero-point: received nan; allowed: a magnitude"),
-    ({}, {"zero_point": 1e9}, ConfigError, "--zero-point: received 1000000000.0; allowed: a magnitude from -100 to"),
-    ({"BUNIT": "adu/s", "GAIN": 1e300, "EXPTIME": 1e300}, {}, DataError, "a count would be inf electrons.*Give --gain"),
-])
+@pytest.mark.parametrize(
+    "header, options, error, message",
+    [
+        (
+            {},
+            {},
+            DataError,
+            r"f\.fits: nothing says what unit the pixels have.*--unit, one of electron,.*or --zero-point",
+        ),
+        ({"BUNIT": "furlong"}, {}, DataError, "the unit 'furlong' is not known; give --unit"),
+        ({"BUNIT": "MJy"}, {}, DataError, "the unit 'MJy' is not known"),  # a mega-jansky is no milli-jansky
+        ({}, {"unit": "furlong"}, ConfigError, "the unit 'furlong' is not known"),
+        (
+            {"BUNIT": "adu"},
+            {},
+            DataError,
+            r"the pixels are counts \(adu\), and neither gain nor zero point is known. Give --gain",
+        ),
+        (
+            {"BUNIT": "electron/s"},
+            {},
+            DataError,
+            "are rates .electron/s., and the exposure time is not known. Give --exposure-time",
+        ),
+        (
+            {},
+            {"integer": True},
+            DataError,
+            "the pixels are integers without a unit .* Give --unit adu with --gain, or --zero-point",
+        ),
+        ({"BUNIT": "adu"}, {"gain": -1.0}, ConfigError, "--gain: received -1.0; allowed: a number above 0"),
+        (
+            {"BUNIT": "adu/s"},
+            {"exposure_time": 0.0},
+            ConfigError,
+            "--exposure-time: received 0.0; allowed: a number above 0",
+        ),
+        ({}, {"zero_point": float("nan")}, ConfigError, "--zero-point: received nan; allowed: a magnitude"),
+        (
+            {},
+            {"zero_point": 1e9},
+            ConfigError,
+            "--zero-point: received 1000000000.0; allowed: a magnitude from -100 to",
+        ),
+        (
+            {"BUNIT": "adu/s", "GAIN": 1e300, "EXPTIME": 1e300},
+            {},
+            DataError,
+            "a count would be inf electrons.*Give --gain",
+        ),
+    ],
+)
 def test_messages(header, options, error, message):
     with pytest.raises(error, match=message):
         conversion(header, SURVEY, source="f.fits", **options)

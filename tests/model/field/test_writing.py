@@ -16,15 +16,17 @@ SHAPE = (37, 41)
 
 def planes(samples=3):
     rng = np.random.default_rng(1)
-    out = {name: rng.integers(0, 3, SHAPE).astype("u1") if name == "CLASS" else rng.random(SHAPE, np.float32)
-           for name in writing.PLANES}
+    out = {
+        name: rng.integers(0, 3, SHAPE).astype("u1") if name == "CLASS" else rng.random(SHAPE, np.float32)
+        for name in writing.PLANES
+    }
     return {**out, "SAMPLES": rng.integers(0, 3, (samples, *SHAPE)).astype("u1")}
 
 
 def write(path, content, header=fits.Header(), **options):
     with writing.MapWriter(path, SHAPE, 3, header, [("SEED", 7, "of the draws")], ["line ü"], **options) as writer:
         for top in range(0, SHAPE[0], 10):
-            writer.write(top, {name: value[..., top:top + 10, :] for name, value in content.items()})
+            writer.write(top, {name: value[..., top : top + 10, :] for name, value in content.items()})
 
 
 def test_content_wcs_and_checksums(tmp_path, wcs_header):
@@ -44,8 +46,7 @@ def test_content_wcs_and_checksums(tmp_path, wcs_header):
 
 
 def test_an_error_on_the_way_leaves_nothing(tmp_path):
-    with pytest.raises(ZeroDivisionError), \
-            writing.MapWriter(tmp_path / "maps.fits", SHAPE, 0, fits.Header()) as writer:
+    with pytest.raises(ZeroDivisionError), writing.MapWriter(tmp_path / "maps.fits", SHAPE, 0, fits.Header()) as writer:
         writer.write(0, planes())
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())

@@ -101,10 +101,19 @@ def test_presence_calibration_is_exact_for_exchangeable_draws():
     np.testing.assert_allclose(holding[0] / count[0], expected, atol=0.02)
 
 
-@pytest.mark.parametrize("name, better", [
-    ("iou_blended", False), ("ece_near_sources", True), ("ged", True), ("coverage_galaxy_area_68", None),
-    ("brier_resolution", False), ("error_auroc", False), ("diversity", None), ("blend_presence_auroc", False),
-])
+@pytest.mark.parametrize(
+    "name, better",
+    [
+        ("iou_blended", False),
+        ("ece_near_sources", True),
+        ("ged", True),
+        ("coverage_galaxy_area_68", None),
+        ("brier_resolution", False),
+        ("error_auroc", False),
+        ("diversity", None),
+        ("blend_presence_auroc", False),
+    ],
+)
 def test_which_way_is_better(name, better):
     assert aggregate.lower_is_better(name) is better
 

@@ -70,7 +70,8 @@ def test_calibration_error_is_the_library_s_for_the_most_probable_class():
     truth = np.where(rng.random(top.shape) < top**2, 0, 1)
     bins = pixels.calibration_bins(truth, p, np.linspace(0, 1, 11))[:, :1].sum(0, keepdims=True)
     theirs = tfp.stats.expected_calibration_error(
-        10, logits=np.log(p.reshape(-1, 3)), labels_true=truth.ravel().astype(np.int32))
+        10, logits=np.log(p.reshape(-1, 3)), labels_true=truth.ravel().astype(np.int32)
+    )
     assert aggregate.calibration_error(bins)[0, 0] == pytest.approx(float(theirs), rel=1e-3)
 
 
@@ -79,8 +80,10 @@ def test_error_auroc(data):
     wrong = p.argmax(1) != truth
     entropy = pixels.entropy(p)
     where = np.ones(len(truth), bool)
-    counts = [pixels.histogram(entropy[None, None], scenes.ENTROPY_EDGES, (where & chosen)[None, None])
-              for chosen in (~wrong, wrong)]
+    counts = [
+        pixels.histogram(entropy[None, None], scenes.ENTROPY_EDGES, (where & chosen)[None, None])
+        for chosen in (~wrong, wrong)
+    ]
     binned = np.searchsorted(scenes.ENTROPY_EDGES, entropy, side="right")
     ours = aggregate.auroc(*counts)[0]
     assert ours == pytest.approx(sklearn_metrics.roc_auc_score(wrong, binned))

@@ -18,6 +18,9 @@ def documented():
 
 def test_every_metric_is_documented():
     names = documented()
-    missing = [name for name in metric_names(16)
-               if not {name, name.removesuffix("_independent"), name.removesuffix("_map")} & names]
+    missing = [
+        name
+        for name in metric_names(16)
+        if not {name, name.removesuffix("_independent"), name.removesuffix("_map")} & names
+    ]
     assert missing == []

@@ -37,12 +37,15 @@ def test_energy_distance_is_zero_in_the_mean_for_the_right_model():
     assert abs(difference.mean()) < 4 * difference.std() / 20
 
 
-@pytest.mark.parametrize("draws, low, high", [
-    ([1, 2, 3], 0.0, 0.25),  # the truth, 0, is below all
-    ([-1, -2, -3], 0.75, 1.0),
-    ([0, 0, 0], 0.0, 1.0),  # ties tell nothing
-    ([-1, 0, 1], 0.25, 0.75),
-])
+@pytest.mark.parametrize(
+    "draws, low, high",
+    [
+        ([1, 2, 3], 0.0, 0.25),  # the truth, 0, is below all
+        ([-1, -2, -3], 0.75, 1.0),
+        ([0, 0, 0], 0.0, 1.0),  # ties tell nothing
+        ([-1, 0, 1], 0.25, 0.75),
+    ],
+)
 def test_rank_interval(draws, low, high):
     ends = joint.rank_interval(np.array([0]), np.array([draws]))
     assert (ends[0][0], ends[1][0]) == (low, high)

@@ -12,7 +12,11 @@ def test_recognised_blends_by_hand():
     true[1, 5, 5] = True  # nothing marked
     counts = objects.recognised_blends(objects.Groups.of(true), marked, 0.5)
     assert {name: value.tolist() for name, value in counts.items()} == {
-        "true": [2, 1], "recognised": [1, 0], "marked": [2, 0], "right": [1, 0]}
+        "true": [2, 1],
+        "recognised": [1, 0],
+        "marked": [2, 0],
+        "right": [1, 0],
+    }
 
 
 def test_no_blends_at_all():

@@ -6,20 +6,38 @@ import pytest
 from blendinator.config import EvaluationConfig, SliceConfig, ThresholdConfig
 from blendinator.model.metrics import evaluation, rules, scenes
 
-REPORT = {"boosted": {
-    "scenes": 100,
-    "metrics": {"iou_galaxy": {"value": 0.8, "low": 0.75, "high": 0.85},
-                "ged": {"value": None, "low": None, "high": None}},
-    "slices": {"snr": [{"low": 0.0, "high": 10.0, "scenes": 3,
-                        "metrics": {"iou_galaxy": {"value": 0.9, "low": 0.9, "high": 0.9}}}]},
-}}
+REPORT = {
+    "boosted": {
+        "scenes": 100,
+        "metrics": {
+            "iou_galaxy": {"value": 0.8, "low": 0.75, "high": 0.85},
+            "ged": {"value": None, "low": None, "high": None},
+        },
+        "slices": {
+            "snr": [
+                {
+                    "low": 0.0,
+                    "high": 10.0,
+                    "scenes": 3,
+                    "metrics": {"iou_galaxy": {"value": 0.9, "low": 0.9, "high": 0.9}},
+                }
+            ]
+        },
+    }
+}
 
 
-@pytest.mark.parametrize("bound, minimum, passed", [
-    ("value", 0.79, True), ("value", 0.81, False),
-    ("pessimistic", 0.74, True), ("pessimistic", 0.76, False),
-    ("optimistic", 0.84, True), ("optimistic", 0.86, False),
-])
+@pytest.mark.parametrize(
+    "bound, minimum, passed",
+    [
+        ("value", 0.79, True),
+        ("value", 0.81, False),
+        ("pessimistic", 0.74, True),
+        ("pessimistic", 0.76, False),
+        ("optimistic", 0.84, True),
+        ("optimistic", 0.86, False),
+    ],
+)
 def test_the_bound_decides(bound, minimum, passed):
     rule = ThresholdConfig("iou_galaxy", "boosted", min=minimum, bound=bound)
     assert rules.check_rule(rule, REPORT, 30)["passed"] is passed
@@ -30,16 +48,24 @@ def test_a_maximum_takes_the_other_end():
     assert rules.check_rule(ThresholdConfig("iou_galaxy", max=0.76, bound="optimistic"), REPORT, 30)["passed"]
 
 
-@pytest.mark.parametrize("rule, reason", [
-    (ThresholdConfig("iou_galaxy", min=0.9), "0.8 is below 0.9"),
-    (ThresholdConfig("iou_galaxy", max=0.1), "0.8 is above 0.1"),
-    (ThresholdConfig("iou_galaxy", "natural", min=0.1), "no scenes or no such slice: natural population"),
-    (ThresholdConfig("iou_galaxy", slice="snr 10 to 30", min=0.1), "no such slice: boosted population, snr 10 to 30"),
-    (ThresholdConfig("iou_galaxy", slice="snr 0 to 10", min=0.1),
-     "too few scenes (boosted population, snr 0 to 10): 3 of at least 30"),
-    (ThresholdConfig("iou", min=0.1), "no metric is called iou"),
-    (ThresholdConfig("ged", max=0.1), "undefined on these scenes"),
-])
+@pytest.mark.parametrize(
+    "rule, reason",
+    [
+        (ThresholdConfig("iou_galaxy", min=0.9), "0.8 is below 0.9"),
+        (ThresholdConfig("iou_galaxy", max=0.1), "0.8 is above 0.1"),
+        (ThresholdConfig("iou_galaxy", "natural", min=0.1), "no scenes or no such slice: natural population"),
+        (
+            ThresholdConfig("iou_galaxy", slice="snr 10 to 30", min=0.1),
+            "no such slice: boosted population, snr 10 to 30",
+        ),
+        (
+            ThresholdConfig("iou_galaxy", slice="snr 0 to 10", min=0.1),
+            "too few scenes (boosted population, snr 0 to 10): 3 of at least 30",
+        ),
+        (ThresholdConfig("iou", min=0.1), "no metric is called iou"),
+        (ThresholdConfig("ged", max=0.1), "undefined on these scenes"),
+    ],
+)
 def test_each_refusal_says_why(rule, reason):
     verdict = rules.check_rule(rule, REPORT, 30)
     assert not verdict["passed"]
@@ -56,7 +82,8 @@ def test_populations_and_slices_are_kept_apart():
     rows |= {name: np.zeros(6) for name in scenes.SCALARS}
     rows["snr"] = np.array([-1.0, 0.0, 5.0, 10.0, 10.0, 5.0])
     config = dataclasses.replace(
-        EvaluationConfig(), bootstrap_replicates=20, slices=(SliceConfig("snr", (0.0, 5.0, 10.0)),))
+        EvaluationConfig(), bootstrap_replicates=20, slices=(SliceConfig("snr", (0.0, 5.0, 10.0)),)
+    )
     report = evaluation.evaluate_rows(rows, config)
     assert report["boosted"]["scenes"] == 4 and report["natural"]["scenes"] == 2
     assert [entry["scenes"] for entry in report["boosted"]["slices"]["snr"]] == [1, 2]

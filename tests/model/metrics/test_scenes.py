@@ -11,7 +11,7 @@ def blobs(count=6, draws=4, size=16, seed=0):
     for scene in mask:
         for _ in range(2):
             y, x = rng.integers(0, size - 6, 2)
-            scene[y:y + 6, x:x + 6] += 1
+            scene[y : y + 6, x : x + 6] += 1
     shifts = rng.integers(-1, 2, (draws, 2))
     samples = np.stack([np.roll(mask, shift, (1, 2)) for shift in shifts], 1).astype(np.uint8)
     probabilities = np.stack([(samples == c).mean(1) for c in range(3)], -1).astype(np.float32)
@@ -21,8 +21,10 @@ def blobs(count=6, draws=4, size=16, seed=0):
 def test_rows_do_not_depend_on_the_batches():
     mask, samples, probabilities, names = blobs()
     whole = scenes.concatenate([scenes.scene_statistics(mask, samples, probabilities, names)])
-    parts = [scenes.scene_statistics(mask[i:j], samples[i:j], probabilities[i:j], names[i:j])
-             for i, j in ((4, 6), (0, 1), (1, 4))]
+    parts = [
+        scenes.scene_statistics(mask[i:j], samples[i:j], probabilities[i:j], names[i:j])
+        for i, j in ((4, 6), (0, 1), (1, 4))
+    ]
     pieced = scenes.concatenate(parts)
     assert whole.keys() == pieced.keys()
     for name, value in whole.items():
