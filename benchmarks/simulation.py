@@ -25,7 +25,7 @@ import numpy as np
 
 from blendinator.config import SimulationConfig
 from blendinator.data.galsim_renderer import GalSimRenderer, galaxy_profile
-from blendinator.data.population import Galaxies
+from blendinator.data.population import Sources
 from blendinator.data.records import encode
 from blendinator.data.scene import Simulator
 from blendinator.data.simulate import simulate_span
@@ -98,7 +98,7 @@ def _render_all(renderer, simulator, drawn, batch=32):
     for start in range(0, len(drawn), batch):
         scenes = drawn[start : start + batch]
         counts = [len(scene.galaxies) for scene in scenes]
-        galaxies = Galaxies.concatenate([scene.galaxies for scene in scenes])
+        galaxies = Sources.concatenate([scene.galaxies for scene in scenes])
         psf = [np.repeat([getattr(scene, name) for scene in scenes], counts) for name in ("fwhm", "g1", "g2")]
         reach = np.concatenate([scene.reach for scene in scenes])
         stamps = renderer.render(galaxies, simulator.survey.flux(galaxies.magnitude), reach, *psf, size)

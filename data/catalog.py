@@ -12,7 +12,7 @@ import numpy as np
 from astropy.table import Table
 
 from blendinator.config import PopulationConfig
-from blendinator.data.population import Galaxies
+from blendinator.data.population import GALAXY, Sources
 from blendinator.data.spans import sha256
 from blendinator.errors import DataError
 
@@ -40,7 +40,7 @@ class Catalog:
 
     path: str
     format: str
-    galaxies: Galaxies
+    galaxies: Sources
     provenance: dict = field(default_factory=dict)
 
     def limits(self, config: PopulationConfig) -> tuple[float, float]:
@@ -58,13 +58,13 @@ class Catalog:
             )
         return float(inside.min()), float(inside.max())
 
-    def draw(self, rng: np.random.Generator, count: int, bright: float, faint: float) -> Galaxies:
+    def draw(self, rng: np.random.Generator, count: int, bright: float, faint: float) -> Sources:
         """Random rows between two magnitudes, each turned by a random angle."""
         magnitude = self.galaxies.magnitude
         rows = np.flatnonzero((magnitude >= bright) & (magnitude <= faint))
         return self._turned(rng, self.galaxies.take(rows[rng.integers(0, len(rows), count)]))
 
-    def draw_like(self, rng: np.random.Generator, magnitudes: np.ndarray) -> Galaxies:
+    def draw_like(self, rng: np.random.Generator, magnitudes: np.ndarray) -> Sources:
         """For each magnitude one of the 20 rows nearest to it, given exactly that magnitude and a random angle."""
         order = self._by_magnitude
         place = np.searchsorted(self.galaxies.magnitude, magnitudes, sorter=order)
@@ -178,7 +178,7 @@ def _galaxies(magnitude, share, radius, index, axis_ratio, angle):
         np.stack([np.broadcast_to(part, len(magnitude)) for part in pair], axis=1).astype(float)
         for pair in (share, radius, index, axis_ratio, angle)
     ]
-    return Galaxies(zero, zero, magnitude, *stack)
+    return Sources(np.full(len(magnitude), GALAXY, np.int8), zero, zero, magnitude, *stack)
 
 
 def _from_table(path, columns):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blendinator.data.population import Galaxies, draw_natural
+from blendinator.data.population import Sources, draw_natural
 from blendinator.data.scene import Simulator
 
 BATCH = 64  # galaxies drawn at once
@@ -31,7 +31,7 @@ class SimulatedField:
     image: np.ndarray
     noise_free: np.ndarray
     mask: np.ndarray
-    galaxies: Galaxies
+    galaxies: Sources
     pixels: np.ndarray
     snr: np.ndarray
     sky_sigma: float

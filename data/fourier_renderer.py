@@ -10,7 +10,7 @@ which others are in the batch.
 import numpy as np
 from scipy import fft
 
-from blendinator.data.population import Galaxies
+from blendinator.data.population import Sources
 from blendinator.data.profiles import Psf, sersic_fourier, shear_matrix
 
 PATCH_SIZES = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)  # pixels; sizes whose FFT is fast
@@ -33,7 +33,7 @@ class FourierRenderer:
         self._cutoff = cutoff / self._oversampling
         self._grids = {}
 
-    def render(self, galaxies: Galaxies, flux, reach, fwhm, g1, g2, stamp_size: int) -> np.ndarray:
+    def render(self, galaxies: Sources, flux, reach, fwhm, g1, g2, stamp_size: int) -> np.ndarray:
         """Electrons per pixel of each galaxy alone, float32 [G, stamp_size, stamp_size].
 
         Args:

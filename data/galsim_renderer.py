@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from blendinator.data.population import Galaxies
+from blendinator.data.population import Sources
 from blendinator.data.profiles import Psf
 from blendinator.errors import DataError
 
@@ -19,7 +19,7 @@ class GalSimRenderer:
         self._psf = psf
         self._gsparams = gsparams
 
-    def render(self, galaxies: Galaxies, flux, reach, fwhm, g1, g2, stamp_size: int) -> np.ndarray:
+    def render(self, galaxies: Sources, flux, reach, fwhm, g1, g2, stamp_size: int) -> np.ndarray:
         """Electrons per pixel of each galaxy alone, float32 [G, S, S]; arguments as `FourierRenderer.render`'s.
 
         `reach` is not needed: GalSim chooses its own grids.
@@ -50,7 +50,7 @@ class GalSimRenderer:
         return stamps
 
 
-def galaxy_profile(galaxies: Galaxies, row: int, flux: float, gsparams=None):
+def galaxy_profile(galaxies: Sources, row: int, flux: float, gsparams=None):
     """One galaxy before the PSF, as a GalSim profile in arcsec around its centre."""
     import galsim
 

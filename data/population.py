@@ -20,14 +20,16 @@ COUNTS_AT_25 = 46.0  # galaxies per arcmin^2 brighter than i = 25
 COUNTS_SLOPE = 0.31
 EXPONENTIAL_HALF_LIGHT = 1.6783469900166605  # half-light radius over scale length of an exponential disk
 MAX_ELLIPTICITY = 0.804  # of Miller et al. 2013's disks
+GALAXY, STAR = 0, 1  # kinds of source
 CLUSTERING_SLOPE = 0.8  # of the angular correlation function w(theta) ~ theta^-0.8 (Peebles 1980)
 
 
 @dataclass(frozen=True)
-class Galaxies:
-    """G galaxies of two components each (0 disk, 1 bulge; a share of 0 means that there is none).
+class Sources:
+    """G sources. A galaxy has two smooth components (0 disk, 1 bulge; a share of 0 means that there is none).
 
     Attributes:
+      kind: GALAXY or STAR, int8 [G]; a star is a point, of which only position and magnitude are read.
       x, y: centre in pixels [G]; (0, 0) is the centre of the stamp's first pixel.
       magnitude: AB [G].
       share: of the flux [G, 2], each row sums to 1.
@@ -37,6 +39,7 @@ class Galaxies:
       angle: of the major axis, radians from +x towards +y [G, 2].
     """
 
+    kind: np.ndarray
     x: np.ndarray
     y: np.ndarray
     magnitude: np.ndarray
@@ -49,19 +52,19 @@ class Galaxies:
     def __len__(self):
         return len(self.x)
 
-    def take(self, rows) -> "Galaxies":
-        """The galaxies of these rows (indices or booleans)."""
-        return Galaxies(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+    def take(self, rows) -> "Sources":
+        """The sources of these rows (indices or booleans)."""
+        return Sources(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
-    def replace(self, **values) -> "Galaxies":
+    def replace(self, **values) -> "Sources":
         """A copy with these attributes."""
-        return Galaxies(**{**{name: getattr(self, name) for name in self.__dataclass_fields__}, **values})
+        return Sources(**{**{name: getattr(self, name) for name in self.__dataclass_fields__}, **values})
 
     @staticmethod
-    def concatenate(parts) -> "Galaxies":
-        """All galaxies of these, in order."""
-        return Galaxies(
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in Galaxies.__dataclass_fields__)
+    def concatenate(parts) -> "Sources":
+        """All sources of these, in order."""
+        return Sources(
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in Sources.__dataclass_fields__)
         )
 
     @property
@@ -117,7 +120,7 @@ def draw_bulge_fraction(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.where(rng.random(count) < 0.1, 1.0, fraction)
 
 
-def draw_galaxies(rng: np.random.Generator, magnitude: np.ndarray) -> Galaxies:
+def draw_galaxies(rng: np.random.Generator, magnitude: np.ndarray) -> Sources:
     """Galaxies of these magnitudes, at position (0, 0).
 
     Disk (Sersic 1) and bulge (Sersic 4) share axis ratio and angle. In a disk galaxy the bulge's half-light radius is
@@ -130,7 +133,8 @@ def draw_galaxies(rng: np.random.Generator, magnitude: np.ndarray) -> Galaxies:
     angle = np.pi * rng.random(count)
     disk_radius = EXPONENTIAL_HALF_LIGHT * scale
     zero = np.zeros(count)
-    return Galaxies(
+    return Sources(
+        kind=np.full(count, GALAXY, np.int8),
         x=zero,
         y=zero,
         magnitude=np.asarray(magnitude, float),
@@ -144,7 +148,7 @@ def draw_galaxies(rng: np.random.Generator, magnitude: np.ndarray) -> Galaxies:
 
 def draw_natural(
     rng: np.random.Generator, config: PopulationConfig, survey: Survey, stamp_size: int, source=None
-) -> Galaxies:
+) -> Sources:
     """A natural scene's galaxies: Poisson number, uniform positions over the stamp and a margin around it.
 
     Args:
@@ -177,7 +181,7 @@ def draw_natural(
 
 def draw_boosted(
     rng: np.random.Generator, config: PopulationConfig, survey: Survey, stamp_size: int, source=None
-) -> Galaxies:
+) -> Sources:
     """A boosted scene's galaxies: a natural scene, and 1 to `boosted_groups_max` pairs.
 
     A pair's first magnitude is uniform between `boosted_magnitude_bright` and `boosted_magnitude_faint`, the second is
@@ -198,4 +202,4 @@ def draw_boosted(
     pairs = pairs.replace(
         x=np.concatenate((x, x + distance * np.cos(angle))), y=np.concatenate((y, y + distance * np.sin(angle)))
     )
-    return Galaxies.concatenate((pairs, background))
+    return Sources.concatenate((pairs, background))

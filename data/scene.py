@@ -12,7 +12,7 @@ from scipy import ndimage
 from blendinator.config import SimulationConfig
 from blendinator.data.fourier_renderer import FourierRenderer
 from blendinator.data.galsim_renderer import GalSimRenderer
-from blendinator.data.population import Galaxies, draw_boosted, draw_natural
+from blendinator.data.population import Sources, draw_boosted, draw_natural
 from blendinator.data.profiles import Psf, sersic_reach
 from blendinator.data.spans import SPLITS
 from blendinator.data.survey import get_survey
@@ -40,7 +40,7 @@ class Parameters:
     fwhm: float
     g1: float
     g2: float
-    galaxies: Galaxies
+    galaxies: Sources
     reach: np.ndarray
     rng: np.random.Generator
 
@@ -122,7 +122,7 @@ class Simulator:
     def scenes(self, span: int, numbers) -> list[dict]:
         """Scenes as `blendinator.data.records.encode` takes them."""
         drawn = [self.draw(span, number) for number in numbers]
-        galaxies = Galaxies.concatenate([scene.galaxies for scene in drawn])
+        galaxies = Sources.concatenate([scene.galaxies for scene in drawn])
         counts = [len(scene.galaxies) for scene in drawn]
         psf = [np.repeat([getattr(scene, name) for scene in drawn], counts) for name in ("fwhm", "g1", "g2")]
         reach = np.concatenate([scene.reach for scene in drawn])

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from blendinator.config import SimulationConfig
-from blendinator.data.population import Galaxies
+from blendinator.data.population import Sources
 from blendinator.data.records import SCALAR_FEATURES
 from blendinator.data.scene import Simulator
 from blendinator.data.spans import SPLITS
@@ -129,7 +129,7 @@ def draw_panels(axes, record: dict, simulator: Simulator, stamps: np.ndarray) ->
         axis.set_yticks([])
 
 
-def galaxy_table(galaxies: Galaxies, stamps: np.ndarray, threshold: float, survey: Survey) -> list[tuple]:
+def galaxy_table(galaxies: Sources, stamps: np.ndarray, threshold: float, survey: Survey) -> list[tuple]:
     """Header and one row per galaxy: its parameters and the number of pixels above the threshold."""
     header = (
         "no.",

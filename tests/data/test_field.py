@@ -5,7 +5,7 @@ import pytest
 
 from blendinator.config import SimulationConfig
 from blendinator.data.field import FieldSimulator
-from blendinator.data.population import Galaxies
+from blendinator.data.population import GALAXY, Sources
 
 SIDE = 160
 
@@ -42,7 +42,8 @@ def test_patches_add_up_to_the_galaxies_drawn_on_the_whole_field(simulator, fiel
 
 def test_a_large_galaxy_has_light_on_all_sides(simulator):
     """Its light reaches farther than 255 pixels, for which patches of 512 are too small."""
-    one = Galaxies(
+    one = Sources(
+        kind=np.array([GALAXY], np.int8),
         x=np.array([512.0]),
         y=np.array([512.0]),
         magnitude=np.array([18.0]),
