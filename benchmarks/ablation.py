@@ -27,9 +27,10 @@ from blendinator.model.input_data import Scenes, load_scenes
 from blendinator.model.metrics import scenes as statistics
 from blendinator.model.metrics.aggregate import metrics, sum_rows
 from blendinator.model.metrics.bootstrap import poisson_weights
+from blendinator.model.phases import Phases
 from blendinator.model.probaunet import ProbaUNet, draw
 from blendinator.model.recalibration import recalibrate
-from blendinator.model.training import Optimizers, Phases, make_steps, resolve_precision, train
+from blendinator.model.training import Optimizers, make_steps, resolve_precision, train
 
 SIDE, DRAWS, BATCH = 64, 16, 25
 TEST_SCENES = {"boosted": 700, "natural": 300}

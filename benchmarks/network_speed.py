@@ -116,7 +116,9 @@ def input_batches() -> Iterator:
     """Batches of the input pipeline: fresh noise, flips and turns, normalisation, from 2,000 scenes in memory."""
     noise_free = np.maximum(np.random.default_rng(3).normal(0.0, 100.0, [2000, SIDE, SIDE]), 0.0).astype(np.float32)
     mask = (noise_free > 100.0).astype(np.uint8)
-    scenes = Scenes(noise_free, noise_free, mask, np.full(2000, 26.0, np.float32), np.zeros(2000, bool))
+    scenes = Scenes(
+        noise_free, noise_free, mask, np.full(2000, 26.0, np.float32), np.zeros(2000, np.float32), np.zeros(2000, bool)
+    )
     settings = TrainingConfig(steps=10**6, batch_size=BATCH)
     return iter(training_batches(scenes, lambda image: tf.asinh(image / 26.0)[..., None], settings))
 

@@ -55,7 +55,7 @@ class CachedGalSimRenderer:
 
 def render(scenes: int, repeats: int, boosted: float) -> list[dict]:
     """Median time per scene of each renderer, and its worst pixel and truth flips against GalSim's default."""
-    config = SimulationConfig(psf_fwhm_scatter=0.0, psf_ellipticity_scatter=0.0, train_boosted_share=boosted)
+    config = SimulationConfig(psf_range=(1.0, 1.0), psf_ellipticity_scatter=0.0, train_boosted_share=boosted)
     simulator = Simulator(config)
     drawn = [simulator.draw(1, number) for number in range(scenes)]
     renderers = {

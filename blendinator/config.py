@@ -43,19 +43,23 @@ class SimulationConfig:
     psf_scale: float = _limit(1.0, 0.1, 10.0)  # multiplies the survey's PSF FWHM
     psf_profile: str = _limit("airy_gaussian", choices=("airy_gaussian", "moffat"))
     psf_moffat_beta: float = _limit(3.5, 1.5, 20.0)  # exponent of the Moffat profile
-    psf_fwhm_scatter: float = _limit(0.02, 0.0, 0.5)  # relative, between scenes
+    # The conditions of each scene are drawn between two ends; two equal numbers fix them.
+    noise_range: tuple[float, ...] = _limit((0.7, 1.4), 0.01, 100.0)  # sky noise over the nominal one, log-uniform
+    psf_range: tuple[float, ...] = _limit((0.82, 1.18), 0.1, 10.0)  # PSF FWHM over the nominal one
     psf_ellipticity_scatter: float = _limit(0.01, 0.0, 0.2)  # per component, between scenes
-    noise_correlation: float = _limit(0.0, 0.0, 3.0)  # Gaussian sigma of the noise kernel in pixels; 0 is white noise
+    noise_correlation: tuple[float, ...] = _limit((0.0, 1.0), 0.0, 3.0)  # Gaussian sigma of the noise kernel, pixels
+    white_noise_share: float = _limit(0.5, 0.0, 1.0)  # of the scenes, whose noise is white whatever noise_correlation
+    background_error: float = _limit(0.05, 0.0, 10.0)  # rms of the background left in a scene, in its sky sigma
     renderer: str = _limit("fourier", choices=("fourier", "galsim"))
     render_level: float = _limit(0.05, 1e-4, 1.0)  # sky sigma per pixel below which a galaxy's outskirts are left out
     stamp_size: int = _limit(64, 32, 256)  # pixels
     truth_threshold: float = _limit(1.0, 0.1, 10.0)  # k: noise-free flux above k sky sigma belongs to the galaxy
-    train_scenes: int = _limit(10000, 1, 10**9)
-    calibration_scenes: int = _limit(1500, 1, 10**9)
-    test_scenes: int = _limit(2000, 1, 10**9)
-    train_boosted_share: float = _limit(0.8, 0.0, 1.0)
-    calibration_boosted_share: float = _limit(0.5, 0.0, 1.0)
-    test_boosted_share: float = _limit(0.5, 0.0, 1.0)
+    train_scenes: int = _limit(12000, 1, 10**9)
+    calibration_scenes: int = _limit(5000, 1, 10**9)
+    test_scenes: int = _limit(5000, 1, 10**9)
+    train_boosted_share: float = _limit(0.7, 0.0, 1.0)
+    calibration_boosted_share: float = _limit(0.2, 0.0, 1.0)
+    test_boosted_share: float = _limit(0.2, 0.0, 1.0)
     scenes_per_shard: int = _limit(500, 1, 10**6)
     catalog: str = _limit("")  # a galaxy catalogue to draw from instead of the analytic population
     population: PopulationConfig = field(default_factory=PopulationConfig)
@@ -93,6 +97,7 @@ class TrainingConfig:
     kl_balance: float = _limit(0.5, 0.0, 1.0)  # share of the KL's gradient that goes to the prior
     multi_sample_share: float = _limit(0.2, 0.0, 1.0)  # last share of the steps on M draws from the prior
     multi_sample_draws: int = _limit(8, 2, 64)  # M
+    natural_share: float = _limit(0.5, 0.0, 1.0)  # of each batch in multi-sample steps, at natural density
     marginal_weight: float = _limit(0.5, 0.0, 1.0)  # of the pixels' own NLL beside the blocks' in multi-sample steps
     fresh_noise: bool = _limit(True)  # draw new noise at every step instead of using the stored noisy image
     precision: str = _limit("auto", choices=("auto", "float32", "bfloat16"))  # auto: bfloat16 where the CPU has it

@@ -101,11 +101,12 @@ def config_from_dict(raw: dict, source: str = "configuration") -> Config:
             f" {factor}, at least {2 * factor}, because model.channels has {len(config.model.channels)} scales and each"
             " further one halves the pixels"
         )
-    if config.simulation.noise_correlation > 0.0 and config.training.fresh_noise:
-        raise ConfigError(
-            f"{source}: training.fresh_noise: received true; allowed: false while simulation.noise_correlation is"
-            " above 0, because the fresh noise is white"
-        )
+    for key in ("noise_range", "psf_range", "noise_correlation"):
+        ends = getattr(config.simulation, key)
+        if len(ends) != 2 or ends[0] > ends[1]:
+            raise ConfigError(
+                f"{source}: simulation.{key}: received {list(ends)}; allowed: two numbers, the lower one first"
+            )
     for i, rule in enumerate(config.evaluation.thresholds):
         if not rule.metric or (rule.min is None and rule.max is None):
             raise ConfigError(

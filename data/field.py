@@ -40,7 +40,7 @@ class SimulatedField:
 class FieldSimulator(Simulator):
     """Draws fields with the settings of the scenes: survey, population, and the mean PSF, since a field has one.
 
-    The noise is white. The stamp size is not used, nor is `noise_correlation`.
+    The noise is white and nominal, and nothing of the background is left. The stamp size is not used.
     """
 
     def field(self, side: int, seed: int) -> SimulatedField:
@@ -48,7 +48,7 @@ class FieldSimulator(Simulator):
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self.config.seed, seed, side))))
         galaxies = draw_natural(rng, self.config.population, self.survey, side, self.source)
         fwhm = self.survey.psf_fwhm * self.config.psf_scale
-        reach = self._reach(galaxies, fwhm)
+        reach = self._reach(galaxies, fwhm, self.sky_sigma)
         noise_free = np.zeros((side, side), np.float32)
         owners = np.zeros((side, side), np.uint8)
         pixels, power = np.zeros(len(galaxies), np.int64), np.zeros(len(galaxies))

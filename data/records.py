@@ -21,6 +21,7 @@ SCALAR_FEATURES = {
     "blended_share": "float",
     "sky_sigma": "float",
     "psf_fwhm": "float",
+    "noise_correlation": "float",
 }
 FEATURES = {**PIXEL_FEATURES, **SCALAR_FEATURES}
 POPULATIONS = ("boosted", "natural")

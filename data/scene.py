@@ -18,7 +18,7 @@ from blendinator.data.spans import SPLITS
 from blendinator.data.survey import get_survey
 from blendinator.errors import DataError
 
-PSF_CLIP = 3.0  # scatter of the PSF is cut at this many sigma
+SHEAR_CLIP = 3.0  # scatter of the PSF's shear is cut at this many sigma
 NO_SEPARATION = -1.0  # min_separation and magnitude_difference with fewer than two galaxies
 NO_MAGNITUDE = 99.0  # brightest_magnitude without a galaxy
 
@@ -31,6 +31,10 @@ class Parameters:
       number: of the scene in its span.
       population: "boosted" or "natural".
       fwhm: of the scene's PSF, arcsec; g1, g2: its shear.
+      sky_sigma: of the scene's noise without the sources', electrons per pixel.
+      noise_correlation: sigma of the noise's Gaussian kernel in pixels; 0 is white noise.
+      background: electrons per pixel that the background's estimate left: at the centre, and the change from there to
+        the right and to the upper edge.
       galaxies: those whose light reaches the stamp; reach: how far each one's does, in pixels [G].
       rng: the scene's stream, from which its noise is still to be drawn.
     """
@@ -40,6 +44,9 @@ class Parameters:
     fwhm: float
     g1: float
     g2: float
+    sky_sigma: float
+    noise_correlation: float
+    background: tuple[float, ...]
     galaxies: Sources
     reach: np.ndarray
     rng: np.random.Generator
@@ -106,18 +113,32 @@ class Simulator:
         config = self.config
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((config.seed, span, number))))
         population = population_of(config, number)
-        scatter = np.clip(rng.standard_normal(3), -PSF_CLIP, PSF_CLIP)
-        fwhm = self.survey.psf_fwhm * config.psf_scale * max(1.0 + config.psf_fwhm_scatter * scatter[0], 0.1)
-        g1, g2 = config.psf_ellipticity_scatter * scatter[1:]
+        fwhm = self.survey.psf_fwhm * config.psf_scale * rng.uniform(*config.psf_range)
+        g1, g2 = config.psf_ellipticity_scatter * np.clip(rng.standard_normal(2), -SHEAR_CLIP, SHEAR_CLIP)
+        sky_sigma = self.sky_sigma * np.exp(rng.uniform(*np.log(config.noise_range)))
+        white, correlation = rng.random() < config.white_noise_share, rng.uniform(*config.noise_correlation)
+        background = config.background_error * sky_sigma * rng.standard_normal(3)
         draw = draw_boosted if population == "boosted" else draw_natural
         galaxies = draw(rng, config.population, self.survey, config.stamp_size, self.source)
-        reach = self._reach(galaxies, fwhm)
+        reach = self._reach(galaxies, fwhm, sky_sigma)
         outside_x, outside_y = (
             np.maximum(np.abs(c - (config.stamp_size - 1) / 2) - config.stamp_size / 2, 0.0)
             for c in (galaxies.x, galaxies.y)
         )
         seen = np.hypot(outside_x, outside_y) < reach
-        return Parameters(number, population, float(fwhm), float(g1), float(g2), galaxies.take(seen), reach[seen], rng)
+        return Parameters(
+            number=number,
+            population=population,
+            fwhm=float(fwhm),
+            g1=float(g1),
+            g2=float(g2),
+            sky_sigma=float(sky_sigma),
+            noise_correlation=0.0 if white else float(correlation),
+            background=tuple(background.tolist()),
+            galaxies=galaxies.take(seen),
+            reach=reach[seen],
+            rng=rng,
+        )
 
     def scenes(self, span: int, numbers) -> list[dict]:
         """Scenes as `blendinator.data.records.encode` takes them."""
@@ -142,10 +163,11 @@ class Simulator:
     def _record(self, span, scene, stamps):
         size = self.config.stamp_size
         noise_free = stamps.sum(axis=0) if len(stamps) else np.zeros((size, size), np.float32)
-        owned = stamps > np.float32(self.config.truth_threshold * self.sky_sigma)
+        owned = stamps > np.float32(self.config.truth_threshold * scene.sky_sigma)
         mask = np.minimum(owned.sum(axis=0), 2)
-        sigma = np.sqrt(self.sky_sigma**2 + np.maximum(noise_free, 0.0))
-        image = noise_free + sigma * unit_noise(scene.rng, size, self.config.noise_correlation)
+        noise_free = noise_free + background_plane(scene.background, size)
+        sigma = np.sqrt(scene.sky_sigma**2 + np.maximum(noise_free, 0.0))
+        image = noise_free + sigma * unit_noise(scene.rng, size, scene.noise_correlation)
         return {
             "image": self._round(image),
             "noise_free": self._round(noise_free),
@@ -153,13 +175,15 @@ class Simulator:
             "scene_id": f"{span}:{scene.number}",
             "population": scene.population,
             "blended_share": float(np.mean(mask == 2)),
-            "sky_sigma": self.sky_sigma,
+            "sky_sigma": scene.sky_sigma,
             "psf_fwhm": scene.fwhm,
-            **self._summary(scene.galaxies, stamps, owned),
+            "noise_correlation": scene.noise_correlation,
+            **self._summary(scene, stamps, owned),
         }
 
-    def _summary(self, galaxies, stamps, owned):
+    def _summary(self, scene, stamps, owned):
         """Scalars of the galaxies that own at least one pixel."""
+        galaxies = scene.galaxies
         rows = np.flatnonzero(owned.any(axis=(1, 2)))
         rows = rows[np.argsort(galaxies.magnitude[rows], kind="stable")]
         magnitude = galaxies.magnitude[rows]
@@ -174,7 +198,7 @@ class Simulator:
             "brightest_magnitude": float(magnitude[0]) if len(rows) else NO_MAGNITUDE,
             "magnitude_difference": float(magnitude[1] - magnitude[0]) if len(rows) > 1 else NO_SEPARATION,
             # of a matched filter on the part within the stamp
-            "snr": float(np.sqrt(np.square(stamps[rows[0]], dtype=np.float64).sum()) / self.sky_sigma)
+            "snr": float(np.sqrt(np.square(stamps[rows[0]], dtype=np.float64).sum()) / scene.sky_sigma)
             if len(rows)
             else 0.0,
         }
@@ -182,10 +206,10 @@ class Simulator:
     def _round(self, image):
         return (np.rint(image / self.quantum) * self.quantum).astype(np.float32)
 
-    def _reach(self, galaxies, fwhm):
+    def _reach(self, galaxies, fwhm, sky_sigma):
         """Distance in pixels beyond which a galaxy gives less than `render_level` sky sigma per pixel [G]."""
         scale = self.survey.pixel_scale
-        level = self.config.render_level * self.sky_sigma / scale**2
+        level = self.config.render_level * sky_sigma / scale**2
         flux = self.survey.flux(galaxies.magnitude)
         parts = sersic_reach(
             flux[:, None] * galaxies.share, galaxies.radius, galaxies.index, galaxies.axis_ratio, level
@@ -200,9 +224,16 @@ class Simulator:
     def _make_renderer(self):
         if self.config.renderer == "galsim":
             return GalSimRenderer(self.psf)
-        narrowest = self.config.psf_scale * max(1.0 - PSF_CLIP * self.config.psf_fwhm_scatter, 0.1)
-        shear = PSF_CLIP * np.sqrt(2.0) * self.config.psf_ellipticity_scatter
+        narrowest = self.config.psf_scale * self.config.psf_range[0]
+        shear = SHEAR_CLIP * np.sqrt(2.0) * self.config.psf_ellipticity_scatter
         return FourierRenderer(self.psf, np.sqrt((1.0 + shear) / (1.0 - shear)) / narrowest)
+
+
+def background_plane(plane: tuple[float, ...], size: int) -> np.ndarray:
+    """A plane float32 [size, size] from its value at the centre and its change to the right and to the upper edge."""
+    centre, right, upper = plane
+    across = np.linspace(-1.0, 1.0, size, dtype=np.float32)
+    return np.float32(centre) + np.float32(right) * across[None, :] + np.float32(upper) * across[:, None]
 
 
 def unit_noise(rng: np.random.Generator, size: int, correlation: float = 0.0) -> np.ndarray:

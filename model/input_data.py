@@ -17,6 +17,7 @@ import tensorflow_transform as tft
 from blendinator.config import TrainingConfig
 from blendinator.data.records import feature_spec
 from blendinator.errors import ConfigError, DataError
+from blendinator.model.phases import Phases
 from blendinator.model.preprocessing import NORMALISED
 
 Normalise = Callable[[tf.Tensor], tf.Tensor]
@@ -29,6 +30,7 @@ class Scenes(NamedTuple):
     noise_free: np.ndarray  # float32 [n, S, S]
     mask: np.ndarray  # uint8 [n, S, S], 0..2
     sky_sigma: np.ndarray  # float32 [n], electrons
+    noise_correlation: np.ndarray  # float32 [n], sigma of the noise's Gaussian kernel in pixels
     natural: np.ndarray  # bool [n], drawn at natural density
 
     @property
@@ -60,25 +62,30 @@ def load_scenes(files: Sequence[str], stamp_size: int, folder: str | Path | None
     Raises:
       DataError: there is no file or no record.
     """
-    spec = {name: feature_spec(stamp_size)[name] for name in ("image", "noise_free", "mask", "sky_sigma", "population")}
+    scalars = ("sky_sigma", "noise_correlation")
+    wanted = ("image", "noise_free", "mask", *scalars, "population")
+    spec = {name: feature_spec(stamp_size)[name] for name in wanted}
     paths = sorted(path for pattern in files for path in tf.io.gfile.glob(pattern))
     batches = tf.data.TFRecordDataset(paths, compression_type="GZIP").batch(256)
     batches = batches.map(lambda records: tf.io.parse_example(records, spec), num_parallel_calls=2).prefetch(2)
     pixels = {"image": np.float32, "noise_free": np.float32, "mask": np.uint8}
-    sky_sigma, natural = [], []
+    values: dict[str, list] = {name: [] for name in scalars}
+    natural = []
     with ExitStack() as stack:
         stored = {name: stack.enter_context(tempfile.TemporaryFile(dir=folder)) for name in pixels}
         for batch in batches.as_numpy_iterator():
             for name, kind in pixels.items():
                 stored[name].write(np.ascontiguousarray(batch[name], kind))
-            sky_sigma.append(batch["sky_sigma"].ravel())
+            for name in scalars:
+                values[name].append(batch[name].ravel())
             natural.append(batch["population"].ravel() == b"natural")
         if not natural:
             raise DataError(f"no scenes in {list(files)}; simulate the span and run the pipeline from the start")
         shape = (sum(map(len, natural)), stamp_size, stamp_size)
         # The mapping stays when its file is closed.
         mapped = {name: np.asarray(np.memmap(stored[name], kind, "r", shape=shape)) for name, kind in pixels.items()}
-    return Scenes(**mapped, sky_sigma=np.concatenate(sky_sigma), natural=np.concatenate(natural))
+    noise = {name: np.concatenate(parts) for name, parts in values.items()}
+    return Scenes(**mapped, **noise, natural=np.concatenate(natural))
 
 
 def load_normalise(transform_graph: str) -> Normalise:
@@ -89,16 +96,32 @@ def load_normalise(transform_graph: str) -> Normalise:
     ]
 
 
-def add_noise(noise_free, sky_sigma, seed):
-    """Draws sky and source noise: Gaussian of variance sky_sigma^2 + max(noise_free, 0), in electrons.
+def add_noise(noise_free, sky_sigma, correlation, seed):
+    """Adds sky and source noise: Gaussian of variance sky_sigma^2 + max(noise_free, 0), in electrons.
 
     Args:
-      noise_free: float32 [B, H, W], electrons per pixel.
+      noise_free: float32 [B, S, S], electrons per pixel.
       sky_sigma: float32 [B], electrons.
+      correlation: float32 [B], sigma of the noise's Gaussian kernel in pixels; 0 is white noise.
       seed: int [2].
     """
     sigma = tf.sqrt(sky_sigma[:, None, None] ** 2 + tf.maximum(noise_free, 0.0))
-    return noise_free + sigma * tf.random.stateless_normal(tf.shape(noise_free), seed)
+    kernel = correlation_matrix(correlation, noise_free.shape[1])
+    noise = tf.random.stateless_normal(tf.shape(noise_free), seed)
+    return noise_free + sigma * tf.matmul(kernel, tf.matmul(noise, kernel))
+
+
+def correlation_matrix(correlation, side: int):
+    """Symmetric matrices [B, side, side] that correlate white noise along an axis and keep its variance.
+
+    Each row is a Gaussian of sigma `correlation` [B] pixels around the diagonal, periodic, whose squares sum to 1: for
+    white noise n of unit variance, K n K has unit variance, as `blendinator.data.scene.unit_noise` has.
+    """
+    distance = tf.abs(tf.range(side)[:, None] - tf.range(side)[None, :])
+    distance = tf.cast(tf.minimum(distance, side - distance), tf.float32)
+    narrow = 1e-3  # a kernel as narrow as this is the identity
+    kernel = tf.exp(-0.5 * (distance / tf.maximum(correlation, narrow)[:, None, None]) ** 2)
+    return kernel / tf.norm(kernel, axis=2, keepdims=True)
 
 
 def turn(stacks: Sequence[tf.Tensor], seed) -> list[tf.Tensor]:
@@ -115,13 +138,14 @@ def turn(stacks: Sequence[tf.Tensor], seed) -> list[tf.Tensor]:
 def training_batches(scenes: Scenes, normalise: Normalise, config: TrainingConfig, first_step: int = 0):
     """Batches (normalised [B, S, S, 1], mask int32 [B, S, S]) for the steps from `first_step` to `config.steps`.
 
-    Every epoch visits each scene once in a new order, turned anew, with new noise if `config.fresh_noise`. With several
-    replicas of the current `tf.distribute` strategy, each gets an equal part of every batch.
+    Every epoch visits each scene once in a new order, flipped and rotated at random, with new noise if
+    `config.fresh_noise`. In the multi-sample phase a share `config.natural_share` of each batch is at natural density,
+    where there are both kinds: what the network learns last is how rare a blend is in the sky. With several replicas of
+    the current `tf.distribute` strategy, each gets an equal part of every batch.
 
     Raises:
       ConfigError: the batch cannot be shared out equally.
     """
-    count = scenes.count
     stored = scenes.noise_free if config.fresh_noise else scenes.image
     strategy = tf.distribute.get_strategy()
     replicas = strategy.num_replicas_in_sync
@@ -132,20 +156,19 @@ def training_batches(scenes: Scenes, normalise: Normalise, config: TrainingConfi
         )
 
     def gather(index):
-        return stored[index], scenes.mask[index], scenes.sky_sigma[index]
+        return stored[index], scenes.mask[index], scenes.sky_sigma[index], scenes.noise_correlation[index]
+
+    choose = _chooser(scenes.natural, config)
 
     @tf.autograph.experimental.do_not_convert  # which would take seconds and find nothing to convert
     def batch(step):
         seeds = lambda purpose: tf.stack([tf.cast(config.seed, tf.int64) * 4 + purpose, step])
-        positions = step * config.batch_size + tf.range(config.batch_size, dtype=tf.int64)
-        epoch = positions // count
-        keys = tf.stack([tf.fill(tf.shape(epoch), tf.cast(config.seed, tf.int64)), epoch, tf.zeros_like(epoch)], axis=1)
-        # The raw operation: TensorFlow's wrapper takes one key for all positions, and a batch can span two epochs.
-        index = tf.raw_ops.RandomIndexShuffle(index=positions % count, seed=keys, max_index=count - 1, rounds=4)
-        image, mask, sky_sigma = tf.numpy_function(gather, [index], [tf.float32, tf.uint8, tf.float32], stateful=False)
+        kinds = [tf.float32, tf.uint8, tf.float32, tf.float32]
+        image, mask, sky_sigma, correlation = tf.numpy_function(gather, [choose(step)], kinds, stateful=False)
         image, mask = (tf.ensure_shape(values, [None, *stored.shape[1:]]) for values in (image, mask))
         if config.fresh_noise:
-            image = add_noise(image, tf.ensure_shape(sky_sigma, [None]), seeds(0))
+            sky_sigma, correlation = (tf.ensure_shape(values, [None]) for values in (sky_sigma, correlation))
+            image = add_noise(image, sky_sigma, correlation, seeds(0))
         image, mask = turn([image, mask], seeds(1))
         return normalise(image), tf.cast(mask, tf.int32)
 
@@ -156,3 +179,34 @@ def training_batches(scenes: Scenes, normalise: Normalise, config: TrainingConfi
     part = lambda values: tf.reshape(values, tf.concat([[replicas, -1], tf.shape(values)[1:]], 0))
     parts = batches.map(lambda image, mask: (part(image), part(mask))).unbatch()
     return strategy.distribute_datasets_from_function(lambda context: parts.prefetch(4 * replicas))
+
+
+def _chooser(natural: np.ndarray, config: TrainingConfig):
+    """step -> positions int64 [batch_size] of the scenes of its batch."""
+    everything = lambda step: _shuffled(step, config.batch_size, len(natural), config.seed, 0)
+    kinds = [np.flatnonzero(natural), np.flatnonzero(~natural)]
+    sizes = [round(config.natural_share * config.batch_size)]
+    sizes.append(config.batch_size - sizes[0])
+    if not all(map(len, kinds)):
+        return everything
+
+    def by_kind(step):
+        parts = [
+            tf.gather(rows, _shuffled(step, size, len(rows), config.seed, purpose))
+            for purpose, (rows, size) in enumerate(zip(kinds, sizes), start=1)
+        ]
+        return tf.concat(parts, 0)
+
+    natural_from = Phases(config).multi_sample_from
+    return lambda step: tf.where(step < natural_from, everything(step), by_kind(step))
+
+
+def _shuffled(step, size: int, count: int, seed: int, purpose: int):
+    """`size` of `count` positions for a step: over the steps, every epoch visits each one once, in a new order."""
+    positions = step * size + tf.range(size, dtype=tf.int64)
+    epoch = positions // count
+    keys = tf.stack(
+        [tf.fill([size], tf.constant(seed, tf.int64)), epoch, tf.fill([size], tf.constant(purpose, tf.int64))], 1
+    )
+    # The raw operation: TensorFlow's wrapper takes one key for all positions, and a batch can span two epochs.
+    return tf.raw_ops.RandomIndexShuffle(index=positions % count, seed=keys, max_index=count - 1, rounds=4)

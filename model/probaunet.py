@@ -50,7 +50,16 @@ class ProbaUNet(keras.Model):
         # Post-hoc calibration, fitted by `blendinator.model.recalibration`; neutral until then, never trained.
         self.temperature = self.add_weight(shape=(), initializer="ones", trainable=False, name="temperature")
         self.prior_scale = self.add_weight(shape=(), initializer="ones", trainable=False, name="prior_scale")
+        self.class_offsets = self.add_weight(
+            shape=(network.NUM_CLASSES,), initializer="zeros", trainable=False, name="class_offsets"
+        )
         self.built = True
+
+    def reset_calibration(self) -> None:
+        """Makes the post-hoc calibration neutral, as it is before `blendinator.model.recalibration` fits it."""
+        self.temperature.assign(1.0)
+        self.prior_scale.assign(1.0)
+        self.class_offsets.assign(tf.zeros_like(self.class_offsets))
 
     @property
     def latent_variables(self) -> list:
@@ -84,7 +93,7 @@ class ProbaUNet(keras.Model):
           noise: standard normal [B, N, h, w, L].
         """
         z = prior.loc[:, None] + self.prior_scale * prior.scale[:, None] * noise
-        return self.logits(features, z) / self.temperature
+        return (self.logits(features, z) + self.class_offsets) / self.temperature
 
 
 def _gaussian(mu, log_sigma):

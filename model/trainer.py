@@ -112,16 +112,16 @@ def build_model(config: Config) -> ProbaUNet:
 
 
 def split_held_out(held_out, config: Config):
-    """Scenes of the calibration split for early stopping, mixed, and for the post-hoc calibration, at natural density.
+    """Scenes of the calibration split for early stopping and for the post-hoc calibration.
 
-    Each is spread evenly over the split, and they may share scenes. Where the split holds no scene at natural density,
-    the calibration uses what there is.
+    Early stopping compares weights on a few scenes of both populations, spread evenly: blends, which it should notice,
+    are rare at natural density. The post-hoc calibration uses all scenes at natural density, for which the exported
+    probabilities are meant; where the split holds none, all there are. The two may share scenes.
     """
-    limit = config.training.evaluation_scenes
-    spread = lambda positions: positions[np.linspace(0, len(positions) - 1, min(limit, len(positions))).astype(int)]
     everything = np.arange(held_out.count)
+    spread = np.linspace(0, held_out.count - 1, min(config.training.evaluation_scenes, held_out.count)).astype(int)
     natural = np.flatnonzero(held_out.natural)
-    return held_out.take(spread(everything)), held_out.take(spread(natural if len(natural) else everything))
+    return held_out.take(spread), held_out.take(natural if len(natural) else everything)
 
 
 def span_numbers(files: list[str]) -> list[int]:

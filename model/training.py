@@ -17,6 +17,7 @@ from blendinator.model import losses
 from blendinator.model.input_data import Normalise, Scenes, training_batches
 from blendinator.model.monitors import make_monitor
 from blendinator.model.muon import Muon
+from blendinator.model.phases import Phases
 from blendinator.model.probaunet import ProbaUNet
 
 log = logging.getLogger("blendinator.training")
@@ -48,21 +49,6 @@ def device_strategy(devices: str) -> tf.distribute.Strategy:
     if devices == "all" and len(tf.config.list_physical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()
-
-
-class Phases:
-    """Which objective a step uses; the boundaries are steps."""
-
-    def __init__(self, config: TrainingConfig):
-        self.latent_from = round(config.steps * config.deterministic_share)
-        self.multi_sample_from = config.steps - round(config.steps * config.multi_sample_share)
-        self.warmup = round(config.steps * config.beta_warmup)
-
-    def at(self, step: int) -> str:
-        """ "deterministic", "elbo" or "multi_sample"."""
-        if step < self.latent_from:
-            return "deterministic"
-        return "elbo" if step < self.multi_sample_from else "multi_sample"
 
 
 class Progress(tf.train.experimental.PythonState):

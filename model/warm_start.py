@@ -51,8 +51,7 @@ def start(model: ProbaUNet, base_model: str | Path | None, config: Config, sky_s
         reason = _load(model, base / WEIGHTS_FILE)
     if reason:
         return _cold(reason, found)
-    model.temperature.assign(1.0)  # the calibration is fitted anew at the end, on uncalibrated draws
-    model.prior_scale.assign(1.0)
+    model.reset_calibration()  # it is fitted again at the end, on uncalibrated logits
     log.info(
         "warm start from version %s; the normalisation changed by %+.2f %%",
         found["version"],

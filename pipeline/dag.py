@@ -40,6 +40,7 @@ TRAINING = (
             "monitors",
             "muon",
             "network",
+            "phases",
             "preprocessing",
             "probaunet",
             "recalibration",

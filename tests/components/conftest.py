@@ -33,6 +33,7 @@ class SpanMaker:
             "blended_share": 0.0,
             "sky_sigma": 26.3,
             "psf_fwhm": 0.17,
+            "noise_correlation": 0.5,
         }
         return {**values, **changes}
 

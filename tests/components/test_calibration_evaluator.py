@@ -56,6 +56,7 @@ def make_scene(number, population):
         "blended_share": (mask == 2).mean(),
         "sky_sigma": 25.0,
         "psf_fwhm": 0.16,
+        "noise_correlation": 0.0,
     }
 
 

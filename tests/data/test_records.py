@@ -26,6 +26,7 @@ def scene(size=4):
         "blended_share": 0.125,
         "sky_sigma": 26.25,
         "psf_fwhm": 0.171875,
+        "noise_correlation": 0.5,
     }
 
 

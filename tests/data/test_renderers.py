@@ -16,7 +16,7 @@ CASES = {
     "natural": (SimulationConfig(train_boosted_share=0.0), 20),
     "large stamps": (SimulationConfig(stamp_size=128), 4),
     "Moffat": (SimulationConfig(psf_profile="moffat"), 8),
-    "narrow, elliptical PSF": (SimulationConfig(psf_scale=0.5, psf_ellipticity_scatter=0.05, psf_fwhm_scatter=0.1), 4),
+    "narrow, elliptical PSF": (SimulationConfig(psf_scale=0.5, psf_ellipticity_scatter=0.05, psf_range=(0.7, 1.3)), 4),
     "ground": (SimulationConfig(survey="lsst_i", population=PopulationConfig(magnitude_bright=21.0)), 8),
 }
 

@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 
 from blendinator.config import PopulationConfig, SimulationConfig
-from blendinator.data.scene import Simulator, population_of, split_start, unit_noise
+from blendinator.data.scene import Simulator, background_plane, population_of, split_start, unit_noise
 from blendinator.errors import DataError
 
-CONFIG = SimulationConfig(train_scenes=10, calibration_scenes=4, test_scenes=6)
+CONFIG = SimulationConfig(
+    train_scenes=10,
+    calibration_scenes=4,
+    test_scenes=6,
+    train_boosted_share=0.8,
+    calibration_boosted_share=0.5,
+    test_boosted_share=0.5,
+)
+MANY = dataclasses.replace(CONFIG, train_scenes=300)
 EMPTY = PopulationConfig(density_scale=0.0)
 
 
@@ -39,7 +47,7 @@ def test_there_is_no_such_scene(number):
 
 
 def test_an_empty_scene():
-    config = SimulationConfig(train_boosted_share=0.0, population=EMPTY)
+    config = SimulationConfig(train_boosted_share=0.0, population=EMPTY, background_error=0.0)
     scene = Simulator(config).scenes(1, [0])[0]
     assert scene["num_galaxies"] == 0 and scene["min_separation"] == -1 and scene["brightest_magnitude"] == 99
     assert scene["magnitude_difference"] == -1 and scene["snr"] == 0 and scene["blended_share"] == 0
@@ -53,7 +61,7 @@ def test_truth_and_scalars_follow_from_the_layers():
     for number in range(8):
         scene = simulator.scenes(1, [number])[0]
         drawn, stamps = simulator.layers(1, number)
-        owned = stamps > 2.0 * simulator.sky_sigma
+        owned = stamps > 2.0 * drawn.sky_sigma
         np.testing.assert_array_equal(scene["mask"], np.minimum(owned.sum(axis=0), 2))
         rows = [i for i in range(len(owned)) if owned[i].any()]
         assert scene["num_galaxies"] == len(rows)
@@ -70,19 +78,18 @@ def test_truth_and_scalars_follow_from_the_layers():
             ]
             assert scene["min_separation"] == pytest.approx(0.1 * min(pairs))
         brightest = min(rows, key=lambda i: drawn.galaxies.magnitude[i])
-        assert scene["snr"] == pytest.approx(
-            np.sqrt((stamps[brightest].astype(float) ** 2).sum()) / simulator.sky_sigma
-        )
+        assert scene["snr"] == pytest.approx(np.sqrt((stamps[brightest].astype(float) ** 2).sum()) / drawn.sky_sigma)
 
 
 def test_noise_is_that_of_sky_and_source():
     config = SimulationConfig(train_boosted_share=1.0, population=PopulationConfig(boosted_magnitude_bright=21.0))
     scenes = Simulator(config).scenes(1, range(60))
     image, noise_free = (np.stack([scene[name] for scene in scenes]) for name in ("image", "noise_free"))
-    sigma = np.sqrt(scenes[0]["sky_sigma"] ** 2 + np.maximum(noise_free, 0))
+    sky_sigma = np.array([scene["sky_sigma"] for scene in scenes])[:, None, None]
+    sigma = np.sqrt(sky_sigma**2 + np.maximum(noise_free, 0))
     unit = (image - noise_free) / sigma
     assert np.mean(unit) == pytest.approx(0.0, abs=0.01) and np.std(unit) == pytest.approx(1.0, abs=0.01)
-    bright = noise_free > 3 * scenes[0]["sky_sigma"] ** 2
+    bright = noise_free > 3 * sky_sigma**2
     assert bright.sum() > 50 and np.std(unit[bright]) == pytest.approx(1.0, abs=0.25)  # without source noise: 2
 
 
@@ -92,7 +99,8 @@ def test_rounding_is_far_below_the_noise():
     scene = simulator.scenes(1, [0])[0]
     for name in ("image", "noise_free"):
         np.testing.assert_array_equal(scene[name] % 0.25, 0.0)
-    exact = simulator.layers(1, 0)[1].sum(axis=0)
+    drawn, stamps = simulator.layers(1, 0)
+    exact = stamps.sum(axis=0) + background_plane(drawn.background, len(scene["image"]))
     assert np.abs(scene["noise_free"] - exact).max() <= 0.126
 
 
@@ -103,12 +111,27 @@ def test_noise_scale_and_deep_survey_change_the_sky():
 
 
 def test_the_psf_scatters_between_scenes():
-    simulator = Simulator(CONFIG)
-    fwhm, g1 = np.array([[simulator.draw(1, n).fwhm, simulator.draw(1, n).g1] for n in range(20)]).T
-    assert np.mean(fwhm) == pytest.approx(0.17, abs=0.003) and 0.001 < np.std(fwhm) < 0.006
+    simulator = Simulator(MANY)
+    fwhm, g1 = np.array([[simulator.draw(1, n).fwhm, simulator.draw(1, n).g1] for n in range(200)]).T
+    assert 0.82 <= fwhm.min() / 0.17 < 0.84 and 1.16 < fwhm.max() / 0.17 <= 1.18
     assert 0.003 < np.std(g1) < 0.02
-    still = Simulator(dataclasses.replace(CONFIG, psf_fwhm_scatter=0.0, psf_ellipticity_scatter=0.0)).draw(1, 0)
+    still = Simulator(dataclasses.replace(CONFIG, psf_range=(1.0, 1.0), psf_ellipticity_scatter=0.0)).draw(1, 0)
     assert (still.fwhm, still.g1, still.g2) == (0.17, 0.0, 0.0)
+
+
+def test_noise_and_background_vary_between_scenes():
+    simulator = Simulator(MANY)
+    drawn = [simulator.draw(1, number) for number in range(300)]
+    noise = np.array([scene.sky_sigma for scene in drawn]) / simulator.sky_sigma
+    assert 0.7 <= noise.min() < 0.72 and 1.37 < noise.max() <= 1.4
+    assert np.mean(np.log(noise)) == pytest.approx(np.log(0.7 * 1.4) / 2, abs=0.04)  # log-uniform
+    correlation = np.array([scene.noise_correlation for scene in drawn])
+    assert np.mean(correlation == 0) == pytest.approx(0.5, abs=0.1) and 0.9 < correlation.max() < 1
+    background = np.array([scene.background for scene in drawn]) / simulator.sky_sigma
+    assert np.std(background) == pytest.approx(0.05 * np.sqrt(np.mean(noise**2)), rel=0.1)
+    np.testing.assert_allclose(
+        background_plane((1.0, 0.5, 0.25), 3), [[0.25, 0.75, 1.25], [0.5, 1, 1.5], [0.75, 1.25, 1.75]]
+    )
 
 
 def test_white_noise_is_white_and_correlated_noise_is_not():

@@ -32,6 +32,7 @@ def scene(number):
         "blended_share": 0.0,
         "sky_sigma": 26.3,
         "psf_fwhm": 0.17,
+        "noise_correlation": 0.0,
     }
 
 

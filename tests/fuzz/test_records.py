@@ -25,6 +25,7 @@ SCENE = {
     "blended_share": 0.125,
     "sky_sigma": 26.25,
     "psf_fwhm": 0.17,
+    "noise_correlation": 0.0,
 }
 WHOLE = records.encode(SCENE)
 LISTS = st.one_of(

@@ -53,6 +53,7 @@ def scenes() -> Scenes:
         noise_free=noise_free,
         mask=np.minimum(count, 2).astype("u1"),
         sky_sigma=np.full(30, SKY_SIGMA, "f4"),
+        noise_correlation=np.zeros(30, "f4"),
         natural=np.arange(30) % 2 == 0,
     )
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from blendinator.config import TrainingConfig
 from blendinator.data import records
+from blendinator.data.scene import unit_noise
 from blendinator.data.spans import MAPPED_BYTES_PER_PIXEL, frame_record
 from blendinator.errors import DataError
 from blendinator.model import input_data
@@ -40,7 +41,7 @@ def test_every_epoch_visits_each_scene_once_in_a_new_order(scenes):
     """Marks each scene by its sky sigma, with no source and no mask to tell them apart."""
     marks = np.arange(1, 31, dtype=np.float32)
     marked = scenes._replace(image=np.ones_like(scenes.image) * marks[:, None, None])
-    config = dataclasses.replace(CONFIG, batch_size=10, steps=6, fresh_noise=False)
+    config = dataclasses.replace(CONFIG, batch_size=10, steps=6, fresh_noise=False, multi_sample_share=0.0)
     order = np.concatenate([image[:, 0, 0, 0] for image, _ in batches(marked, config)])
     assert sorted(order[:30]) == sorted(order[30:]) == list(range(1, 31))
     assert not np.array_equal(order[:30], order[30:])
@@ -58,9 +59,38 @@ def test_fresh_noise_differs_between_visits_and_stored_noise_does_not(scenes):
 
 def test_noise_has_the_variance_of_sky_and_source():
     noise_free = tf.fill([50, 32, 32], 300.0)
-    noisy = input_data.add_noise(noise_free, tf.fill([50], 26.0), tf.constant([1, 2]))
+    noisy = input_data.add_noise(noise_free, tf.fill([50], 26.0), tf.zeros([50]), tf.constant([1, 2]))
     assert float(tf.reduce_mean(noisy)) == pytest.approx(300.0, abs=0.5)
     assert float(tf.math.reduce_variance(noisy)) == pytest.approx(26.0**2 + 300.0, rel=0.02)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 1.0])
+def test_noise_is_correlated_as_the_simulators(correlation):
+    noise_free, sky_sigma = tf.zeros([200, 32, 32]), tf.fill([200], 26.0)
+    fresh = input_data.add_noise(noise_free, sky_sigma, tf.fill([200], correlation), tf.constant([1, 2])) / 26.0
+    stored = np.stack([unit_noise(np.random.default_rng(i), 32, correlation) for i in range(200)])
+
+    def moments(noise):
+        noise = np.asarray(noise)
+        return [np.mean(noise * np.roll(noise, shift, axis=(1, 2))) for shift in ((0, 0), (0, 1), (1, 0), (1, 1))]
+
+    np.testing.assert_allclose(moments(fresh), moments(stored), atol=0.02)
+
+
+def test_the_last_phase_holds_the_natural_share(scenes):
+    """Ten scenes of 30 are natural here; each is marked by its image."""
+    natural = np.arange(30) < 10
+    marked = scenes._replace(
+        image=np.ones_like(scenes.image) * np.arange(30)[:, None, None].astype("f4"), natural=natural
+    )
+    config = dataclasses.replace(
+        CONFIG, batch_size=10, steps=10, fresh_noise=False, multi_sample_share=0.5, natural_share=0.8
+    )
+    marks = np.stack([image[:, 0, 0, 0] for image, _ in batches(marked, config)])
+    assert sorted(marks[:3].ravel()) == list(range(30))  # all scenes alike
+    last = marks[5:]
+    assert ((last < 10).sum(axis=1) == 8).all()
+    assert np.bincount(last[last < 10].astype(int), minlength=10).tolist() == [4] * 10  # 40 visits, each as often
 
 
 def test_turns_keep_image_and_mask_together():

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from blendinator.errors import ConfigError
 from blendinator.model import training
+from blendinator.model.phases import Phases
 from blendinator.model.probaunet import ProbaUNet
 from blendinator.model.recalibration import recalibrate
 
@@ -100,7 +101,7 @@ def test_the_deterministic_phase_leaves_prior_and_posterior_alone(tiny_config, s
 
 def test_phases_follow_their_shares(tiny_config):
     settings = dataclasses.replace(tiny_config.training, steps=100, deterministic_share=0.3, multi_sample_share=0.2)
-    phases = training.Phases(settings)
+    phases = Phases(settings)
     assert [phases.at(step) for step in (0, 29, 30, 79, 80, 99)] == [
         "deterministic",
         "deterministic",
@@ -169,7 +170,8 @@ strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]) if sys.argv[1] == 
 settings = TrainingConfig(steps=4, batch_size=4, deterministic_share=1.0, multi_sample_share=0.0)
 rng = np.random.default_rng(1)
 noise = lambda: rng.normal(size=[6, 16, 16]).astype(np.float32)
-scenes = Scenes(noise(), noise(), rng.integers(0, 3, [6, 16, 16], np.uint8), np.ones(6, np.float32), np.zeros(6, bool))
+scenes = Scenes(noise(), noise(), rng.integers(0, 3, [6, 16, 16], np.uint8), np.ones(6, np.float32),
+                np.zeros(6, np.float32), np.zeros(6, bool))
 with strategy.scope():
     network = ProbaUNet(ModelConfig(channels=(4, 8), convs_per_block=1, latent_dim=2), seed=1)
     steps = make_steps(network, Optimizers(network, settings), settings)

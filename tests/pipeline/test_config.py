@@ -53,7 +53,10 @@ def test_dictionaries_and_back():
             {"simulation": {"population": {"magnitude_bright": 28.0}}},
             "magnitude_bright: received 28.0; allowed: at most",
         ),
-        ({"simulation": {"noise_correlation": 1.0}}, "training.fresh_noise: received true; allowed: false while"),
+        (
+            {"simulation": {"noise_range": [1.4, 0.7]}},
+            r"simulation.noise_range: received \[1.4, 0.7\]; allowed: two numbers, the lower one first",
+        ),
         (
             {"evaluation": {"thresholds": [{"metric": "ged"}]}},
             r"evaluation.thresholds\[0\].*needs `metric` and `min` or `max`",
