@@ -150,14 +150,14 @@ def config_to_dict(config) -> dict:
 def _check_names(evaluation, source):
     """Rules name metrics and slices: a misspelt one should not come to light after hours of training."""
     # Imported here: most users of the configuration need none of it.
+    from blendinator.data.records import NUMBERS
     from blendinator.model.metrics.aggregate import metric_names
     from blendinator.model.metrics.rules import goodness, slice_names
-    from blendinator.model.metrics.scenes import SCALARS
 
     for i, cut in enumerate(evaluation.slices):
-        if cut.scalar not in SCALARS:
+        if cut.scalar not in NUMBERS:
             raise ConfigError(
-                f"{source}: evaluation.slices[{i}].scalar: received {cut.scalar!r}; allowed: {', '.join(SCALARS)}"
+                f"{source}: evaluation.slices[{i}].scalar: received {cut.scalar!r}; allowed: {', '.join(NUMBERS)}"
             )
     metrics, slices = metric_names(evaluation.num_samples), slice_names(evaluation.slices)
     for key in ("thresholds", "relative"):

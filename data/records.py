@@ -5,27 +5,58 @@ protocol buffers from lists and keeps the simulator's worker processes small. `t
 result with TensorFlow's own classes.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from blendinator.errors import DataError
 
-PIXEL_FEATURES = {"image": "float", "noise_free": "float", "mask": "int64"}
-SCALAR_FEATURES = {
-    "scene_id": "bytes",
-    "population": "bytes",
-    "num_galaxies": "int64",
-    "min_separation": "float",
-    "brightest_magnitude": "float",
-    "magnitude_difference": "float",
-    "snr": "float",
-    "blended_share": "float",
-    "sky_sigma": "float",
-    "psf_fwhm": "float",
-    "noise_correlation": "float",
-}
-FEATURES = {**PIXEL_FEATURES, **SCALAR_FEATURES}
 POPULATIONS = ("boosted", "natural")
 NUM_CLASSES = 3
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """One scalar of the record; everything else that knows the scalars follows from `SCALARS`.
+
+    Attributes:
+      kind: "bytes", "int64" or "float"; numbers can be sliced by (`evaluation.slices`), text cannot.
+      unit: as it is written behind a number; empty for pure numbers.
+      low, high: what the schema allows, both ends included; None where there is no bound.
+      sentinel: the value where the scalar is undefined, within the bounds; None where it is always defined.
+      label: what figures write at it.
+      drift: whether a change of its distribution is drift (`components/drift_gate/drift.py`).
+      values: the texts that are allowed; empty for any.
+    """
+
+    kind: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    sentinel: float | None = None
+    label: str = ""
+    drift: bool = False
+    values: tuple[str, ...] = ()
+
+
+PIXEL_FEATURES = {"image": "float", "noise_free": "float", "mask": "int64"}
+SCALARS = {
+    "scene_id": Scalar("bytes"),
+    "population": Scalar("bytes", values=POPULATIONS),
+    "num_galaxies": Scalar("int64", "", 0, 10_000, label="galaxies", drift=True),
+    "min_separation": Scalar("float", "arcsec", -1.0, 100.0, -1.0, "smallest separation (arcsec)"),
+    "brightest_magnitude": Scalar("float", "AB mag", 0.0, 99.0, 99.0, "brightest galaxy (AB mag)"),
+    "magnitude_difference": Scalar("float", "mag", -1.0, 50.0, -1.0, "magnitude difference"),
+    "snr": Scalar("float", "", 0.0, None, 0.0, "signal-to-noise of the brightest", drift=True),
+    "blended_share": Scalar("float", "", 0.0, 1.0, label="blended share of the pixels", drift=True),
+    "sky_sigma": Scalar("float", "electrons", 0.001, label="sky noise (electrons)", drift=True),
+    "psf_fwhm": Scalar("float", "arcsec", 0.001, 100.0, label="PSF FWHM (arcsec)", drift=True),
+    "noise_correlation": Scalar("float", "pixels", 0.0, 3.0, label="noise correlation (pixels)"),
+}
+SCALAR_FEATURES = {name: scalar.kind for name, scalar in SCALARS.items()}
+UNDEFINED = {name: scalar.sentinel for name, scalar in SCALARS.items() if scalar.sentinel is not None}
+NUMBERS = tuple(name for name, scalar in SCALARS.items() if scalar.kind != "bytes")
+FEATURES = {**PIXEL_FEATURES, **SCALAR_FEATURES}
 
 _LIST_FIELD = {"bytes": 1, "float": 2, "int64": 3}
 

@@ -14,13 +14,12 @@ from blendinator.data.fourier_renderer import FourierRenderer
 from blendinator.data.galsim_renderer import GalSimRenderer
 from blendinator.data.population import Sources, draw_boosted, draw_natural
 from blendinator.data.profiles import Psf, sersic_reach
+from blendinator.data.records import UNDEFINED
 from blendinator.data.spans import SPLITS
 from blendinator.data.survey import get_survey
 from blendinator.errors import DataError
 
 SHEAR_CLIP = 3.0  # scatter of the PSF's shear is cut at this many sigma
-NO_SEPARATION = -1.0  # min_separation and magnitude_difference with fewer than two galaxies
-NO_MAGNITUDE = 99.0  # brightest_magnitude without a galaxy
 
 
 @dataclass(frozen=True)
@@ -187,7 +186,7 @@ class Simulator:
         rows = np.flatnonzero(owned.any(axis=(1, 2)))
         rows = rows[np.argsort(galaxies.magnitude[rows], kind="stable")]
         magnitude = galaxies.magnitude[rows]
-        separation = NO_SEPARATION
+        separation = UNDEFINED["min_separation"]
         if len(rows) > 1:
             x, y = galaxies.x[rows], galaxies.y[rows]
             distance = np.hypot(x[:, None] - x, y[:, None] - y)
@@ -195,12 +194,14 @@ class Simulator:
         return {
             "num_galaxies": len(rows),
             "min_separation": separation,
-            "brightest_magnitude": float(magnitude[0]) if len(rows) else NO_MAGNITUDE,
-            "magnitude_difference": float(magnitude[1] - magnitude[0]) if len(rows) > 1 else NO_SEPARATION,
+            "brightest_magnitude": float(magnitude[0]) if len(rows) else UNDEFINED["brightest_magnitude"],
+            "magnitude_difference": float(magnitude[1] - magnitude[0])
+            if len(rows) > 1
+            else UNDEFINED["magnitude_difference"],
             # of a matched filter on the part within the stamp
             "snr": float(np.sqrt(np.square(stamps[rows[0]], dtype=np.float64).sum()) / scene.sky_sigma)
             if len(rows)
-            else 0.0,
+            else UNDEFINED["snr"],
         }
 
     def _round(self, image):

@@ -208,7 +208,7 @@ def test_the_figure_shows_the_components_of_the_pipeline():
     made = {
         name
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module.startswith("components.")
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("blendinator.components.")
         for name in (alias.name for alias in node.names)
     }
     made |= {
@@ -226,9 +226,14 @@ def table(page, heading):
 
 
 def test_the_record_is_documented():
-    from blendinator.data.records import FEATURES
+    from blendinator.data.records import FEATURES, SCALARS
 
     assert table("records.md", "The record") == list(FEATURES)
+    text = (DOCS / "records.md").read_text(encoding="utf-8")
+    for name, scalar in SCALARS.items():
+        kind, remark = re.search(rf"^\| `{name}` \| (\w+) \| (.*?) \|", text, re.MULTILINE).groups()
+        assert kind == scalar.kind and scalar.unit in remark, name
+        assert scalar.sentinel is None or f"{scalar.sentinel:g} with" in remark, name
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def score_batch(batch: list[dict], method: Sampler | ClassicalPeer, config: Eval
         object_overlap=config.object_overlap,
     )
     rows["population"] = np.array([scene["population"] for scene in batch])
-    return rows | {name: np.array([scene[name] for scene in batch], np.float32) for name in scenes.SCALARS}
+    return rows | {name: np.array([scene[name] for scene in batch], np.float32) for name in records.NUMBERS}
 
 
 class ScoreFile(beam.DoFn):

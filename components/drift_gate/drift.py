@@ -14,8 +14,9 @@ import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from blendinator.config import DriftConfig
+from blendinator.data.records import SCALARS
 
-SCALARS = ("sky_sigma", "psf_fwhm", "snr", "blended_share", "num_galaxies")
+DRIFTING = tuple(name for name, scalar in SCALARS.items() if scalar.drift)
 PIXELS = "image"
 _LOW, _MEDIAN = 0.1, 0.5  # the faint half of the pixels, which sources touch least
 _SIGMAS = 1.2816  # between them, in a normal distribution
@@ -42,11 +43,11 @@ def compare(
     """
     new, old = features(statistics), features(reference)
     found = []
-    for name in SCALARS:
+    for name in DRIFTING:
         if name in new and name in old:
             found.append(compare_means(name, new[name].num_stats, old[name].num_stats, config))
     distances = histogram_distances(statistics, reference)
-    for name in (*SCALARS, PIXELS):
+    for name in (*DRIFTING, PIXELS):
         # The histogram of a scalar that hardly spreads moves out of itself by less than matters; its mean tells.
         if name in distances and old[name].num_stats.std_dev > config.relative * abs(old[name].num_stats.mean):
             found.append(_entry(name, "histogram", None, None, distances[name], config.distance))
@@ -81,7 +82,7 @@ def histogram_distances(statistics, reference) -> dict[str, float]:
     ours, theirs = features(statistics), features(reference)
     for made, source in ((new, statistics), (old, reference)):
         made.datasets.add(num_examples=source.datasets[0].num_examples)
-    for name in (*SCALARS, PIXELS):
+    for name in (*DRIFTING, PIXELS):
         if name not in ours or name not in theirs:
             continue
         edges = _edges(ours[name].num_stats, theirs[name].num_stats)

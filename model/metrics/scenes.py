@@ -7,20 +7,11 @@ Each row depends on its own scene only, bit for bit, however the scenes are batc
 
 import numpy as np
 
+from blendinator.data.records import SCALARS
 from blendinator.model.metrics import joint, objects, pixels
 from blendinator.model.metrics.bootstrap import scene_seeds
 
-SCALARS = (
-    "num_galaxies",
-    "min_separation",
-    "brightest_magnitude",
-    "magnitude_difference",
-    "snr",
-    "blended_share",
-    "sky_sigma",
-    "psf_fwhm",
-)
-DESCRIPTORS = ("scene_id", "population", *SCALARS)  # what a row is; everything else in it can be summed
+DESCRIPTORS = tuple(SCALARS)  # what a row is; everything else in it can be summed
 
 LEVELS = (50, 68, 95)  # per cent, of the central intervals
 DRAWS = (1, 4, 8, 16)  # numbers of samples for which the energy distance is given

@@ -6,6 +6,8 @@ Colours are of the Okabe-Ito set; series differ in marker and line style as well
 import io
 from itertools import pairwise
 
+from blendinator.data.records import SCALARS
+
 # Model, the same marginals with independent pixels, live model, classical peer.
 SERIES = {
     "model": {"color": "#0072B2", "marker": "o", "linestyle": "-", "label": "this model"},
@@ -15,16 +17,6 @@ SERIES = {
 }
 CLASS_COLORS = {"background": "#444444", "galaxy": "#3A9BD9", "blended": "#D98C00"}
 CLASS_LABELS = {"background": "background", "galaxy": "one galaxy", "blended": "blended"}
-SCALAR_LABELS = {
-    "min_separation": "smallest separation (arcsec)",
-    "brightest_magnitude": "brightest galaxy (AB mag)",
-    "magnitude_difference": "magnitude difference",
-    "snr": "signal-to-noise of the brightest",
-    "num_galaxies": "galaxies",
-    "blended_share": "blended share of the pixels",
-    "sky_sigma": "sky noise (electrons)",
-    "psf_fwhm": "PSF FWHM (arcsec)",
-}
 # Inches around and between panels. Fixed: matplotlib's automatic layout takes three times as long as the drawing.
 MARGINS = {"left": 0.62, "right": 0.12, "bottom": 0.5, "top": 0.3}
 GAP, LEGEND = 0.55, 0.22
@@ -184,7 +176,7 @@ def by_slice(slices: dict[str, dict], scalar: str, metric: str) -> str:
             values, low, high = ([one.get(key) for one in found] for key in ("value", "low", "high"))
             _points(axes, x, values, low, high, style["color"], style["marker"], style["linestyle"], style["label"])
         axes.set_xticks(range(len(labels)), labels, fontsize=8)
-        axes.set(title=SCALAR_LABELS.get(scalar, scalar), ylabel=METRIC_LABELS[metric], xlim=(-0.5, len(labels) - 0.5))
+        axes.set(title=SCALARS[scalar].label, ylabel=METRIC_LABELS[metric], xlim=(-0.5, len(labels) - 0.5))
         axes.set_ylim(bottom=0)
         _legend(figure, axes)
         return _svg(figure, f"slice-{scalar}-{metric}")

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from blendinator.components.calibration_evaluator.scoring import Sampler, read_records
 from blendinator.data import records, spans
 from blendinator.errors import ConfigError, DataError, ModelError
-from blendinator.pipeline import predict as bulk
+from blendinator.pipeline import bulk_inference as bulk
 from blendinator.pipeline.cli import main
 
 

@@ -13,6 +13,7 @@ from scipy.stats import norm
 
 from blendinator.components.calibration_evaluator import executor, scoring
 from blendinator.config import Config, EvaluationConfig, RelativeConfig, SliceConfig, ThresholdConfig
+from blendinator.data.records import NUMBERS
 from blendinator.model.metrics import joint, rules, scenes
 from blendinator.model.metrics.bootstrap import interval, poisson_weights
 
@@ -55,7 +56,7 @@ def toy(scene_count, seed, **model):
     mask, samples, probabilities = toy_maps(scene_count, seed, **model)
     rows = scenes.scene_statistics(mask, samples, probabilities, [f"{seed}:{i:06d}" for i in range(scene_count)])
     rows["population"] = np.full(scene_count, "boosted")
-    return rows | {name: np.zeros(scene_count, np.float32) for name in scenes.SCALARS}
+    return rows | {name: np.zeros(scene_count, np.float32) for name in NUMBERS}
 
 
 def verdict(rows, thresholds=RULES, relative=(), live=None):
@@ -99,7 +100,7 @@ def test_logits_times_three_alone_are_refused_for_calibration():
         sharp = (sharp / sharp.sum(-1, keepdims=True)).astype(np.float32)
         rows = scenes.scene_statistics(truth, samples, sharp, [f"1:{i:02d}" for i in range(40)])
         rows["population"] = np.full(40, "boosted")
-        rows |= {name: np.zeros(40, np.float32) for name in scenes.SCALARS}
+        rows |= {name: np.zeros(40, np.float32) for name in NUMBERS}
         blessed.append(verdict(rows, thresholds=RULES[:1])["blessed"])
     assert blessed == [True, False]
 
@@ -209,7 +210,7 @@ def test_scenes_without_any_galaxy_or_all_blend_break_nothing(value):
         [f"odd:{i}" for i in range(3)],
     )
     odd["population"] = np.full(3, "boosted")
-    odd |= {name: np.zeros(3, np.float32) for name in scenes.SCALARS}
+    odd |= {name: np.zeros(3, np.float32) for name in NUMBERS}
     assert verdict(scenes.concatenate([rows, odd]))["populations"]["boosted"]["scenes"] == 63
     alone = verdict(odd)
     assert not alone["blessed"]

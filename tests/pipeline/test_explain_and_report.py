@@ -13,6 +13,7 @@ from blendinator.components.calibration_evaluator import executor, scoring
 from blendinator.config import Config, EvaluationConfig, RelativeConfig, SliceConfig, ThresholdConfig
 from blendinator.config_loader import config_to_dict
 from blendinator.data import spans
+from blendinator.data.records import NUMBERS
 from blendinator.errors import ConfigError, DataError
 from blendinator.model import gallery
 from blendinator.model.metrics import scenes
@@ -34,7 +35,7 @@ def make_rows(seed, count=40, size=16):
     probabilities = np.stack([(samples == c).mean(1) for c in range(3)], -1).astype(np.float32)
     rows = scenes.scene_statistics(mask, samples, probabilities, [f"1:{i:02d}" for i in range(count)])
     rows["population"] = np.array(["boosted", "natural"] * (count // 2))
-    return rows | {name: rng.uniform(0, 1, count).astype(np.float32) for name in scenes.SCALARS}
+    return rows | {name: rng.uniform(0, 1, count).astype(np.float32) for name in NUMBERS}
 
 
 class Store:

@@ -5,6 +5,7 @@ import gzip
 import numpy as np
 import pytest
 import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.types import standard_artifacts
 
 from blendinator.components.scene_schema import executor
@@ -95,6 +96,19 @@ def test_schema_covers_the_record():
         shape = [dim.size for dim in feature.shape.dim]
         assert shape == ([SIZE, SIZE] if feature.name in records.PIXEL_FEATURES else [])
         assert feature.presence.min_fraction == 1.0
+
+
+@pytest.mark.parametrize("name", records.SCALARS)
+def test_the_schema_allows_what_the_table_of_the_scalars_says(name):
+    scalar = records.SCALARS[name]
+    feature = next(feature for feature in load_schema(SIZE).feature if feature.name == name)
+    kind = {schema_pb2.BYTES: "bytes", schema_pb2.INT: "int64", schema_pb2.FLOAT: "float"}[feature.type]
+    assert kind == scalar.kind
+    assert tuple(feature.string_domain.value) == scalar.values
+    domain = feature.int_domain if scalar.kind == "int64" else feature.float_domain
+    bounds = [getattr(domain, bound) if domain.HasField(bound) else None for bound in ("min", "max")]
+    assert bounds == [None if bound is None else pytest.approx(bound) for bound in (scalar.low, scalar.high)]
+    assert scalar.sentinel is None or find_violation(feature, np.array([scalar.sentinel], np.float32)) is None
 
 
 @pytest.mark.parametrize("size", [32, 64])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from blendinator.config import EvaluationConfig, SliceConfig, ThresholdConfig
+from blendinator.data.records import NUMBERS
 from blendinator.model.metrics import evaluation, rules, scenes
 
 REPORT = {
@@ -79,7 +80,7 @@ def test_populations_and_slices_are_kept_apart():
     probabilities = np.full((6, 8, 8, 3), 1 / 3, np.float32)
     rows = scenes.scene_statistics(mask, samples, probabilities, [f"1:{i}" for i in range(6)])
     rows["population"] = np.array(["boosted"] * 4 + ["natural"] * 2)
-    rows |= {name: np.zeros(6) for name in scenes.SCALARS}
+    rows |= {name: np.zeros(6) for name in NUMBERS}
     rows["snr"] = np.array([-1.0, 0.0, 5.0, 10.0, 10.0, 5.0])
     config = dataclasses.replace(
         EvaluationConfig(), bootstrap_replicates=20, slices=(SliceConfig("snr", (0.0, 5.0, 10.0)),)
