@@ -1,13 +1,13 @@
 """Reads a configuration from YAML and checks it; a message names the key, what was received and what is allowed.
 
-A file needs to name only what it changes.
+A file needs to name only what it changes. Types, ranges, and keys that must agree are checked here; what other parts of
+the package know (metrics, spans, Beam, Kubeflow) is checked by `blendinator.pipeline.config_checks`, so that reading a
+configuration imports none of them.
 """
 
 import contextlib
 import dataclasses
-import difflib
 import math
-import re
 import reprlib
 import typing
 from pathlib import Path
@@ -15,9 +15,7 @@ from pathlib import Path
 import yaml
 
 from blendinator.config import Config, RelativeConfig, SecretConfig
-from blendinator.data.spans import parse_selection
 from blendinator.errors import ConfigError
-from blendinator.pipeline.beam_args import check_beam_args
 
 
 class _Loader(yaml.SafeLoader):
@@ -120,13 +118,6 @@ def config_from_dict(raw: dict, source: str = "configuration") -> Config:
     for i, rule in enumerate(config.evaluation.relative):
         if not rule.metric:
             raise ConfigError(f"{source}: evaluation.relative[{i}]: received {rule}; a rule needs `metric`")
-    try:
-        parse_selection(config.retraining.spans)
-    except ConfigError as error:
-        raise ConfigError(f"{source}: retraining.{error}")
-    _check_names(config.evaluation, source)
-    _check_kubeflow(config, source)
-    check_beam_args(config.beam.pipeline_args, source)
     for i, cut in enumerate(config.evaluation.slices):
         if len(cut.edges) < 2 or list(cut.edges) != sorted(set(cut.edges)):
             raise ConfigError(
@@ -145,74 +136,6 @@ def config_to_dict(config) -> dict:
         return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
     return plain(dataclasses.asdict(config))
-
-
-def _check_names(evaluation, source):
-    """Rules name metrics and slices: a misspelt one should not come to light after hours of training."""
-    # Imported here: most users of the configuration need none of it.
-    from blendinator.data.records import NUMBERS
-    from blendinator.model.metrics.aggregate import metric_names
-    from blendinator.model.metrics.rules import goodness, slice_names
-
-    for i, cut in enumerate(evaluation.slices):
-        if cut.scalar not in NUMBERS:
-            raise ConfigError(
-                f"{source}: evaluation.slices[{i}].scalar: received {cut.scalar!r}; allowed: {', '.join(NUMBERS)}"
-            )
-    metrics, slices = metric_names(evaluation.num_samples), slice_names(evaluation.slices)
-    for key in ("thresholds", "relative"):
-        for i, rule in enumerate(getattr(evaluation, key)):
-            if rule.metric not in metrics:
-                close = difflib.get_close_matches(rule.metric, metrics, 5, 0.3)
-                raise ConfigError(
-                    f"{source}: evaluation.{key}[{i}].metric: received {rule.metric!r}; allowed: a metric of"
-                    f" docs/calibration.md, such as {', '.join(close or metrics[:5])}"
-                )
-            if key == "relative":
-                try:
-                    goodness(rule.metric, 0.0)
-                except ValueError as error:
-                    raise ConfigError(
-                        f"{source}: evaluation.relative[{i}].metric: received {rule.metric!r}; allowed: a metric"
-                        f" of which more or less is better ({error})"
-                    )
-            if rule.slice and rule.slice not in slices:
-                raise ConfigError(
-                    f"{source}: evaluation.{key}[{i}].slice: received {rule.slice!r}; allowed: nothing, or a"
-                    f" bin of evaluation.slices: {', '.join(slices)}"
-                )
-
-
-def _check_kubeflow(config, source):
-    if not re.fullmatch(r"[a-z0-9][-a-z0-9]{0,62}", config.name):
-        raise ConfigError(
-            f"{source}: name: received {config.name!r}; allowed: up to 63 lower-case letters, digits and dashes,"
-            " a letter or digit first, which is what Kubeflow takes as a pipeline's name"
-        )
-    if not config.kubeflow.mount_path.startswith("/"):
-        raise ConfigError(
-            f"{source}: kubeflow.mount_path: received {config.kubeflow.mount_path!r}; allowed: an absolute path"
-        )
-    for i, secret in enumerate(config.kubeflow.secrets):
-        if not secret.name or not (secret.mount_path or secret.env):
-            raise ConfigError(
-                f"{source}: kubeflow.secrets[{i}]: received {secret}; a secret needs `name` and `mount_path` or `env`"
-            )
-        _require_pairs(secret.env, source, f"kubeflow.secrets[{i}].env")
-    names = [entry.component for entry in config.kubeflow.resources]
-    for i, entry in enumerate(config.kubeflow.resources):
-        if entry.component in names[:i]:
-            raise ConfigError(
-                f"{source}: kubeflow.resources[{i}].component: received {entry.component!r} a second time; allowed:"
-                " one entry for each component"
-            )
-        _require_pairs(entry.node_selector, source, f"kubeflow.resources[{i}].node_selector")
-
-
-def _require_pairs(values, source, key):
-    for value in values:
-        if not re.fullmatch(r"[^=]+=[^=]*", value):
-            raise ConfigError(f"{source}: {key}: received {value!r}; allowed: key=value")
 
 
 def _require_order(source, low_key, low, high_key, high):

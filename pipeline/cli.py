@@ -4,7 +4,6 @@ import sys
 
 import click
 
-from blendinator.config_loader import load_config
 from blendinator.errors import BlendinatorError
 from blendinator.escape import printable
 from blendinator.pipeline.commands._options import config_option, verbose_option
@@ -14,6 +13,7 @@ from blendinator.pipeline.commands.models import lineage, models, rollback
 from blendinator.pipeline.commands.predict import predict
 from blendinator.pipeline.commands.retrain import prune, retrain, schedule
 from blendinator.pipeline.commands.segment import segment
+from blendinator.pipeline.config_checks import read_config
 from blendinator.pipeline.interruption import exit_code, terminable
 
 
@@ -73,7 +73,7 @@ def main():
 @verbose_option
 def run(config_path, spans, no_cache, verbose):
     """Run the whole pipeline, simulating span 1 first if there is no data."""
-    config = load_config(config_path)
+    config = read_config(config_path)
     from blendinator.pipeline.run import run as run_pipeline
 
     sys.exit(run_pipeline(config, spans, enable_cache=not no_cache, verbose=verbose))
@@ -109,7 +109,7 @@ def simulate(config_path, span, catalog, workers, scene_id, show, picture):
     """
     import dataclasses
 
-    config = load_config(config_path)
+    config = read_config(config_path)
     if catalog:
         simulation = dataclasses.replace(config.simulation, catalog=catalog)
         config = dataclasses.replace(config, simulation=simulation)
@@ -146,7 +146,7 @@ run_option = click.option("--run", "run_name", help="Name of a run, or its begin
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for other programs.")
 def explain(config_path, run_name, as_json):
     """Say why a run's model was pushed or not. Exit code 0: pushed, 3: not pushed."""
-    config = load_config(config_path)
+    config = read_config(config_path)
     import json
 
     from blendinator.pipeline.history import explain as explanations
@@ -162,7 +162,7 @@ def explain(config_path, run_name, as_json):
 @click.option("--folder", type=click.Path(file_okay=False), help="Where to; by default a folder below output_dir.")
 def report(config_path, run_name, folder):
     """Write a run's self-contained HTML report and its summary in Markdown."""
-    config = load_config(config_path)
+    config = read_config(config_path)
     from blendinator.pipeline.history.report import write_report
 
     for path in write_report(config, run_name, folder):

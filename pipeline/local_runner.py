@@ -17,8 +17,8 @@ import blendinator  # noqa: F401  settles the Keras version before TFX imports T
 
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
-from blendinator.config_loader import load_config
 from blendinator.errors import BlendinatorError
+from blendinator.pipeline.config_checks import read_config
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -27,7 +27,7 @@ def main() -> int:
     """Runs the pipeline, or only describes it to `tfx pipeline create`; returns the exit code."""
     spans = os.environ.get("BLENDINATOR_SPANS", "latest")
     try:
-        config = load_config(os.environ.get("BLENDINATOR_CONFIG", PROJECT / "configs" / "default.yaml"), base=PROJECT)
+        config = read_config(os.environ.get("BLENDINATOR_CONFIG", PROJECT / "configs" / "default.yaml"), base=PROJECT)
     except BlendinatorError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,9 +1,18 @@
-"""Settles the Keras version (see `model/__init__.py`) and Beam's runner before any test; the nightly tests."""
+"""Settles the Keras version (see `blendinator/__init__.py`) and Beam's runner before any test; the nightly tests.
+
+`span_maker` writes spans of a few small scenes, clean or damaged, without the simulator.
+"""
+
+import gzip
+import json
+from pathlib import Path
 
 import hypothesis
+import numpy as np
 import pytest
 
 import blendinator  # noqa: F401
+from blendinator.data import records, spans
 from blendinator.stack import use_in_memory_runner
 
 # The same cases every time, so that `make test` fails only where something changed; the nightly ones are new each time.
@@ -26,3 +35,59 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if item.get_closest_marker("nightly"):
                 item.add_marker(pytest.mark.skip(reason="only in `make nightly`"))
+
+
+SIZE = 8
+
+
+class SpanMaker:
+    """Writes spans below a folder; `records` per split can be replaced to plant damage."""
+
+    def __init__(self, data_root: Path):
+        self.data_root = data_root
+
+    def scene(self, number: int, **changes) -> dict:
+        values = {
+            "image": np.random.default_rng(number).normal(0, 20, (SIZE, SIZE)).astype(np.float32),
+            "noise_free": np.zeros((SIZE, SIZE), np.float32),
+            "mask": np.zeros((SIZE, SIZE), np.int64),
+            "scene_id": f"1:{number}",
+            "population": "boosted",
+            "num_galaxies": 0,
+            "min_separation": -1.0,
+            "brightest_magnitude": 99.0,
+            "magnitude_difference": -1.0,
+            "snr": 0.0,
+            "blended_share": 0.0,
+            "sky_sigma": 26.3,
+            "psf_fwhm": 0.17,
+            "noise_correlation": 0.5,
+        }
+        return {**values, **changes}
+
+    def write(self, span: int = 1, **splits) -> Path:
+        """Writes a span of two files per split; `train=[...]` replaces the serialized records of a split."""
+        folder = spans.span_dir(self.data_root, span)
+        folder.mkdir(parents=True, exist_ok=True)
+        manifest = {"format_version": spans.FORMAT_VERSION, "complete": True, "files": {}, "splits": {}, "span": span}
+        for start, split in enumerate(spans.SPLITS):
+            serialized = splits.get(split) or [records.encode(self.scene(10 * start + i)) for i in range(4)]
+            manifest["splits"][split] = {"records": len(serialized)}
+            for i in range(2):
+                path = folder / spans.shard_name(split, i, 2)
+                part = serialized[i::2]
+                with gzip.open(path, "wb") as file:
+                    file.write(b"".join(map(spans.frame_record, part)))
+                manifest["files"][path.name] = {
+                    "split": split,
+                    "records": len(part),
+                    "bytes": path.stat().st_size,
+                    "sha256": spans.sha256(path),
+                }
+        (folder / spans.MANIFEST).write_text(json.dumps(manifest))
+        return folder
+
+
+@pytest.fixture
+def span_maker(tmp_path) -> SpanMaker:
+    return SpanMaker(tmp_path / "data")

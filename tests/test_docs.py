@@ -76,13 +76,14 @@ def test_the_commands_in_the_text_exist_with_their_options():
 def test_the_configurations_in_the_text_can_be_loaded():
     from blendinator.config import Config
     from blendinator.config_loader import config_from_dict
+    from blendinator.pipeline.config_checks import check_config
 
     loaded = 0
     for page in [*DOCS.glob("*.md"), *ROOT.glob("*.md")]:
         for block in re.findall(r"^( *)```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
             raw = yaml.safe_load(textwrap.dedent(block[1]))
             if set(raw) <= {field.name for field in dataclasses.fields(Config)}:
-                config_from_dict(raw, source=page.name)
+                check_config(config_from_dict(raw), page.name)
                 loaded += 1
     assert loaded >= 8
 
@@ -188,8 +189,10 @@ def test_the_example_of_a_metric():
 
 def test_the_example_of_a_slice():
     from blendinator.config_loader import config_from_dict
+    from blendinator.pipeline.config_checks import check_config
 
     config = config_from_dict(yaml.safe_load(example("slice")))
+    check_config(config)
     assert config.evaluation.thresholds[0].slice == "psf_fwhm 0.17 to 0.3"
 
 

@@ -89,7 +89,9 @@ def read_config(text: str, thresholds: str) -> Config:
                 f"thresholds: received {thresholds[:80]!r}, which is no JSON ({error}); allowed: a list of rules "
                 'such as [{"metric": "iou_galaxy", "min": 0.8}]'
             )
-    return config_from_dict(raw, source="CalibrationEvaluator")
+    config = config_from_dict(raw, source="CalibrationEvaluator")
+    rules.check_names(config.evaluation, "CalibrationEvaluator")
+    return config
 
 
 def is_empty(live) -> bool:

@@ -1,7 +1,6 @@
 """`blendinator segment`: one field, from the file to maps, catalogue and picture."""
 
 import contextlib
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +51,7 @@ def run(
     truth_path: str | Path | None = None,
     progress=None,
     opened=None,
+    command: str = "",
     **options,
 ) -> Result:
     """Segments a field; either every output is written whole, or none of those not yet finished.
@@ -64,6 +64,7 @@ def run(
       settings: of the catalogue.
       truth_path: a table of true galaxies to compare the catalogue with.
       progress: see `segment.segment`.
+      command: what the results say of how they were made, in the first line of their HISTORY.
       opened: called with the `reading.Field` before the work starts.
       **options: of `reading.open_field`.
 
@@ -80,14 +81,14 @@ def run(
         writing.refuse_existing(place, outputs.overwrite)
     field = open_field(path, segmenter.survey, segmenter.facts["stamp_size"], **options)
     with contextlib.closing(field):
-        return _run(segmenter, field, outputs, num_samples, seed, settings, truth_path, progress, opened)
+        return _run(segmenter, field, outputs, num_samples, seed, settings, truth_path, progress, opened, command)
 
 
-def _run(segmenter, field, outputs, num_samples, seed, settings, truth_path, progress, opened):
+def _run(segmenter, field, outputs, num_samples, seed, settings, truth_path, progress, opened, command):
     wcs = celestial_wcs(field.image.header)
     true = truth.read_truth(truth_path, wcs) if truth_path is not None else None
     cards = _cards(segmenter, field, num_samples, seed)
-    history = _history(field)
+    history = _history(field, command)
     writer = writing.MapWriter(
         outputs.maps,
         field.shape,
@@ -181,9 +182,9 @@ def _cards(segmenter, field: Field, num_samples, seed):
     return cards
 
 
-def _history(field):
+def _history(field, command):
     lines = [
-        "blendinator " + " ".join(sys.argv[1:]),
+        *([command] if command else []),
         f"field: {field.image.name}",
         f"electrons: {field.conversion.text}",
     ]

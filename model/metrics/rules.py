@@ -1,11 +1,14 @@
 """The verdict: rules of the configuration applied to the metrics."""
 
+import difflib
 import math
 
 import numpy as np
 
 from blendinator.config import EvaluationConfig, RelativeConfig, SliceConfig, ThresholdConfig
-from blendinator.model.metrics.aggregate import lower_is_better, metrics, sum_rows
+from blendinator.data.records import NUMBERS
+from blendinator.errors import ConfigError
+from blendinator.model.metrics.aggregate import lower_is_better, metric_names, metrics, sum_rows
 from blendinator.model.metrics.bootstrap import interval, poisson_weights
 from blendinator.model.metrics.evaluation import inside
 from blendinator.model.metrics.scenes import LEVELS, select
@@ -170,3 +173,37 @@ def _find(rule, report):
             if slice_name(scalar, entry["low"], entry["high"]) == rule.slice:
                 return entry
     return None
+
+
+def check_names(evaluation: EvaluationConfig, source: str = "configuration") -> None:
+    """Raises ConfigError where a rule or a slice names a metric, a bin or a scalar that there is not.
+
+    A misspelt name should not come to light after hours of training.
+    """
+    for i, cut in enumerate(evaluation.slices):
+        if cut.scalar not in NUMBERS:
+            raise ConfigError(
+                f"{source}: evaluation.slices[{i}].scalar: received {cut.scalar!r}; allowed: {', '.join(NUMBERS)}"
+            )
+    known, slices = metric_names(evaluation.num_samples), slice_names(evaluation.slices)
+    for key in ("thresholds", "relative"):
+        for i, rule in enumerate(getattr(evaluation, key)):
+            if rule.metric not in known:
+                close = difflib.get_close_matches(rule.metric, known, 5, 0.3)
+                raise ConfigError(
+                    f"{source}: evaluation.{key}[{i}].metric: received {rule.metric!r}; allowed: a metric of"
+                    f" docs/calibration.md, such as {', '.join(close or known[:5])}"
+                )
+            if key == "relative":
+                try:
+                    goodness(rule.metric, 0.0)
+                except ValueError as error:
+                    raise ConfigError(
+                        f"{source}: evaluation.relative[{i}].metric: received {rule.metric!r}; allowed: a metric"
+                        f" of which more or less is better ({error})"
+                    )
+            if rule.slice and rule.slice not in slices:
+                raise ConfigError(
+                    f"{source}: evaluation.{key}[{i}].slice: received {rule.slice!r}; allowed: nothing, or a"
+                    f" bin of evaluation.slices: {', '.join(slices)}"
+                )

@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from blendinator.config_loader import load_config
 from blendinator.pipeline.commands._options import config_option
+from blendinator.pipeline.config_checks import read_config
 from blendinator.pipeline.tables import columns
 
 
@@ -16,7 +16,7 @@ from blendinator.pipeline.tables import columns
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for other programs.")
 def doctor(config_path, as_json):
     """Check the machine, the installed libraries and the output folder. Exit code 0: a run can start, 1: it cannot."""
-    config = load_config(config_path)
+    config = read_config(config_path)
     from blendinator.pipeline.doctor import OK, PROBLEM, examine
 
     checks = examine(config)

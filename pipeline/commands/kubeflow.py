@@ -4,8 +4,8 @@ import json
 
 import click
 
-from blendinator.config_loader import load_config
 from blendinator.pipeline.commands._options import config_option
+from blendinator.pipeline.config_checks import read_config
 from blendinator.stack import load_tensorflow_quietly
 
 steps_option = click.option("--training-steps", type=click.IntRange(1), help="In place of training.steps.")
@@ -36,7 +36,7 @@ def compile_command(config_path, image, pipeline_root, output, spans, single_pod
     """Write the pipeline as a file for Kubeflow; needs no cluster."""
     from blendinator.pipeline.console import without_warnings
 
-    config = load_config(config_path)
+    config = read_config(config_path)
     load_tensorflow_quietly()
     from absl import logging
 
@@ -100,7 +100,7 @@ def submit_command(file, config_path, pairs, training_steps, spans, host):
     """Upload a compiled pipeline and run it once. The token is read from KUBEFLOW_TOKEN."""
     import time
 
-    config = load_config(config_path)
+    config = read_config(config_path)
     cluster, settings = connect(host, config), config.kubeflow
     name = f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     parameters = parse_parameters(pairs, training_steps, spans)
@@ -119,7 +119,7 @@ def schedule_command(file, config_path, pairs, training_steps, spans, host, cron
     \b
       blendinator kubeflow schedule --cron '0 0 3 * * 1' --spans latest:3
     """
-    config = load_config(config_path)
+    config = read_config(config_path)
     cluster, settings = connect(host, config), config.kubeflow
     parameters = parse_parameters(pairs, training_steps, spans)
     made = cluster.schedule(file, settings.experiment, config.name, cron, parameters, settings.service_account)

@@ -4,8 +4,8 @@ import json
 
 import click
 
-from blendinator.config_loader import load_config
 from blendinator.pipeline.commands._options import config_option
+from blendinator.pipeline.config_checks import read_config
 from blendinator.pipeline.tables import columns
 
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for other programs.")
@@ -16,7 +16,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for
 @json_option
 def models(config_path, as_json):
     """List the pushed versions with date, spans and headline metrics; * is the live one."""
-    config = load_config(config_path)
+    config = read_config(config_path)
     from blendinator.pipeline.history.lineage import list_models
 
     found = list_models(config)
@@ -50,7 +50,7 @@ def models(config_path, as_json):
 @json_option
 def lineage(config_path, version, as_json):
     """Say what made a version: spans, code, run, start, baseline and metrics."""
-    config = load_config(config_path)
+    config = read_config(config_path)
     from blendinator.pipeline.history.lineage import lineage as find_lineage
 
     found = find_lineage(config, version)
@@ -96,7 +96,7 @@ def rollback(config_path, version):
     It is published once more under a new, higher number, which a server that polls the folder takes up; the live
     version stays for inspection.
     """
-    config = load_config(config_path)
+    config = read_config(config_path)
     from blendinator.pipeline.history.lineage import rollback as roll_back
 
     target = roll_back(config, version)

@@ -2,8 +2,8 @@
 
 import click
 
-from blendinator.config_loader import load_config
 from blendinator.pipeline.commands._options import choose_model, model_option, trust_option
+from blendinator.pipeline.config_checks import read_config
 from blendinator.stack import load_tensorflow_quietly
 
 
@@ -32,7 +32,7 @@ def predict(records, output, num_samples, seed, model, trust_model, config_path,
     \b
       blendinator predict 'output/data/span-0001/test-*' --output predictions
     """
-    config = load_config(config_path)
+    config = read_config(config_path)
     folder = choose_model(config, model, trust_model)
     load_tensorflow_quietly()
 

@@ -4,8 +4,8 @@ import sys
 
 import click
 
-from blendinator.config_loader import load_config
 from blendinator.pipeline.commands._options import config_option, verbose_option
+from blendinator.pipeline.config_checks import read_config
 from blendinator.pipeline.tables import columns, megabytes
 
 
@@ -18,7 +18,7 @@ def retrain(config_path, verbose):
     Exit code 0: pushed, or nothing to do; 3: the model was refused; 1: the run failed or another one is going on. Every
     run adds a line to logs/runs.jsonl in the output folder.
     """
-    config = load_config(config_path)
+    config = read_config(config_path)
     from blendinator.pipeline.retrain import retrain as retrain_once
 
     sys.exit(retrain_once(config, verbose))
@@ -31,7 +31,7 @@ def retrain(config_path, verbose):
 @click.option("--install", is_flag=True, help="Apply it, after showing it.")
 def schedule(config_path, expression, kind, install):
     """Show, and with --install apply, a systemd timer or crontab entry that calls `blendinator retrain`."""
-    config = load_config(config_path)
+    config = read_config(config_path)
     from pathlib import Path
 
     from blendinator.pipeline import schedule as schedules
@@ -56,7 +56,7 @@ def schedule(config_path, expression, kind, install):
 @click.option("--dry-run", is_flag=True, help="List what would go.")
 def prune(config_path, dry_run):
     """Remove what the section `retraining` of the configuration no longer keeps."""
-    config = load_config(config_path)
+    config = read_config(config_path)
     from blendinator import lock
     from blendinator.pipeline.history import retention
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from blendinator.config_loader import load_config
 from blendinator.pipeline.commands._options import choose_model, model_option, trust_option
+from blendinator.pipeline.config_checks import read_config
 from blendinator.stack import load_tensorflow_quietly
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -105,10 +105,11 @@ def segment(
       blendinator segment field.fits --output maps.fits --unit adu --gain 3.1 --samples 64
       blendinator segment mosaic.fits --output maps.fits --weight rms.fits --write-samples
     """
+    import sys
     import warnings
 
     warnings.simplefilter("ignore")
-    model = choose_model(load_config(config_path), model, trust_model)
+    model = choose_model(read_config(config_path), model, trust_model)
     load_tensorflow_quietly()
 
     from blendinator.model.client import Segmenter, check_draws
@@ -129,6 +130,7 @@ def segment(
             truth_path=truth,
             progress=progress.advance,
             opened=progress.start,
+            command="blendinator " + " ".join(sys.argv[1:]),
             background=not no_background,
             box=background_box,
             **reading,

@@ -7,6 +7,7 @@ import sys
 from blendinator.config import Config
 from blendinator.config_loader import config_from_dict
 from blendinator.errors import BlendinatorError, ConfigError
+from blendinator.pipeline.config_checks import check_config
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,7 +53,9 @@ def read_config(text: str, train_args: str, thresholds: str) -> Config:
         raw.setdefault("training", {})["steps"] = steps
     if values["thresholds"]:
         raw.setdefault("evaluation", {})["thresholds"] = values["thresholds"]
-    return config_from_dict(raw, source="the run's parameters")
+    config = config_from_dict(raw, source="the run's parameters")
+    check_config(config, "the run's parameters")
+    return config
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import yaml
 from hypothesis import given, strategies as st
 
 from blendinator.config import Config
-from blendinator.config_loader import load_config
 from blendinator.errors import ConfigError
+from blendinator.pipeline.config_checks import read_config
 
 TINY = (Path(__file__).resolve().parents[2] / "configs" / "tiny.yaml").read_bytes()
 # Seven levels of nine references each: five million items in 300 bytes.
@@ -69,7 +69,7 @@ def path(tmp_path_factory):
 def read(path, content: bytes):
     path.write_bytes(content)
     try:
-        config = load_config(path)
+        config = read_config(path)
     except ConfigError as error:
         assert str(path) in str(error) and len(str(error)) < LONGEST_MESSAGE
     else:
@@ -141,7 +141,7 @@ def test_a_damaged_file(path, start, length, put):
 def test_spiteful_files(path, content):
     path.write_bytes(content)
     with pytest.raises(ConfigError) as raised:
-        load_config(path)
+        read_config(path)
     assert str(path) in str(raised.value) and len(str(raised.value)) < LONGEST_MESSAGE
 
 

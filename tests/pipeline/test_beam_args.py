@@ -10,6 +10,7 @@ import yaml
 from blendinator.config_loader import config_from_dict
 from blendinator.errors import ConfigError
 from blendinator.pipeline.beam_args import REQUIRED, check_beam_args, parse_beam_args, runner_name
+from blendinator.pipeline.config_checks import check_config
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -28,7 +29,7 @@ def test_every_runner_is_documented_with_an_example():
 def test_examples_pass_the_checks_and_beam_knows_every_argument(args):
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    config_from_dict({"beam": {"pipeline_args": args}})
+    check_config(config_from_dict({"beam": {"pipeline_args": args}}))
     parser = argparse.ArgumentParser(allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
         if options.__module__ == "apache_beam.options.pipeline_options":

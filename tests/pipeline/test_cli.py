@@ -66,7 +66,7 @@ def test_run_hands_over_its_options(tmp_path, monkeypatch):
 
 
 def test_missing_span_stops_the_run_with_one_message(tmp_path, capfd):
-    config = cli.load_config(write(tmp_path, ""))
+    config = cli.read_config(write(tmp_path, ""))
     assert run.run(config, "7") == 1
     lines = capfd.readouterr().out.strip().splitlines()
     assert lines[0] == "Stopped"
@@ -79,14 +79,14 @@ def test_missing_span_stops_the_run_with_one_message(tmp_path, capfd):
 
 def test_full_disk_stops_the_run_with_one_message(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(run, "WORKING_SPACE", 1e18)
-    assert run.run(cli.load_config(write(tmp_path, ""))) == 1
+    assert run.run(cli.read_config(write(tmp_path, ""))) == 1
     output = capfd.readouterr().out
     assert "GB left and a run may need" in output and "Free some space" in output and "Traceback" not in output
 
 
 def test_unwritable_output_folder_is_one_message(tmp_path, capfd):
     (tmp_path / "output").write_text("a file where the folder should be")
-    assert run.run(cli.load_config(write(tmp_path, ""))) == 1
+    assert run.run(cli.read_config(write(tmp_path, ""))) == 1
     assert "output" in capfd.readouterr().out
 
 
@@ -117,7 +117,7 @@ def test_defect_keeps_its_traceback(tmp_path, monkeypatch, capfd):
 
     monkeypatch.setattr(run, "run_pipeline", broken)
     with pytest.raises(ValueError, match="shapes differ"):
-        run.run(cli.load_config(write(tmp_path, "")))
+        run.run(cli.read_config(write(tmp_path, "")))
     assert "Stopped by an unexpected ValueError" in capfd.readouterr().out
     [log] = (tmp_path / "output" / "logs").glob("run-*.log")
     assert "Traceback" in log.read_text()

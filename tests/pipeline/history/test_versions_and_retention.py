@@ -392,8 +392,9 @@ def test_nothing_was_pushed(tmp_path):
 )
 def test_commands_do_without_tensorflow(output, words):
     script = (
-        "import sys\nfrom pipeline import cli\ntry:\n    cli.main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
-        "sys.exit(bool({'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)))"
+        "import sys\nfrom blendinator.pipeline import cli\n"
+        "try:\n    cli.main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "sys.exit(bool({'tensorflow', 'tfx', 'apache_beam', 'galsim'} & set(sys.modules)))"
     )
     call(output, "models")  # writes the configuration
     path = Path(output.config.output_dir) / "config.yaml"

@@ -1,4 +1,4 @@
-"""The section `kubeflow` and the pipeline's name: one message for each mistake."""
+"""What the configuration names must exist: one message for each mistake."""
 
 import re
 from pathlib import Path
@@ -8,6 +8,7 @@ import yaml
 
 from blendinator.config_loader import config_from_dict
 from blendinator.errors import ConfigError
+from blendinator.pipeline.config_checks import check_config, read_config
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -38,11 +39,20 @@ PROJECT = Path(__file__).resolve().parents[2]
             {"kubeflow": {"resources": [{"node_selector": ["gpu"]}]}},
             r"kubeflow.resources\[0\].node_selector: received 'gpu'; allowed: key=value",
         ),
+        ({"retraining": {"spans": "latst"}}, "retraining.spans: received 'latst'; allowed"),
+        (
+            {"beam": {"pipeline_args": ["--runner=DaskRunner"]}},
+            "beam.pipeline_args: received --runner=DaskRunner; allowed",
+        ),
+        (
+            {"evaluation": {"thresholds": [{"metric": "iou_galxy", "min": 0.1}]}},
+            r"evaluation.thresholds\[0\].metric: received 'iou_galxy'; allowed: .*iou_galaxy",
+        ),
     ],
 )
 def test_mistakes(raw, message):
     with pytest.raises(ConfigError, match="here: " + message):
-        config_from_dict(raw, source="here")
+        check_config(config_from_dict(raw), "here")
 
 
 def test_a_pool_of_gpus():
@@ -56,6 +66,16 @@ def test_the_documented_configuration_is_valid():
     blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
     [settings] = [block for block in blocks if "kubeflow" in block]
     config = config_from_dict(settings)
+    check_config(config)
     [claim] = [block for block in blocks if block.get("kind") == "PersistentVolumeClaim"]
     assert config.kubeflow.claim == claim["metadata"]["name"]
     assert [entry.gpu for entry in config.kubeflow.resources if entry.component == "Trainer"] == [1]
+
+
+def test_a_file_is_read_and_checked(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("retraining: {spans: latest:3}\n")
+    assert read_config(path).retraining.spans == "latest:3"
+    path.write_text("retraining: {spans: newest}\n")
+    with pytest.raises(ConfigError, match="a.yaml: retraining.spans: received 'newest'"):
+        read_config(path)

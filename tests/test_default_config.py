@@ -8,8 +8,9 @@ import yaml
 
 from blendinator.config import Config
 from blendinator.config_loader import load_config
+from blendinator.pipeline.config_checks import read_config
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 def keys(config):
@@ -35,4 +36,4 @@ def test_default_file_names_every_key():
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
 def test_every_file_can_be_loaded(path):
-    assert isinstance(load_config(path), Config)
+    assert isinstance(read_config(path), Config)

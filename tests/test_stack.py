@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from blendinator import stack
 from blendinator.pipeline.cli import main
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize(("tfx", "name"), [("1.16.0", "compatible"), ("1.21.0", "current"), ("1.21.1", "current")])
