@@ -170,7 +170,7 @@ def compare_truth(options, folder):
     """Completeness, purity and pairs of the model and of two classical peers on one field, as JSON."""
     simulated = write_field(folder / "field.fits", options.side, seed=options.seed)
     visible = simulated.pixels >= VISIBLE
-    galaxies = simulated.galaxies.take(visible)
+    galaxies = simulated.sources.take(visible)
     Table({"x": galaxies.x + 1, "y": galaxies.y + 1, "magnitude": galaxies.magnitude}).write(folder / "truth.ecsv")
     print(
         f"field of {options.side} pixels: {len(galaxies)} visible galaxies; shares of the classes:",

@@ -97,8 +97,8 @@ def _render_all(renderer, simulator, drawn, batch=32):
     size, images = simulator.config.stamp_size, []
     for start in range(0, len(drawn), batch):
         scenes = drawn[start : start + batch]
-        counts = [len(scene.galaxies) for scene in scenes]
-        galaxies = Sources.concatenate([scene.galaxies for scene in scenes])
+        counts = [len(scene.sources) for scene in scenes]
+        galaxies = Sources.concatenate([scene.sources for scene in scenes])
         psf = [np.repeat([getattr(scene, name) for scene in scenes], counts) for name in ("fwhm", "g1", "g2")]
         reach = np.concatenate([scene.reach for scene in scenes])
         stamps = renderer.render(galaxies, simulator.survey.flux(galaxies.magnitude), reach, *psf, size)

@@ -91,8 +91,8 @@ def populations(path, stamps=400):
         scene, layers = simulator.layers(1, number)
         owned = layers > simulator.sky_sigma
         blended = (owned & (owned.sum(axis=0) > 1)).any(axis=(1, 2))
-        inside = (np.abs(scene.galaxies.x - 63.5) < 64) & (np.abs(scene.galaxies.y - 63.5) < 64)
-        rows += list(zip(scene.galaxies.magnitude[inside], owned.sum(axis=(1, 2))[inside], blended[inside]))
+        inside = (np.abs(scene.sources.x - 63.5) < 64) & (np.abs(scene.sources.y - 63.5) < 64)
+        rows += list(zip(scene.sources.magnitude[inside], owned.sum(axis=(1, 2))[inside], blended[inside]))
     magnitude, pixels, blended = np.array(rows, float).T
     figure, axes = plt.subplots(2, 2, figsize=(11, 7.2), layout="constrained")
     edges = np.arange(18.0, 27.01, 0.5)

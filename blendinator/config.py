@@ -19,18 +19,38 @@ def _limit(default, low=None, high=None, choices=None):
 class PopulationConfig:
     """Which galaxies are drawn and where; `data/population.py` holds the formulas and their sources."""
 
-    magnitude_bright: float = _limit(18.0, 10.0, 30.0)  # AB magnitude of the brightest galaxy drawn
+    magnitude_bright: float = _limit(16.0, 10.0, 30.0)  # AB magnitude of the brightest galaxy drawn
     magnitude_faint: float = _limit(27.0, 15.0, 32.0)  # AB magnitude of the faintest galaxy drawn
     density_scale: float = _limit(1.0, 0.0, 100.0)  # multiplies the published number counts
-    margin: float = _limit(6.0, 0.0, 60.0)  # arcsec; galaxies are centred up to this far outside the stamp
+    margin: float = _limit(10.0, 0.0, 60.0)  # arcsec; galaxies are centred up to this far outside the stamp
     clustering: float = _limit(0.0, 0.0, 1.0)  # share of galaxies placed next to another one (natural population)
     clustering_radius: float = _limit(3.0, 0.1, 60.0)  # arcsec; largest distance of such neighbours
-    boosted_magnitude_bright: float = _limit(21.0, 10.0, 30.0)  # bright end of the primaries in the boosted population
-    boosted_magnitude_faint: float = _limit(24.0, 15.0, 32.0)  # faint end of the primaries in the boosted population
+    boosted_magnitude_bright: float = _limit(17.0, 10.0, 30.0)  # bright end of the primaries in the boosted population
+    boosted_magnitude_faint: float = _limit(25.0, 15.0, 32.0)  # faint end of the primaries in the boosted population
     boosted_separation_min: float = _limit(0.3, 0.0, 10.0)  # separation / sum of the semi-major half-light radii
     boosted_separation_max: float = _limit(3.0, 0.0, 10.0)
     boosted_magnitude_difference: float = _limit(3.0, 0.0, 10.0)  # drawn uniformly from 0 to this
-    boosted_groups_max: int = _limit(2, 1, 20)  # pairs per boosted scene: 1 to this many
+    boosted_groups_max: int = _limit(2, 1, 20)  # groups per boosted scene: 1 to this many
+    boosted_single_share: float = _limit(0.25, 0.0, 1.0)  # of the groups, which are one bright galaxy and no pair
+
+
+@dataclass(frozen=True)
+class StructureConfig:
+    """Arms, clumps, bars, dust and nuclei of galaxies; `data/structure.py` holds their formulas and sources."""
+
+    share: float = _limit(0.8, 0.0, 1.0)  # of the galaxies that get structure; 0 for smooth ellipses
+    faintest: float = _limit(24.5, 10.0, 32.0)  # AB magnitude; fainter galaxies stay smooth
+    max_fraction: float = _limit(0.6, 0.0, 0.95)  # of a galaxy's flux that blobs may hold
+
+
+@dataclass(frozen=True)
+class StarConfig:
+    """Stars, by galactic latitude; `data/stars.py` holds the counts and their source."""
+
+    density_scale: float = _limit(1.0, 0.0, 100.0)  # multiplies the number counts; 0 for none
+    galactic_latitude: float = _limit(50.0, 30.0, 90.0)  # |b| in degrees
+    magnitude_bright: float = _limit(15.0, 5.0, 25.0)  # AB magnitude of the brightest star
+    boosted_share: float = _limit(0.3, 0.0, 1.0)  # of the boosted scenes, with one more star of any magnitude
 
 
 @dataclass(frozen=True)
@@ -63,6 +83,8 @@ class SimulationConfig:
     scenes_per_shard: int = _limit(500, 1, 10**6)
     catalog: str = _limit("")  # a galaxy catalogue to draw from instead of the analytic population
     population: PopulationConfig = field(default_factory=PopulationConfig)
+    structure: StructureConfig = field(default_factory=StructureConfig)
+    stars: StarConfig = field(default_factory=StarConfig)
 
 
 @dataclass(frozen=True)

@@ -174,11 +174,12 @@ def _require(path, name, values, good, allowed):
 
 def _galaxies(magnitude, share, radius, index, axis_ratio, angle):
     zero = np.zeros(len(magnitude))
-    stack = [
-        np.stack([np.broadcast_to(part, len(magnitude)) for part in pair], axis=1).astype(float)
-        for pair in (share, radius, index, axis_ratio, angle)
-    ]
-    return Sources(np.full(len(magnitude), GALAXY, np.int8), zero, zero, magnitude, *stack)
+    pairs = {"share": share, "radius": radius, "index": index, "axis_ratio": axis_ratio, "angle": angle}
+    stack = {
+        name: np.stack([np.broadcast_to(part, len(magnitude)) for part in pair], axis=1).astype(float)
+        for name, pair in pairs.items()
+    }
+    return Sources.make(kind=np.full(len(magnitude), GALAXY, np.int8), x=zero, y=zero, magnitude=magnitude, **stack)
 
 
 def _from_table(path, columns):

@@ -1,6 +1,6 @@
 """A simulated field of any size, with its full truth: what a survey image looks like to `blendinator segment`.
 
-The galaxies are those of a natural scene of the field's size. Each is drawn on a patch of its own and added where it
+The sources are those of a natural scene of the field's size. Each is drawn on a patch of its own and added where it
 belongs, so that memory grows with the field but not with the number of galaxies.
 """
 
@@ -10,8 +10,10 @@ import numpy as np
 
 from blendinator.data.population import Sources, draw_natural
 from blendinator.data.scene import Simulator
+from blendinator.data.stars import Optics, sample_stars, saturate
+from blendinator.data.structure import add_structure
 
-BATCH = 64  # galaxies drawn at once
+BATCH = 64  # sources rendered at once
 _SIDES = (32, 64, 128, 256, 512, 1024)  # pixels a side of patches
 
 
@@ -21,17 +23,17 @@ class SimulatedField:
 
     Attributes:
       image: with noise, electrons per pixel, float32 [H, W]. noise_free: the same without.
-      mask: number of galaxies whose flux exceeds k sky sigma in the pixel, clipped at 2, uint8 [H, W].
-      galaxies: all of them.
-      pixels: that each galaxy owns [G].
-      snr: of each galaxy's noise-free profile, matched filter [G].
+      mask: number of sources whose flux exceeds k sky sigma in the pixel, clipped at 2, uint8 [H, W].
+      sources: all of them.
+      pixels: that each source owns [G].
+      snr: of each source's noise-free profile, matched filter [G].
       sky_sigma: electrons per pixel.
     """
 
     image: np.ndarray
     noise_free: np.ndarray
     mask: np.ndarray
-    galaxies: Sources
+    sources: Sources
     pixels: np.ndarray
     snr: np.ndarray
     sky_sigma: float
@@ -46,12 +48,18 @@ class FieldSimulator(Simulator):
     def field(self, side: int, seed: int) -> SimulatedField:
         """A square field of `side` pixels: a function of settings, side and seed alone."""
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self.config.seed, seed, side))))
-        galaxies = draw_natural(rng, self.config.population, self.survey, side, self.source)
-        fwhm = self.survey.psf_fwhm * self.config.psf_scale
-        reach = self._reach(galaxies, fwhm, self.sky_sigma)
+        config, scale = self.config, self.survey.pixel_scale
+        sources = draw_natural(rng, config.population, self.survey, side, self.source)
+        if config.stars.density_scale:
+            stars = sample_stars(rng, config.stars, side, scale, config.population.margin / scale)
+            sources = Sources.concatenate([sources, stars])
+        optics = Optics(float(rng.uniform(0.0, 2.0 * np.pi)), float(rng.random()))
+        fwhm = self.survey.psf_fwhm * config.psf_scale
+        reach = self._reach(sources, fwhm, self.sky_sigma)
+        sources = add_structure(rng, sources, reach * scale, config.structure)
         noise_free = np.zeros((side, side), np.float32)
         owners = np.zeros((side, side), np.uint8)
-        pixels, power = np.zeros(len(galaxies), np.int64), np.zeros(len(galaxies))
+        pixels, power = np.zeros(len(sources), np.int64), np.zeros(len(sources))
         need = 2 * np.ceil(reach).astype(int) + 2
         patch = np.asarray(_SIDES)[np.minimum(np.searchsorted(_SIDES, need), len(_SIDES) - 1)]
         level = np.float32(self.config.truth_threshold * self.sky_sigma)
@@ -59,17 +67,14 @@ class FieldSimulator(Simulator):
             rows = np.flatnonzero(patch == size)
             for start in range(0, len(rows), BATCH):
                 chosen = rows[start : start + BATCH]
-                corner = np.rint(np.stack((galaxies.y[chosen], galaxies.x[chosen]))).astype(int) - size // 2
-                part = galaxies.take(chosen)
+                corner = np.rint(np.stack((sources.y[chosen], sources.x[chosen]))).astype(int) - size // 2
+                part = sources.take(chosen)
                 part = part.replace(x=part.x - corner[1], y=part.y - corner[0])
-                drawn = self._renderer.render(
-                    part,
-                    self.survey.flux(part.magnitude),
-                    np.minimum(reach[chosen], size / 2 - 1),
-                    *(np.full(len(chosen), value) for value in (fwhm, 0.0, 0.0)),
-                    int(size),
+                psf = [np.full(len(chosen), value) for value in (fwhm, 0.0, 0.0)]
+                drawn = self.render(
+                    part, np.minimum(reach[chosen], size / 2 - 1), psf, [optics] * len(chosen), int(size)
                 )
-                for galaxy, stamp, top, left in zip(chosen, drawn, *corner):
+                for source, stamp, top, left in zip(chosen, drawn, *corner):
                     into = slice(max(top, 0), min(top + size, side)), slice(max(left, 0), min(left + size, side))
                     if into[0].start >= into[0].stop or into[1].start >= into[1].stop:
                         continue
@@ -77,8 +82,9 @@ class FieldSimulator(Simulator):
                     owned = seen > level
                     noise_free[into] += seen
                     owners[into] += owned
-                    pixels[galaxy] = owned.sum()
-                    power[galaxy] = np.square(seen, dtype=np.float64).sum()
+                    pixels[source] = owned.sum()
+                    power[source] = np.square(seen, dtype=np.float64).sum()
+        noise_free = saturate(noise_free, self.survey.saturation)
         image = noise_free + np.sqrt(self.sky_sigma**2 + np.maximum(noise_free, 0.0)) * rng.standard_normal(
             (side, side), dtype=np.float32
         )
@@ -86,7 +92,7 @@ class FieldSimulator(Simulator):
             image.astype(np.float32),
             noise_free,
             np.minimum(owners, 2),
-            galaxies,
+            sources,
             pixels,
             np.sqrt(power) / self.sky_sigma,
             float(self.sky_sigma),

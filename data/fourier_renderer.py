@@ -14,6 +14,8 @@ from blendinator.data.population import Sources
 from blendinator.data.profiles import Psf, sersic_fourier, shear_matrix
 
 PATCH_SIZES = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)  # pixels; sizes whose FFT is fast
+CUTOFFS = 8  # cut-off frequencies in equal steps
+BUCKET = 16  # blobs are summed in multiples of this: the sums of a galaxy must not depend on the others
 _CHUNK = 40_000  # frequencies evaluated at once: keeps the work arrays within the processor's cache
 
 
@@ -26,7 +28,7 @@ class FourierRenderer:
     """
 
     def __init__(self, psf: Psf, max_frequency_stretch: float = 1.1):
-        self._psf = psf
+        self._psf, self._stretch = psf, max_frequency_stretch
         cutoff = psf.cutoff * max_frequency_stretch * psf.survey.pixel_scale  # cycles per pixel
         # Folding covers frequencies up to one cycle per pixel; a narrower PSF is drawn on finer pixels, then sampled.
         self._oversampling = int(cutoff) + 1
@@ -49,9 +51,15 @@ class FourierRenderer:
         last = [np.clip(np.ceil(c + reach), 0, stamp_size - 1).astype(int) for c in (galaxies.x, galaxies.y)]
         farthest = np.max([np.maximum(c - a, b - c) for c, a, b in zip((galaxies.x, galaxies.y), first, last)], axis=0)
         patch = sizes[np.minimum(np.searchsorted(sizes, np.minimum(farthest, reach + 1.0) + reach), len(sizes) - 1)]
-        for size in np.unique(patch):
-            rows = np.flatnonzero(patch == size)
-            step = max(1, _CHUNK // self._grid(int(size))[0].size ** 2)
+        # A wide PSF needs fewer frequencies: grids are made for a few cut-offs. Which one serves a galaxy depends on
+        # nothing but the galaxy.
+        shear = np.hypot(g1, g2)
+        stretch = self._psf.fwhm / np.asarray(fwhm) * np.sqrt((1.0 + shear) / (1.0 - shear)) / self._stretch
+        steps = np.minimum(np.ceil(stretch * CUTOFFS).astype(int), CUTOFFS)
+        for size, cutoff in np.unique(np.stack((patch, steps)), axis=1).T:
+            rows = np.flatnonzero((patch == size) & (steps == cutoff))
+            grid = self._grid(int(size), int(cutoff))
+            step = max(1, _CHUNK // grid[0].size ** 2)
             for start in range(0, len(rows), step):
                 chunk = rows[start : start + step]
                 corner = [axis[chunk] for axis in first]
@@ -62,7 +70,8 @@ class FourierRenderer:
                     g1[chunk],
                     g2[chunk],
                     *corner,
-                    int(size),  # type: ignore[call-arg]
+                    int(size),
+                    grid,
                 )
                 for row, drawn in zip(chunk, pixels):
                     (left, low), (right, high) = ((axis[0][row], axis[1][row]) for axis in (first, last))
@@ -70,11 +79,13 @@ class FourierRenderer:
                     stamps[row, low:high, left:right] = drawn[: high - low, : right - left]
         return stamps
 
-    def _patches(self, galaxies, flux, fwhm, g1, g2, corner_x, corner_y, size):
+    def _patches(self, galaxies, flux, fwhm, g1, g2, corner_x, corner_y, size, grid):
         """Pixels [G, size, size], the first of which is the stamp's pixel (corner_x, corner_y)."""
-        fx, fy = self._grid(size)  # cycles per (fine) pixel
+        fx, fy = grid  # cycles per (fine) pixel
         finer = self._oversampling
         pixel = self._psf.survey.pixel_scale / finer
+        blobs = galaxies.blobs
+        flux_left = flux * (1.0 - blobs[..., 3].sum(axis=1))
         transform = np.zeros((len(galaxies), fy.size, fx.size), np.float32)
         for part in range(galaxies.share.shape[1]):
             for index in np.unique(galaxies.index[:, part]):
@@ -83,8 +94,15 @@ class FourierRenderer:
                     radius = galaxies.radius[use, part] / pixel
                     squared = _squared(fx, fy, galaxies.axis_ratio[use, part], galaxies.angle[use, part], radius)
                     value = sersic_fourier(float(index), squared)
-                    value *= (galaxies.share[use, part] * flux[use]).astype(np.float32)[:, None, None]
+                    value *= (galaxies.share[use, part] * flux_left[use]).astype(np.float32)[:, None, None]
                     transform[use] += value
+
+        number = -(-(blobs[..., 3] != 0.0).sum(axis=1) // BUCKET) * BUCKET
+        if number.any():
+            transform = transform.astype(np.complex64)
+        for count in np.unique(number[number > 0]):
+            use = np.flatnonzero(number == count)
+            transform[use] += _blobs(fx, fy, blobs[use], flux[use], pixel, count)
 
         # The PSF's table, sheared and dilated; beyond its end the last entry, 0.
         shear = np.hypot(g1, g2)
@@ -106,12 +124,32 @@ class FourierRenderer:
         # `irfft2` divides by the number of fine pixels; each sample stands for the flux of a whole survey pixel.
         return pixels[:, ::finer, ::finer] * np.float32(finer**2)
 
-    def _grid(self, size):
-        if size not in self._grids:
+    def _grid(self, size, cutoff):
+        if (size, cutoff) not in self._grids:
             samples = size * self._oversampling
-            last = min(int(np.ceil(self._cutoff * samples)), samples - 1)
-            self._grids[size] = (np.arange(last + 1) / samples, np.arange(-last, last + 1) / samples)
-        return self._grids[size]
+            last = min(int(np.ceil(self._cutoff * cutoff / CUTOFFS * samples)), samples - 1)
+            self._grids[size, cutoff] = (np.arange(last + 1) / samples, np.arange(-last, last + 1) / samples)
+        return self._grids[size, cutoff]
+
+
+def _blobs(fx, fy, blobs, flux, pixel, count):
+    """Transform of `count` Gaussian blobs around a galaxy's centre, complex64 [G, fy, fx]: a sum of products."""
+    order = np.argsort(blobs[..., 3] == 0.0, axis=1, kind="stable")[:, :count]
+    blobs = np.take_along_axis(blobs, order[..., None], axis=1)
+    offset_x, offset_y, sigma = ((blobs[..., column, None] / pixel).astype(np.float32) for column in range(3))
+
+    def along(frequency, offset):
+        phase = np.float32(2.0 * np.pi) * frequency * offset
+        size = np.exp(np.float32(-2.0) * np.square(np.float32(np.pi) * frequency * sigma))
+        out = np.empty(phase.shape, np.complex64)
+        np.multiply(np.cos(phase), size, out=out.real)
+        np.multiply(np.sin(phase), -size, out=out.imag)
+        return out
+
+    positive = along(fy[len(fy) // 2 :].astype(np.float32), offset_y)
+    both = np.concatenate((np.conj(positive[..., :0:-1]), positive), axis=2)
+    both *= (blobs[..., 3] * flux[:, None]).astype(np.float32)[:, :, None]
+    return np.matmul(both.transpose(0, 2, 1), along(fx.astype(np.float32), offset_x))
 
 
 def _squared(fx, fy, axis_ratio, angle, scale):

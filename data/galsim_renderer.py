@@ -55,11 +55,15 @@ def galaxy_profile(galaxies: Sources, row: int, flux: float, gsparams=None):
     import galsim
 
     parts = []
+    blobs = galaxies.blobs[row]
+    smooth = flux * (1.0 - float(blobs[:, 3].sum()))
+    for x, y, sigma, fraction in blobs[blobs[:, 3] != 0.0]:
+        parts.append(galsim.Gaussian(sigma=float(sigma), flux=flux * float(fraction), gsparams=gsparams).shift(x, y))
     for part in np.flatnonzero(galaxies.share[row] > 0.0):
         component = galsim.Sersic(
             float(galaxies.index[row, part]),
             half_light_radius=float(galaxies.radius[row, part]),
-            flux=flux * float(galaxies.share[row, part]),
+            flux=smooth * float(galaxies.share[row, part]),
             gsparams=gsparams,
         )
         parts.append(

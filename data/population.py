@@ -37,6 +37,8 @@ class Sources:
       index: Sersic index [G, 2].
       axis_ratio: minor over major [G, 2].
       angle: of the major axis, radians from +x towards +y [G, 2].
+      blobs: K Gaussian blobs that hold a part of a galaxy's light [G, K, 4]: offset from its centre in x and in y, sigma
+        (all in arcsec), and fraction of its flux, below 0 for dust. K may be 0.
     """
 
     kind: np.ndarray
@@ -48,6 +50,12 @@ class Sources:
     index: np.ndarray
     axis_ratio: np.ndarray
     angle: np.ndarray
+    blobs: np.ndarray
+
+    @staticmethod
+    def make(**values) -> "Sources":
+        """Sources of these attributes, without blobs unless they are given."""
+        return Sources(**{"blobs": np.zeros((len(values["x"]), 0, 4)), **values})
 
     def __len__(self):
         return len(self.x)
@@ -133,7 +141,7 @@ def draw_galaxies(rng: np.random.Generator, magnitude: np.ndarray) -> Sources:
     angle = np.pi * rng.random(count)
     disk_radius = EXPONENTIAL_HALF_LIGHT * scale
     zero = np.zeros(count)
-    return Sources(
+    return Sources.make(
         kind=np.full(count, GALAXY, np.int8),
         x=zero,
         y=zero,
@@ -182,7 +190,7 @@ def draw_natural(
 def draw_boosted(
     rng: np.random.Generator, config: PopulationConfig, survey: Survey, stamp_size: int, source=None
 ) -> Sources:
-    """A boosted scene's galaxies: a natural scene, and 1 to `boosted_groups_max` pairs.
+    """A boosted scene's galaxies: a natural scene, and 1 to `boosted_groups_max` groups: pairs, or single galaxies.
 
     A pair's first magnitude is uniform between `boosted_magnitude_bright` and `boosted_magnitude_faint`, the second is
     fainter by a uniform difference. The separation is uniform in units of the sum of the two half-light radii along the
@@ -193,6 +201,7 @@ def draw_boosted(
     first = rng.uniform(config.boosted_magnitude_bright, config.boosted_magnitude_faint, count)
     second = first + rng.uniform(0.0, config.boosted_magnitude_difference, count)
     magnitudes = np.concatenate((first, second))
+    single = rng.random(count) < config.boosted_single_share
     pairs = source.draw_like(rng, magnitudes) if source else draw_galaxies(rng, magnitudes)
     x, y = rng.uniform(-0.5, stamp_size - 0.5, (2, count))
     semi_major = pairs.half_light / np.sqrt((pairs.share * pairs.axis_ratio).sum(axis=1))
@@ -202,4 +211,4 @@ def draw_boosted(
     pairs = pairs.replace(
         x=np.concatenate((x, x + distance * np.cos(angle))), y=np.concatenate((y, y + distance * np.sin(angle)))
     )
-    return Sources.concatenate((pairs, background))
+    return Sources.concatenate((pairs.take(np.concatenate((np.ones(count, bool), ~single))), background))

@@ -52,6 +52,8 @@ SCALARS = {
     "sky_sigma": Scalar("float", "electrons", 0.001, label="sky noise (electrons)", drift=True),
     "psf_fwhm": Scalar("float", "arcsec", 0.001, 100.0, label="PSF FWHM (arcsec)", drift=True),
     "noise_correlation": Scalar("float", "pixels", 0.0, 3.0, label="noise correlation (pixels)"),
+    "num_stars": Scalar("int64", "", 0, 10_000, label="stars"),
+    "brightest_star": Scalar("float", "AB mag", 0.0, 99.0, 99.0, "brightest star (AB mag)"),
 }
 SCALAR_FEATURES = {name: scalar.kind for name, scalar in SCALARS.items()}
 UNDEFINED = {name: scalar.sentinel for name, scalar in SCALARS.items() if scalar.sentinel is not None}

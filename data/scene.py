@@ -12,14 +12,17 @@ from scipy import ndimage
 from blendinator.config import SimulationConfig
 from blendinator.data.fourier_renderer import FourierRenderer
 from blendinator.data.galsim_renderer import GalSimRenderer
-from blendinator.data.population import Sources, draw_boosted, draw_natural
+from blendinator.data.population import GALAXY, STAR, Sources, draw_boosted, draw_natural
 from blendinator.data.profiles import Psf, sersic_reach
 from blendinator.data.records import UNDEFINED
 from blendinator.data.spans import SPLITS
+from blendinator.data.stars import FAINTEST, Optics, StarRenderer, points, sample_stars, saturate
+from blendinator.data.structure import add_structure
 from blendinator.data.survey import get_survey
 from blendinator.errors import DataError
 
 SHEAR_CLIP = 3.0  # scatter of the PSF's shear is cut at this many sigma
+SPIKES = 2.0  # a spike reaches this many times as far as the wings' mean
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class Parameters:
       noise_correlation: sigma of the noise's Gaussian kernel in pixels; 0 is white noise.
       background: electrons per pixel that the background's estimate left: at the centre, and the change from there to
         the right and to the upper edge.
-      galaxies: those whose light reaches the stamp; reach: how far each one's does, in pixels [G].
+      optics: what stars show of the telescope.
+      sources: those whose light reaches the stamp; reach: how far each one's does, in pixels [G].
       rng: the scene's stream, from which its noise is still to be drawn.
     """
 
@@ -46,7 +50,8 @@ class Parameters:
     sky_sigma: float
     noise_correlation: float
     background: tuple[float, ...]
-    galaxies: Sources
+    optics: Optics
+    sources: Sources
     reach: np.ndarray
     rng: np.random.Generator
 
@@ -94,6 +99,7 @@ class Simulator:
         self.sky_sigma = self.survey.sky_sigma * config.noise_scale
         self.psf = Psf(self.survey, config.psf_profile, config.psf_moffat_beta)
         self._renderer = renderer or self._make_renderer()
+        self._star_renderer = StarRenderer(self.psf)
         # Rounding to a power of two below 1/64 sigma makes the files several times smaller and adds an error of at
         # most 1/128 sigma per pixel.
         self.quantum = 2.0 ** np.floor(np.log2(self.sky_sigma / 64.0))
@@ -117,14 +123,18 @@ class Simulator:
         sky_sigma = self.sky_sigma * np.exp(rng.uniform(*np.log(config.noise_range)))
         white, correlation = rng.random() < config.white_noise_share, rng.uniform(*config.noise_correlation)
         background = config.background_error * sky_sigma * rng.standard_normal(3)
+        optics = Optics(float(rng.uniform(0.0, 2.0 * np.pi)), float(rng.random()))
         draw = draw_boosted if population == "boosted" else draw_natural
         galaxies = draw(rng, config.population, self.survey, config.stamp_size, self.source)
-        reach = self._reach(galaxies, fwhm, sky_sigma)
+        sources = Sources.concatenate([galaxies, *self._stars(rng, population, galaxies)])
+        reach = self._reach(sources, fwhm, sky_sigma)
         outside_x, outside_y = (
             np.maximum(np.abs(c - (config.stamp_size - 1) / 2) - config.stamp_size / 2, 0.0)
-            for c in (galaxies.x, galaxies.y)
+            for c in (sources.x, sources.y)
         )
         seen = np.hypot(outside_x, outside_y) < reach
+        sources, reach = sources.take(seen), reach[seen]
+        sources = add_structure(rng, sources, reach * self.survey.pixel_scale, config.structure)
         return Parameters(
             number=number,
             population=population,
@@ -134,34 +144,74 @@ class Simulator:
             sky_sigma=float(sky_sigma),
             noise_correlation=0.0 if white else float(correlation),
             background=tuple(background.tolist()),
-            galaxies=galaxies.take(seen),
-            reach=reach[seen],
+            optics=optics,
+            sources=sources,
+            reach=reach,
             rng=rng,
         )
 
     def scenes(self, span: int, numbers) -> list[dict]:
         """Scenes as `blendinator.data.records.encode` takes them."""
         drawn = [self.draw(span, number) for number in numbers]
-        galaxies = Sources.concatenate([scene.galaxies for scene in drawn])
-        counts = [len(scene.galaxies) for scene in drawn]
-        psf = [np.repeat([getattr(scene, name) for scene in drawn], counts) for name in ("fwhm", "g1", "g2")]
-        reach = np.concatenate([scene.reach for scene in drawn])
-        stamps = self._renderer.render(
-            galaxies, self.survey.flux(galaxies.magnitude), reach, *psf, self.config.stamp_size
-        )
+        counts = [len(scene.sources) for scene in drawn]
+        stamps = self._render(drawn, counts)
         ends = np.cumsum(counts)
         return [self._record(span, scene, stamps[end - count : end]) for scene, count, end in zip(drawn, counts, ends)]
 
     def layers(self, span: int, number: int) -> tuple[Parameters, np.ndarray]:
-        """A scene's parameters, and each galaxy alone and without noise, float32 [G, S, S] in electrons per pixel."""
+        """A scene's parameters, and each source alone and without noise, float32 [G, S, S] in electrons per pixel."""
         scene = self.draw(span, number)
-        psf = [np.full(len(scene.galaxies), getattr(scene, name)) for name in ("fwhm", "g1", "g2")]
-        flux = self.survey.flux(scene.galaxies.magnitude)
-        return scene, self._renderer.render(scene.galaxies, flux, scene.reach, *psf, self.config.stamp_size)
+        return scene, self._render([scene], [len(scene.sources)])
+
+    def _render(self, drawn, counts):
+        """Every source of these scenes alone, float32 [G, S, S]."""
+        sources = Sources.concatenate([scene.sources for scene in drawn])
+        psf = [np.repeat([getattr(scene, name) for scene in drawn], counts) for name in ("fwhm", "g1", "g2")]
+        reach = np.concatenate([scene.reach for scene in drawn])
+        optics = [scene.optics for scene, count in zip(drawn, counts) for _ in range(count)]
+        return self.render(sources, reach, psf, optics, self.config.stamp_size)
+
+    def render(self, sources: Sources, reach, psf, optics: list[Optics], size: int) -> np.ndarray:
+        """Electrons per pixel of each source alone, float32 [G, size, size], each kind by its renderer.
+
+        Args:
+          reach: as `FourierRenderer.render` takes it [G].
+          psf: FWHM (arcsec), g1 and g2 at each source, three arrays [G].
+          optics: at each source.
+        """
+        flux = self.survey.flux(sources.magnitude)
+        stamps = np.zeros((len(sources), size, size), np.float32)
+        rows = np.flatnonzero(sources.kind == GALAXY)
+        if rows.size:
+            stamps[rows] = self._renderer.render(
+                sources.take(rows), flux[rows], reach[rows], *(values[rows] for values in psf), size
+            )
+        rows = np.flatnonzero(sources.kind == STAR)
+        if rows.size:
+            stamps[rows] = self._star_renderer.render(
+                sources.x[rows], sources.y[rows], flux[rows], psf[0][rows], [optics[row] for row in rows], size
+            )
+        return stamps
+
+    def _stars(self, rng, population, galaxies):
+        """The sky's stars, and in a share of the boosted scenes one more, half of them near one of the galaxies."""
+        config, size = self.config.stars, self.config.stamp_size
+        if not config.density_scale:
+            return
+        scale = self.survey.pixel_scale
+        yield sample_stars(rng, config, size, scale, self.config.population.margin / scale)
+        if population == "boosted" and rng.random() < config.boosted_share:
+            x, y = rng.uniform(-0.5, size - 0.5, 2)
+            magnitude = rng.uniform(config.magnitude_bright, FAINTEST)
+            if len(galaxies) and rng.random() < 0.5:  # the first galaxies are those of the boosted groups
+                distance, angle = 2.0 / scale * np.sqrt(rng.random()), 2.0 * np.pi * rng.random()
+                x, y = galaxies.x[0] + distance * np.cos(angle), galaxies.y[0] + distance * np.sin(angle)
+            yield points([x], [y], [magnitude])
 
     def _record(self, span, scene, stamps):
         size = self.config.stamp_size
-        noise_free = stamps.sum(axis=0) if len(stamps) else np.zeros((size, size), np.float32)
+        light = stamps.sum(axis=0) if len(stamps) else np.zeros((size, size), np.float32)
+        noise_free = saturate(light, self.survey.saturation)
         owned = stamps > np.float32(self.config.truth_threshold * scene.sky_sigma)
         mask = np.minimum(owned.sum(axis=0), 2)
         noise_free = noise_free + background_plane(scene.background, size)
@@ -181,18 +231,25 @@ class Simulator:
         }
 
     def _summary(self, scene, stamps, owned):
-        """Scalars of the galaxies that own at least one pixel."""
-        galaxies = scene.galaxies
-        rows = np.flatnonzero(owned.any(axis=(1, 2)))
-        rows = rows[np.argsort(galaxies.magnitude[rows], kind="stable")]
-        magnitude = galaxies.magnitude[rows]
+        """Scalars of the sources that own at least one pixel.
+
+        Magnitudes and signal-to-noise are those of the galaxies, the separation is that of any two sources.
+        """
+        sources = scene.sources
+        seen = np.flatnonzero(owned.any(axis=(1, 2)))
+        rows = seen[sources.kind[seen] == GALAXY]
+        rows = rows[np.argsort(sources.magnitude[rows], kind="stable")]
+        magnitude = sources.magnitude[rows]
+        stars = sources.magnitude[seen[sources.kind[seen] == STAR]]
         separation = UNDEFINED["min_separation"]
-        if len(rows) > 1:
-            x, y = galaxies.x[rows], galaxies.y[rows]
+        if len(seen) > 1:
+            x, y = sources.x[seen], sources.y[seen]
             distance = np.hypot(x[:, None] - x, y[:, None] - y)
-            separation = float(distance[np.triu_indices(len(rows), 1)].min() * self.survey.pixel_scale)
+            separation = float(distance[np.triu_indices(len(seen), 1)].min() * self.survey.pixel_scale)
         return {
             "num_galaxies": len(rows),
+            "num_stars": len(stars),
+            "brightest_star": float(stars.min()) if len(stars) else UNDEFINED["brightest_star"],
             "min_separation": separation,
             "brightest_magnitude": float(magnitude[0]) if len(rows) else UNDEFINED["brightest_magnitude"],
             "magnitude_difference": float(magnitude[1] - magnitude[0])
@@ -207,19 +264,18 @@ class Simulator:
     def _round(self, image):
         return (np.rint(image / self.quantum) * self.quantum).astype(np.float32)
 
-    def _reach(self, galaxies, fwhm, sky_sigma):
-        """Distance in pixels beyond which a galaxy gives less than `render_level` sky sigma per pixel [G]."""
+    def _reach(self, sources, fwhm, sky_sigma):
+        """Distance in pixels beyond which a source gives less than `render_level` sky sigma per pixel [G]."""
         scale = self.survey.pixel_scale
         level = self.config.render_level * sky_sigma / scale**2
-        flux = self.survey.flux(galaxies.magnitude)
-        parts = sersic_reach(
-            flux[:, None] * galaxies.share, galaxies.radius, galaxies.index, galaxies.axis_ratio, level
-        )
+        flux = self.survey.flux(sources.magnitude)
+        parts = sersic_reach(flux[:, None] * sources.share, sources.radius, sources.index, sources.axis_ratio, level)
         # A PSF spreads the light of a point: Gaussian core, and the r^-3 wings of a diffraction pattern.
         core = 2.0 * fwhm
         wings = 0.0
         if self.config.psf_profile == "airy_gaussian":
             wings = np.cbrt(flux * self.survey.airy_scale / (np.pi**3 * (1.0 - self.survey.obscuration)) / level)
+            wings = np.where(sources.kind == STAR, SPIKES, 1.0) * wings
         return (np.maximum(parts.max(axis=1), wings) + core) / scale + 1.0
 
     def _make_renderer(self):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from blendinator.config import SimulationConfig
-from blendinator.data.population import Sources
+from blendinator.data.population import STAR, Sources
 from blendinator.data.records import SCALAR_FEATURES
 from blendinator.data.scene import Simulator
 from blendinator.data.spans import SPLITS
@@ -63,8 +63,8 @@ def show_scene(config: SimulationConfig, scene_id: str, path: str | Path) -> dic
     simulator = Simulator.configured(config)
     scene, stamps = simulator.layers(span, number)
     record = simulator.scenes(span, [number])[0]
-    threshold = config.truth_threshold * simulator.sky_sigma
-    rows = [i for i in np.argsort(scene.galaxies.magnitude, kind="stable") if (stamps[i] > threshold).any()]
+    threshold = config.truth_threshold * scene.sky_sigma
+    rows = [i for i in np.argsort(scene.sources.magnitude, kind="stable") if (stamps[i] > threshold).any()]
 
     figure = Figure(figsize=(12.0, 4.6 + 0.24 * min(len(rows), MAX_ROWS)))
     FigureCanvasAgg(figure)
@@ -72,15 +72,16 @@ def show_scene(config: SimulationConfig, scene_id: str, path: str | Path) -> dic
     panels = picture[0].subplots(
         1, 3, gridspec_kw={"left": 0.02, "right": 0.98, "bottom": 0.02, "top": 0.86, "wspace": 0.04}
     )
-    draw_panels(panels, record, simulator, stamps[rows])
+    draw_panels(panels, record, config.truth_threshold, stamps[rows])
     picture[0].suptitle(
         f"Scene {scene_id} ({record['population']}, {_split(config, number)}): {record['num_galaxies']} galaxies, "
-        f'{record["blended_share"]:.1%} blended, PSF FWHM {scene.fwhm:.3f}", sky {simulator.sky_sigma:.1f} e-/pixel'
+        f"{record['num_stars']} stars, "
+        f'{record["blended_share"]:.1%} blended, PSF FWHM {scene.fwhm:.3f}", sky {scene.sky_sigma:.1f} e-/pixel'
     )
     axis = picture[1].subplots(gridspec_kw={"left": 0.02, "right": 0.98, "bottom": 0.02, "top": 0.95})
     axis.axis("off")
     if rows:
-        table = galaxy_table(scene.galaxies.take(rows[:MAX_ROWS]), stamps[rows[:MAX_ROWS]], threshold, simulator.survey)
+        table = source_table(scene.sources.take(rows[:MAX_ROWS]), stamps[rows[:MAX_ROWS]], threshold, simulator.survey)
         drawn = axis.table(
             [list(map(str, line)) for line in table[1:]], colLabels=table[0], loc="upper center", cellLoc="right"
         )
@@ -89,7 +90,7 @@ def show_scene(config: SimulationConfig, scene_id: str, path: str | Path) -> dic
         if len(rows) > MAX_ROWS:
             axis.set_title(f"and {len(rows) - MAX_ROWS} fainter ones", fontsize=8, y=-0.15)
     else:
-        axis.text(0.5, 0.5, "No galaxy exceeds the truth threshold in this scene.", ha="center")
+        axis.text(0.5, 0.5, "No source exceeds the truth threshold in this scene.", ha="center")
     try:
         figure.savefig(path, dpi=110)
     except (OSError, ValueError) as error:  # ValueError: an ending that is no picture format
@@ -99,22 +100,22 @@ def show_scene(config: SimulationConfig, scene_id: str, path: str | Path) -> dic
     return record
 
 
-def draw_panels(axes, record: dict, simulator: Simulator, stamps: np.ndarray) -> None:
-    """Image, the same with each galaxy's truth outline, and the classes, on three matplotlib axes.
+def draw_panels(axes, record: dict, truth_threshold: float, stamps: np.ndarray) -> None:
+    """Image, the same with each source's truth outline, and the classes, on three matplotlib axes.
 
     Args:
-      stamps: galaxies that own pixels, each alone [G, S, S] in electrons per pixel.
+      truth_threshold: k. stamps: sources that own pixels, each alone [G, S, S] in electrons per pixel.
     """
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 
-    stretched = np.arcsinh(record["image"] / simulator.sky_sigma)
-    threshold = simulator.config.truth_threshold * simulator.sky_sigma
+    stretched = np.arcsinh(record["image"] / record["sky_sigma"])
+    threshold = truth_threshold * record["sky_sigma"]
     limits = {"cmap": "gray", "vmin": -1.5, "vmax": max(4.0, float(stretched.max()))}
     axes[0].imshow(stretched, origin="lower", **limits)
     axes[0].set_title("image, asinh(electrons / sky sigma)", fontsize=9)
     axes[1].imshow(stretched, origin="lower", **limits)
-    axes[1].set_title(f"outlines where a galaxy exceeds {simulator.config.truth_threshold:g} sigma", fontsize=9)
+    axes[1].set_title(f"outlines where a source exceeds {truth_threshold:g} sigma", fontsize=9)
     for i, stamp in enumerate(stamps):
         color = colormaps["tab10"](i % 10)
         axes[1].contour(stamp, levels=[threshold], colors=[color], linewidths=1.2)
@@ -123,16 +124,17 @@ def draw_panels(axes, record: dict, simulator: Simulator, stamps: np.ndarray) ->
     axes[2].imshow(
         record["mask"], origin="lower", cmap=ListedColormap(CLASS_COLORS), vmin=0, vmax=2, interpolation="nearest"
     )
-    axes[2].set_title("truth: background, galaxy (blue), blended (yellow)", fontsize=9)
+    axes[2].set_title("truth: background, one source (blue), blended (yellow)", fontsize=9)
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])
 
 
-def galaxy_table(galaxies: Sources, stamps: np.ndarray, threshold: float, survey: Survey) -> list[tuple]:
-    """Header and one row per galaxy: its parameters and the number of pixels above the threshold."""
+def source_table(sources: Sources, stamps: np.ndarray, threshold: float, survey: Survey) -> list[tuple]:
+    """Header and one row per source: its parameters and the number of pixels above the threshold."""
     header = (
         "no.",
+        "kind",
         "x [px]",
         "y [px]",
         "magnitude",
@@ -144,19 +146,24 @@ def galaxy_table(galaxies: Sources, stamps: np.ndarray, threshold: float, survey
         "pixels",
     )
     rows: list[tuple] = [header]
-    for i in range(len(galaxies)):
-        part = int(np.argmax(galaxies.share[i]))
+    for i in range(len(sources)):
+        part = int(np.argmax(sources.share[i]))
+        shape = (
+            f"{sources.half_light[i]:.2f}",
+            f"{sources.share[i, 1]:.2f}",
+            f"{sources.axis_ratio[i, part]:.2f}",
+            f"{np.degrees(sources.angle[i, part]) % 180:.0f}",
+        )
+        is_star = sources.kind[i] == STAR
         rows.append(
             (
                 i + 1,
-                f"{galaxies.x[i]:.1f}",
-                f"{galaxies.y[i]:.1f}",
-                f"{galaxies.magnitude[i]:.2f}",
-                f"{survey.flux(galaxies.magnitude[i]):.0f}",
-                f"{galaxies.half_light[i]:.2f}",
-                f"{galaxies.share[i, 1]:.2f}",
-                f"{galaxies.axis_ratio[i, part]:.2f}",
-                f"{np.degrees(galaxies.angle[i, part]) % 180:.0f}",
+                "star" if is_star else "galaxy",
+                f"{sources.x[i]:.1f}",
+                f"{sources.y[i]:.1f}",
+                f"{sources.magnitude[i]:.2f}",
+                f"{survey.flux(sources.magnitude[i]):.0f}",
+                *(("",) * len(shape) if is_star else shape),
                 int((stamps[i] > threshold).sum()),
             )
         )

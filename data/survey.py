@@ -7,15 +7,24 @@ from surveycodex import get_survey as codex_survey
 
 from blendinator.errors import ConfigError
 
-# name: (survey and filter in surveycodex, exposures of `full_exposure_time`, read noise in e- per exposure, depth).
+# name: (survey and filter in surveycodex, exposures of `full_exposure_time`, read noise in e- per exposure, depth, full
+# well in e- per exposure).
 # Euclid: 4 exposures of 565 s; the read noise is below 4.4 e- (Q1 paper), 4.2 gives the 26.3 e- per pixel that the
 # measured depth implies. The deep fields' 40 visits lower the relative noise by sqrt(40).
-# LSST: `full_exposure_time` is the whole survey already, whose sky noise leaves the read noise behind.
+# LSST: `full_exposure_time` is the whole survey already, whose sky noise leaves the read noise behind; it is the sum of
+# exposures of 30 s, each with a full well of about 100,000 e-.
+# Euclid's full well: about 200,000 e- (Q1 images saturate near magnitude 17.9).
 PRESETS = {
-    "euclid_wide": ("Euclid_VIS", "IE", 4, 4.2, 1),
-    "euclid_deep": ("Euclid_VIS", "IE", 4, 4.2, 40),
-    "lsst_i": ("LSST", "i", 1, 0.0, 1),
+    "euclid_wide": ("Euclid_VIS", "IE", 4, 4.2, 1, 2.0e5),
+    "euclid_deep": ("Euclid_VIS", "IE", 4, 4.2, 40, 2.0e5),
+    "lsst_i": ("LSST", "i", 1, 0.0, 1, 2.0e7),
 }
+SPIDERS = {
+    "Euclid_VIS": (3, 0.05),
+    "LSST": (4, 0.02),
+}  # struts of the spider, and their width over the mirror's diameter
+
+HALF_BAND = 0.22  # of the wavelength: VIS takes 550 to 900 nm; what matters is that the pattern is washed out
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,9 @@ class Survey:
       psf_fwhm: arcsec, of the optics and atmosphere without the pixel.
       airy_scale: lambda / D in arcsec, at the filter's effective wavelength.
       obscuration: diameter of the central obscuration over that of the mirror.
+      half_band: half of the filter's width over its effective wavelength.
+      struts, strut_thickness: of the spider, the latter over the mirror's diameter.
+      saturation: electrons of a pixel above which charge spills over.
     """
 
     name: str
@@ -40,6 +52,10 @@ class Survey:
     psf_fwhm: float
     airy_scale: float
     obscuration: float
+    half_band: float
+    struts: int
+    strut_thickness: float
+    saturation: float
 
     def flux(self, magnitude):
         """Electrons of a source of this AB magnitude."""
@@ -61,7 +77,8 @@ def get_survey(name: str) -> Survey:
     """
     if name not in PRESETS:
         raise ConfigError(f"simulation.survey: received {name!r}; allowed: one of {', '.join(PRESETS)}")
-    codex_name, filter_name, exposures, read_noise, depth = PRESETS[name]
+    codex_name, filter_name, exposures, read_noise, depth, full_well = PRESETS[name]
+    struts, thickness = SPIDERS[codex_name]
     survey = codex_survey(codex_name)
     band = survey.get_filter(filter_name)
     pixel = survey.pixel_scale.to_value("arcsec")
@@ -78,4 +95,8 @@ def get_survey(name: str) -> Survey:
         airy_scale=float(math.degrees((band.effective_wavelength / survey.mirror_diameter).to_value("")) * 3600.0),
         # surveycodex gives the obscured share of the mirror's area.
         obscuration=float(math.sqrt(survey.obscuration)),
+        half_band=HALF_BAND,
+        struts=struts,
+        strut_thickness=thickness,
+        saturation=float(exposures * full_well),
     )

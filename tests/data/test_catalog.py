@@ -104,7 +104,7 @@ def test_a_catalogue_is_simulated(tmp_path):
     scenes = simulator.scenes(1, range(12))
     assert max(scene["num_galaxies"] for scene in scenes) >= 2
     assert {scene["population"] for scene in scenes} == {"boosted", "natural"}
-    natural = [m for i in range(30) for m in simulator.draw(2, 5 * i).galaxies.magnitude]
+    natural = [m for i in range(30) for m in galaxy_magnitudes(simulator.draw(2, 5 * i))]
     assert set(natural) <= set(catalog.galaxies.magnitude)
     np.testing.assert_array_equal(simulator.scenes(1, [3])[0]["image"], scenes[3]["image"])
 

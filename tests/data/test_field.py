@@ -22,10 +22,10 @@ def field(simulator):
 
 def test_patches_add_up_to_the_galaxies_drawn_on_the_whole_field(simulator, field):
     fwhm = simulator.survey.psf_fwhm
-    reach = simulator._reach(field.galaxies, fwhm)
-    outside = np.maximum(np.abs(np.stack((field.galaxies.x, field.galaxies.y)) - (SIDE - 1) / 2) - SIDE / 2, 0)
+    reach = simulator._reach(field.sources, fwhm)
+    outside = np.maximum(np.abs(np.stack((field.sources.x, field.sources.y)) - (SIDE - 1) / 2) - SIDE / 2, 0)
     seen = np.hypot(*outside) < reach  # the renderer takes only galaxies whose light reaches the image
-    galaxies = field.galaxies.take(seen)
+    galaxies = field.sources.take(seen)
     alone = simulator._renderer.render(
         galaxies,
         simulator.survey.flux(galaxies.magnitude),
@@ -42,7 +42,7 @@ def test_patches_add_up_to_the_galaxies_drawn_on_the_whole_field(simulator, fiel
 
 def test_a_large_galaxy_has_light_on_all_sides(simulator):
     """Its light reaches farther than 255 pixels, for which patches of 512 are too small."""
-    one = Sources(
+    one = Sources.make(
         kind=np.array([GALAXY], np.int8),
         x=np.array([512.0]),
         y=np.array([512.0]),

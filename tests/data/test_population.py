@@ -116,7 +116,7 @@ def test_the_natural_sky_has_the_published_shares_and_density():
         owned = stamps > threshold
         count = owned.sum(axis=0)
         pixels += np.bincount(np.minimum(count, 2).ravel(), minlength=3)
-        galaxies = scene.galaxies
+        galaxies = scene.sources
         inside = (np.abs(galaxies.x - 63.5) < 64) & (np.abs(galaxies.y - 63.5) < 64)
         blended = (owned & (count > 1)).any(axis=(1, 2))
         rows += list(zip(galaxies.magnitude[inside], owned.sum(axis=(1, 2))[inside], blended[inside]))

@@ -51,7 +51,7 @@ def test_batches_change_nothing():
 
 def render_one(simulator, **changed):
     """One galaxy of 1000 electrons in the middle of a 33-pixel stamp."""
-    galaxies = simulator.draw(1, 0).galaxies.take([0])
+    galaxies = simulator.draw(1, 0).sources.take([0])
     base = {
         "x": [16.0],
         "y": [16.0],
@@ -100,7 +100,7 @@ def test_the_galsim_renderer_is_galsim():
 
 def flat_bulge(simulator):
     """A very flat galaxy for which GalSim 2.8 gives NaN with its default grids."""
-    shape = simulator.draw(1, 0).galaxies.take([0])
+    shape = simulator.draw(1, 0).sources.take([0])
     ratio, angle = [[0.16002355080195932] * 2], [[2.537973004686937] * 2]
     galaxies = shape.replace(
         x=np.array([-9.263496389737277]),

@@ -66,18 +66,18 @@ def test_truth_and_scalars_follow_from_the_layers():
         rows = [i for i in range(len(owned)) if owned[i].any()]
         assert scene["num_galaxies"] == len(rows)
         assert scene["blended_share"] == np.mean(scene["mask"] == 2)
-        magnitudes = sorted(drawn.galaxies.magnitude[rows])
+        magnitudes = sorted(drawn.sources.magnitude[rows])
         assert scene["brightest_magnitude"] == magnitudes[0]
         if len(rows) > 1:
             assert scene["magnitude_difference"] == magnitudes[1] - magnitudes[0]
             pairs = [
-                np.hypot(drawn.galaxies.x[i] - drawn.galaxies.x[j], drawn.galaxies.y[i] - drawn.galaxies.y[j])
+                np.hypot(drawn.sources.x[i] - drawn.sources.x[j], drawn.sources.y[i] - drawn.sources.y[j])
                 for i in rows
                 for j in rows
                 if i < j
             ]
             assert scene["min_separation"] == pytest.approx(0.1 * min(pairs))
-        brightest = min(rows, key=lambda i: drawn.galaxies.magnitude[i])
+        brightest = min(rows, key=lambda i: drawn.sources.magnitude[i])
         assert scene["snr"] == pytest.approx(np.sqrt((stamps[brightest].astype(float) ** 2).sum()) / drawn.sky_sigma)
 
 

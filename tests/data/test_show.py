@@ -24,10 +24,10 @@ def test_the_picture_is_written_and_the_record_is_that_of_the_span(tmp_path, con
 def test_the_table_of_galaxies():
     simulator = Simulator(CONFIG)
     scene, stamps = simulator.layers(1, 0)
-    table = galaxy_table(scene.galaxies, stamps, simulator.sky_sigma, simulator.survey)
-    assert len(table) == 1 + len(scene.galaxies) and len(set(map(len, table))) == 1
+    table = galaxy_table(scene.sources, stamps, simulator.sky_sigma, simulator.survey)
+    assert len(table) == 1 + len(scene.sources) and len(set(map(len, table))) == 1
     assert [row[-1] for row in table[1:]] == (stamps > simulator.sky_sigma).sum(axis=(1, 2)).tolist()
-    assert table[1][3] == f"{scene.galaxies.magnitude[0]:.2f}"
+    assert table[1][3] == f"{scene.sources.magnitude[0]:.2f}"
 
 
 @pytest.mark.parametrize("text", ["4711", "1:", ":3", "a:1", "1:-2", "1:2:3", ""])

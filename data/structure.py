@@ -1,0 +1,154 @@
+"""Structure of galaxies: arms, rings, clumps, bars, dust, lopsided light and nuclei, as Gaussian blobs.
+
+A real galaxy is one source whatever its clumps. A network that has only seen smooth ellipses calls every spiral arm a
+second galaxy, so the simulated ones carry the structure that a survey resolves. What matters is variety, not fidelity:
+each part is drawn with its own probability and strength, from barely visible to dominant.
+
+A blob follows the disk: its peak is `contrast` times the disk's surface brightness where it lies,
+
+    fraction = contrast * I(r) * 2 pi sigma^2,    I(r) = share * exp(-r / h) / (2 pi h^2 q)
+
+for a disk of scale length h and axis ratio q. The rest of the flux stays in the smooth profiles. Arms are logarithmic
+spirals r ~ exp(phi tan(pitch)); clumps at random places of the disk are the idea of GalSim's RandomKnots.
+"""
+
+import numpy as np
+
+from blendinator.config import StructureConfig
+from blendinator.data.population import EXPONENTIAL_HALF_LIGHT, GALAXY, Sources
+
+CHAIN, EXTRAS = 48, 16  # blobs of an arm, a ring or a field of clumps; of everything else
+BLOBS = CHAIN + EXTRAS
+DX, DY, SIGMA, FRACTION = range(4)  # columns of `Sources.blobs`
+NUCLEUS, BAR, DUST, LOPSIDED, GIANT = slice(0, 1), slice(1, 6), slice(6, 12), slice(12, 14), slice(14, 16)
+_BULGE_INDICES = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0)  # a grid: each index has a table
+_DISK_INDICES = (0.3, 0.5, 0.7, 0.9, 1.2)  # below 1: disks that end, as real ones do at three to four scale lengths
+
+
+def add_structure(rng: np.random.Generator, sources: Sources, extent, config: StructureConfig) -> Sources:
+    """Gives the galaxies brighter than `config.faintest` their structure, and another Sersic index to some.
+
+    Args:
+      sources: any; stars stay as they are.
+      extent: distance from the centre, arcsec, beyond which no blob may reach [G].
+    """
+    if config.share == 0.0:
+        return sources
+    chosen = (
+        (sources.kind == GALAXY) & (sources.magnitude < config.faintest) & (rng.random(len(sources)) < config.share)
+    )
+    rows = np.flatnonzero(chosen)
+    everything = np.zeros((len(sources), BLOBS, 4))
+    if not rows.size:
+        return sources.replace(blobs=everything)
+    galaxies = sources.take(rows)
+    strength = rng.random((len(rows), 1))  # from smooth to as strong as it gets
+    chain, extras = _chain(rng, galaxies, strength), _extras(rng, galaxies, strength)
+    blobs = np.concatenate((chain, extras), axis=1)
+    reach = np.hypot(blobs[..., DX], blobs[..., DY]) + 3.0 * blobs[..., SIGMA]
+    blobs[..., FRACTION] *= reach < np.asarray(extent)[rows, None]
+    light = np.maximum(blobs[..., FRACTION], 0.0).sum(axis=1, keepdims=True)
+    scale = np.minimum(config.max_fraction / np.maximum(light, 1e-9), 1.0)
+    # Dust takes away from the smooth light, of which blobs have left less.
+    blobs[..., FRACTION] *= np.where(blobs[..., FRACTION] > 0.0, scale, 1.0 - np.minimum(light * scale, 1.0))
+    everything[rows] = blobs
+    index = np.array(sources.index)
+    index[rows] = _indices(rng, galaxies)
+    return sources.replace(blobs=everything, index=index)
+
+
+def _indices(rng, galaxies):
+    """Sersic indices [n, 2]: those of disk and bulge, for half of the galaxies drawn from their ranges."""
+    count = len(galaxies)
+    drawn = np.stack((rng.choice(_DISK_INDICES, count), rng.choice(_BULGE_INDICES, count)), axis=1)
+    return np.where(rng.random((count, 1)) < 0.5, drawn, galaxies.index)
+
+
+class _Disk:
+    """Disks of n galaxies: places in their planes, and blobs whose brightness follows them."""
+
+    def __init__(self, galaxies: Sources):
+        column = lambda values: values[:, None]
+        # A galaxy without a disk has structure on the scale of its bulge.
+        part = (galaxies.share[:, 0] < 0.5).astype(int)
+        take = lambda values: column(np.take_along_axis(values, part[:, None], axis=1)[:, 0])
+        self.scale = take(galaxies.radius) / EXPONENTIAL_HALF_LIGHT
+        self.ratio, self.angle, self.share = take(galaxies.axis_ratio), take(galaxies.angle), take(galaxies.share)
+        self.is_disk = column(part == 0)
+
+    def blobs(self, radius, azimuth, sigma, contrast):
+        """[n, K, 4] from radius and azimuth in the disk's plane, and sigma, all [n, K]; radius and sigma in h."""
+        u, v = radius * np.cos(azimuth), self.ratio * radius * np.sin(azimuth)
+        cos, sin = np.cos(self.angle), np.sin(self.angle)
+        brightness = self.share * np.exp(-radius) / self.ratio  # times 1 / (2 pi h^2)
+        fraction = contrast * brightness * np.square(sigma)
+        return np.stack(
+            np.broadcast_arrays(
+                self.scale * (u * cos - v * sin), self.scale * (u * sin + v * cos), self.scale * sigma, fraction
+            ),
+            axis=-1,
+        )
+
+
+def _chain(rng, galaxies, strength):
+    """Spiral arms, a ring, or a field of clumps [n, CHAIN, 4]; a bulge-dominated galaxy has none."""
+    disk, count = _Disk(galaxies), len(galaxies)
+    kind = rng.random((count, 1))
+    step = np.arange(CHAIN)[None, :]
+    jitter = rng.standard_normal((3, count, CHAIN))
+    # One to four arms, from half a scale length to more than three.
+    arms = rng.choice((1, 2, 2, 3, 4), (count, 1))
+    pitch = np.radians(rng.uniform(10.0, 40.0, (count, 1)))
+    along = (step // arms) / (CHAIN / arms)
+    spiral_radius = (0.5 + 2.8 * along) * np.exp(0.05 * jitter[0])
+    winding = rng.choice((-1.0, 1.0), (count, 1)) * np.log(spiral_radius / 0.5) / np.tan(pitch)
+    spiral_azimuth = winding + 2.0 * np.pi * (step % arms) / arms + 0.1 * jitter[1]
+    width = rng.uniform(0.12, 0.3, (count, 1))
+    spiral_sigma = np.maximum(width, 0.6 * 2.8 * arms / CHAIN / np.sin(pitch))
+    patchy = np.exp(0.6 * jitter[2]) * (rng.random((count, CHAIN)) < 0.85)
+    # A ring.
+    ring_radius = rng.uniform(0.8, 2.2, (count, 1)) * np.exp(0.03 * jitter[0])
+    ring_azimuth = 2.0 * np.pi * step / CHAIN
+    # Clumps: places follow the disk's light, a Poisson number of them.
+    clump_radius = np.minimum(rng.standard_gamma(2.0, (count, CHAIN)), 4.5)
+    clump_azimuth = 2.0 * np.pi * rng.random((count, CHAIN))
+    clump_sigma = 0.15 * np.exp(0.5 * jitter[1])
+    present = step < rng.poisson(rng.uniform(3.0, 20.0, (count, 1)))
+    clump_contrast = 1.5 * np.exp(0.8 * jitter[2]) * present
+    is_spiral, is_ring, is_clumpy = kind < 0.5, (kind >= 0.5) & (kind < 0.6), (kind >= 0.6) & (kind < 0.9)
+    choose = lambda spiral, ring, clumps: np.where(is_spiral, spiral, np.where(is_ring, ring, clumps))
+    contrast = choose(
+        rng.uniform(0.3, 1.8, (count, 1)) * patchy, rng.uniform(0.5, 2.0, (count, 1)) * patchy, clump_contrast
+    )
+    contrast = contrast * strength * (is_spiral | is_ring | is_clumpy) * disk.is_disk
+    return disk.blobs(
+        choose(spiral_radius, ring_radius, clump_radius),
+        choose(spiral_azimuth, ring_azimuth, clump_azimuth),
+        choose(spiral_sigma, np.maximum(width, 0.2), clump_sigma),
+        contrast,
+    )
+
+
+def _extras(rng, galaxies, strength):
+    """Nucleus, bar, dust lane, lopsided light and giant clumps [n, EXTRAS, 4], each with its own probability."""
+    disk, count = _Disk(galaxies), len(galaxies)
+    has = lambda probability: rng.random((count, 1)) < probability
+    uniform = lambda low, high, number=1: rng.uniform(low, high, (count, number))
+    radius, azimuth, sigma, contrast = (np.zeros((count, EXTRAS)) for _ in range(4))
+    turn = 2.0 * np.pi * uniform(0.0, 1.0)
+    bar = np.linspace(-1.0, 1.0, 5)[None, :] * uniform(0.4, 1.2)
+    radius[:, BAR], azimuth[:, BAR] = np.abs(bar), np.where(bar < 0.0, turn + np.pi, turn)
+    sigma[:, BAR], contrast[:, BAR] = 0.2, uniform(0.3, 1.5) * has(0.3) * disk.is_disk
+    lane, offset = np.linspace(-2.0, 2.0, 6)[None, :], uniform(-0.5, 0.5)
+    radius[:, DUST], azimuth[:, DUST] = np.hypot(lane, offset), turn + np.arctan2(offset, lane)
+    sigma[:, DUST], contrast[:, DUST] = 0.35, -uniform(0.1, 0.6) * has(0.25) * disk.is_disk
+    radius[:, LOPSIDED], azimuth[:, LOPSIDED] = uniform(0.3, 1.8, 2), 2.0 * np.pi * uniform(0.0, 1.0, 2)
+    sigma[:, LOPSIDED], contrast[:, LOPSIDED] = uniform(0.4, 0.9, 2), uniform(0.0, 1.0, 2) * has(0.5)
+    radius[:, GIANT] = np.minimum(rng.standard_gamma(2.0, (count, 2)), 3.5)
+    azimuth[:, GIANT], sigma[:, GIANT] = 2.0 * np.pi * uniform(0.0, 1.0, 2), uniform(0.12, 0.3, 2)
+    contrast[:, GIANT] = uniform(0.5, 5.0, 2) * has(0.4) * disk.is_disk
+    blobs = disk.blobs(radius, azimuth, sigma, contrast * strength)
+    # A nucleus has a share of the whole galaxy's light, and no size.
+    blobs[:, NUCLEUS, SIGMA] = 0.005  # arcsec, far below any pixel
+    blobs[:, NUCLEUS, FRACTION] = np.square(uniform(0.05, 0.35)) * has(0.3)
+    return blobs
