@@ -62,14 +62,14 @@ class FourierRenderer:
             step = max(1, _CHUNK // grid[0].size ** 2)
             for start in range(0, len(rows), step):
                 chunk = rows[start : start + step]
-                corner = [axis[chunk] for axis in first]
                 pixels = self._patches(
                     galaxies.take(chunk),
                     flux[chunk],
                     fwhm[chunk],
                     g1[chunk],
                     g2[chunk],
-                    *corner,
+                    first[0][chunk],
+                    first[1][chunk],
                     int(size),
                     grid,
                 )

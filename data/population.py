@@ -37,8 +37,8 @@ class Sources:
       index: Sersic index [G, 2].
       axis_ratio: minor over major [G, 2].
       angle: of the major axis, radians from +x towards +y [G, 2].
-      blobs: K Gaussian blobs that hold a part of a galaxy's light [G, K, 4]: offset from its centre in x and in y, sigma
-        (all in arcsec), and fraction of its flux, below 0 for dust. K may be 0.
+      blobs: K Gaussian blobs that hold a part of a galaxy's light [G, K, 4]: offset from its centre in x and in y and
+        sigma, in arcsec, and fraction of its flux, below 0 for dust. K may be 0.
     """
 
     kind: np.ndarray

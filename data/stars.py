@@ -21,7 +21,7 @@ FAINTEST = 26.0
 def cumulative_counts(magnitude, latitude: float) -> np.ndarray:
     """Stars per arcmin^2 brighter than `magnitude` at galactic latitude |b| in degrees, 30 to 90.
 
-    Logarithms of the counts are linear between the table's magnitudes and latitudes, and beyond the brightest one.
+    Counts are linear between the table's latitudes, their logarithms between its magnitudes and beyond the brightest.
     """
     logs = np.log([np.interp(latitude, LATITUDES, column) for column in COUNTS.T])
     slope = (logs[1] - logs[0]) / (MAGNITUDES[1] - MAGNITUDES[0])

@@ -62,6 +62,8 @@ class SpanMaker:
             "sky_sigma": 26.3,
             "psf_fwhm": 0.17,
             "noise_correlation": 0.5,
+            "num_stars": 1,
+            "brightest_star": 21.5,
         }
         return {**values, **changes}
 

@@ -57,6 +57,8 @@ def make_scene(number, population):
         "sky_sigma": 25.0,
         "psf_fwhm": 0.16,
         "noise_correlation": 0.0,
+        "num_stars": 1,
+        "brightest_star": 21.5,
     }
 
 

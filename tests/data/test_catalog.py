@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from blendinator.config import PopulationConfig, SimulationConfig
+from blendinator.config import PopulationConfig, SimulationConfig, StarConfig
 from blendinator.data.catalog import read_catalog
-from blendinator.data.scene import Simulator
+from blendinator.data.scene import Simulator, population_of
 from blendinator.errors import DataError
 
 COSMOS_FILE = Path(__file__).parents[3] / "shared" / "catalogs" / "cosmos_sersic_100.fits"
@@ -98,13 +98,16 @@ def cosmos_path(tmp_path):
 
 
 def test_a_catalogue_is_simulated(tmp_path):
-    config = SimulationConfig(stamp_size=32, population=PopulationConfig(density_scale=30.0))
+    config = SimulationConfig(
+        stamp_size=32, population=PopulationConfig(density_scale=30.0), stars=StarConfig(density_scale=0.0)
+    )
     catalog = read_catalog(cosmos_path(tmp_path))
     simulator = Simulator(config, catalog)
     scenes = simulator.scenes(1, range(12))
     assert max(scene["num_galaxies"] for scene in scenes) >= 2
     assert {scene["population"] for scene in scenes} == {"boosted", "natural"}
-    natural = [m for i in range(30) for m in galaxy_magnitudes(simulator.draw(2, 5 * i))]
+    numbers = [number for number in range(100) if population_of(config, number) == "natural"]
+    natural = [m for number in numbers for m in simulator.draw(2, number).sources.magnitude]
     assert set(natural) <= set(catalog.galaxies.magnitude)
     np.testing.assert_array_equal(simulator.scenes(1, [3])[0]["image"], scenes[3]["image"])
 

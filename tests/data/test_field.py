@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from blendinator.config import SimulationConfig
+from blendinator.config import SimulationConfig, StarConfig, StructureConfig
 from blendinator.data.field import FieldSimulator
 from blendinator.data.population import GALAXY, Sources
 
@@ -12,7 +12,7 @@ SIDE = 160
 
 @pytest.fixture(scope="module")
 def simulator():
-    return FieldSimulator(SimulationConfig())
+    return FieldSimulator(SimulationConfig(stars=StarConfig(density_scale=0.0), structure=StructureConfig(share=0.0)))
 
 
 @pytest.fixture(scope="module")
@@ -22,17 +22,12 @@ def field(simulator):
 
 def test_patches_add_up_to_the_galaxies_drawn_on_the_whole_field(simulator, field):
     fwhm = simulator.survey.psf_fwhm
-    reach = simulator._reach(field.sources, fwhm)
+    reach = simulator._reach(field.sources, fwhm, field.sky_sigma)
     outside = np.maximum(np.abs(np.stack((field.sources.x, field.sources.y)) - (SIDE - 1) / 2) - SIDE / 2, 0)
     seen = np.hypot(*outside) < reach  # the renderer takes only galaxies whose light reaches the image
     galaxies = field.sources.take(seen)
-    alone = simulator._renderer.render(
-        galaxies,
-        simulator.survey.flux(galaxies.magnitude),
-        reach[seen],
-        *(np.full(len(galaxies), value) for value in (fwhm, 0.0, 0.0)),
-        SIDE,
-    )
+    psf = [np.full(len(galaxies), value) for value in (fwhm, 0.0, 0.0)]
+    alone = simulator.render(galaxies, reach[seen], psf, [], SIDE)
     assert np.abs(alone.sum(axis=0) - field.noise_free).max() < 1e-3
     owned = alone > np.float32(field.sky_sigma)
     np.testing.assert_array_equal(np.minimum(owned.sum(axis=0), 2), field.mask)

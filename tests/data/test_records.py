@@ -27,6 +27,8 @@ def scene(size=4):
         "sky_sigma": 26.25,
         "psf_fwhm": 0.171875,
         "noise_correlation": 0.5,
+        "num_stars": 1,
+        "brightest_star": 21.5,
     }
 
 

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from blendinator.config import PopulationConfig, SimulationConfig
+from blendinator.config import PopulationConfig, SimulationConfig, StarConfig
+from blendinator.data.population import GALAXY, STAR
 from blendinator.data.scene import Simulator, background_plane, population_of, split_start, unit_noise
 from blendinator.errors import DataError
 
@@ -47,7 +48,9 @@ def test_there_is_no_such_scene(number):
 
 
 def test_an_empty_scene():
-    config = SimulationConfig(train_boosted_share=0.0, population=EMPTY, background_error=0.0)
+    config = SimulationConfig(
+        train_boosted_share=0.0, population=EMPTY, stars=StarConfig(density_scale=0.0), background_error=0.0
+    )
     scene = Simulator(config).scenes(1, [0])[0]
     assert scene["num_galaxies"] == 0 and scene["min_separation"] == -1 and scene["brightest_magnitude"] == 99
     assert scene["magnitude_difference"] == -1 and scene["snr"] == 0 and scene["blended_share"] == 0
@@ -63,17 +66,21 @@ def test_truth_and_scalars_follow_from_the_layers():
         drawn, stamps = simulator.layers(1, number)
         owned = stamps > 2.0 * drawn.sky_sigma
         np.testing.assert_array_equal(scene["mask"], np.minimum(owned.sum(axis=0), 2))
-        rows = [i for i in range(len(owned)) if owned[i].any()]
-        assert scene["num_galaxies"] == len(rows)
+        seen = [i for i in range(len(owned)) if owned[i].any()]
+        rows = [i for i in seen if drawn.sources.kind[i] == GALAXY]
+        stars = [i for i in seen if drawn.sources.kind[i] == STAR]
+        assert (scene["num_galaxies"], scene["num_stars"]) == (len(rows), len(stars))
+        assert scene["brightest_star"] == min(drawn.sources.magnitude[stars], default=99.0)
         assert scene["blended_share"] == np.mean(scene["mask"] == 2)
         magnitudes = sorted(drawn.sources.magnitude[rows])
         assert scene["brightest_magnitude"] == magnitudes[0]
         if len(rows) > 1:
             assert scene["magnitude_difference"] == magnitudes[1] - magnitudes[0]
+        if len(seen) > 1:
             pairs = [
                 np.hypot(drawn.sources.x[i] - drawn.sources.x[j], drawn.sources.y[i] - drawn.sources.y[j])
-                for i in rows
-                for j in rows
+                for i in seen
+                for j in seen
                 if i < j
             ]
             assert scene["min_separation"] == pytest.approx(0.1 * min(pairs))
@@ -82,7 +89,9 @@ def test_truth_and_scalars_follow_from_the_layers():
 
 
 def test_noise_is_that_of_sky_and_source():
-    config = SimulationConfig(train_boosted_share=1.0, population=PopulationConfig(boosted_magnitude_bright=21.0))
+    config = SimulationConfig(
+        train_boosted_share=1.0, white_noise_share=1.0, population=PopulationConfig(boosted_magnitude_bright=21.0)
+    )
     scenes = Simulator(config).scenes(1, range(60))
     image, noise_free = (np.stack([scene[name] for scene in scenes]) for name in ("image", "noise_free"))
     sky_sigma = np.array([scene["sky_sigma"] for scene in scenes])[:, None, None]

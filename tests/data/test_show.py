@@ -5,7 +5,7 @@ import pytest
 
 from blendinator.config import PopulationConfig, SimulationConfig
 from blendinator.data.scene import Simulator
-from blendinator.data.show import galaxy_table, parse_scene_id, show_scene
+from blendinator.data.show import parse_scene_id, show_scene, source_table
 from blendinator.errors import ConfigError, DataError
 
 CONFIG = SimulationConfig(stamp_size=32, train_scenes=5, calibration_scenes=1, test_scenes=1)
@@ -21,13 +21,13 @@ def test_the_picture_is_written_and_the_record_is_that_of_the_span(tmp_path, con
     np.testing.assert_array_equal(record["image"], Simulator(config).scenes(2, [3])[0]["image"])
 
 
-def test_the_table_of_galaxies():
+def test_the_table_of_sources():
     simulator = Simulator(CONFIG)
     scene, stamps = simulator.layers(1, 0)
-    table = galaxy_table(scene.sources, stamps, simulator.sky_sigma, simulator.survey)
+    table = source_table(scene.sources, stamps, scene.sky_sigma, simulator.survey)
     assert len(table) == 1 + len(scene.sources) and len(set(map(len, table))) == 1
-    assert [row[-1] for row in table[1:]] == (stamps > simulator.sky_sigma).sum(axis=(1, 2)).tolist()
-    assert table[1][3] == f"{scene.sources.magnitude[0]:.2f}"
+    assert [row[-1] for row in table[1:]] == (stamps > scene.sky_sigma).sum(axis=(1, 2)).tolist()
+    assert table[1][4] == f"{scene.sources.magnitude[0]:.2f}"
 
 
 @pytest.mark.parametrize("text", ["4711", "1:", ":3", "a:1", "1:-2", "1:2:3", ""])

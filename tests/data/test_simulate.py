@@ -17,7 +17,16 @@ from blendinator.data.scene import Simulator
 from blendinator.errors import DataError
 from blendinator.lock import BusyError
 
-CONFIG = SimulationConfig(train_scenes=7, calibration_scenes=3, test_scenes=4, scenes_per_shard=4, stamp_size=32)
+CONFIG = SimulationConfig(
+    train_scenes=7,
+    calibration_scenes=3,
+    test_scenes=4,
+    scenes_per_shard=4,
+    stamp_size=32,
+    train_boosted_share=0.8,
+    calibration_boosted_share=0.5,
+    test_boosted_share=0.5,
+)
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,8 @@ def scene(number):
         "sky_sigma": 26.3,
         "psf_fwhm": 0.17,
         "noise_correlation": 0.0,
+        "num_stars": 1,
+        "brightest_star": 21.5,
     }
 
 

@@ -26,6 +26,8 @@ SCENE = {
     "sky_sigma": 26.25,
     "psf_fwhm": 0.17,
     "noise_correlation": 0.0,
+    "num_stars": 1,
+    "brightest_star": 21.5,
 }
 WHOLE = records.encode(SCENE)
 LISTS = st.one_of(

@@ -31,6 +31,8 @@ def scene(**changes):
         "sky_sigma": 26.3,
         "psf_fwhm": 0.17,
         "noise_correlation": 0.5,
+        "num_stars": 1,
+        "brightest_star": 21.5,
     }
     return {**values, **changes}
 
