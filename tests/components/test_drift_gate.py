@@ -142,7 +142,7 @@ def test_constants_do_not_disturb_the_histograms():
 def simulated(tmp_path_factory):
     """Statistics of small simulated spans: a reference, another one of the same distribution, and two others."""
     folder = tmp_path_factory.mktemp("spans")
-    base = SimulationConfig(stamp_size=32, train_scenes=300, calibration_scenes=1, test_scenes=1)
+    base = SimulationConfig(stamp_size=32, train_scenes=1000, calibration_scenes=1, test_scenes=1)
     changes = {"reference": {}, "same": {}, "noise": {"noise_scale": 1.3}, "psf": {"psf_scale": 1.2}}
     found = {}
     for span, (name, change) in enumerate(changes.items(), 1):

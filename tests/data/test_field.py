@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from blendinator.config import SimulationConfig, StarConfig, StructureConfig
+from blendinator.config import PopulationConfig, SimulationConfig, StarConfig, StructureConfig
 from blendinator.data.field import FieldSimulator
 from blendinator.data.population import GALAXY, Sources
 
@@ -12,7 +12,13 @@ SIDE = 160
 
 @pytest.fixture(scope="module")
 def simulator():
-    return FieldSimulator(SimulationConfig(stars=StarConfig(density_scale=0.0), structure=StructureConfig(share=0.0)))
+    return FieldSimulator(
+        SimulationConfig(
+            stars=StarConfig(density_scale=0.0),
+            structure=StructureConfig(share=0.0),
+            population=PopulationConfig(magnitude_bright=18.0),
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +30,7 @@ def test_patches_add_up_to_the_galaxies_drawn_on_the_whole_field(simulator, fiel
     fwhm = simulator.survey.psf_fwhm
     reach = simulator._reach(field.sources, fwhm, field.sky_sigma)
     outside = np.maximum(np.abs(np.stack((field.sources.x, field.sources.y)) - (SIDE - 1) / 2) - SIDE / 2, 0)
-    seen = np.hypot(*outside) < reach  # the renderer takes only galaxies whose light reaches the image
+    seen = (outside < reach + 1).all(axis=0)  # the renderer takes only galaxies whose patch reaches the image
     galaxies = field.sources.take(seen)
     psf = [np.full(len(galaxies), value) for value in (fwhm, 0.0, 0.0)]
     alone = simulator.render(galaxies, reach[seen], psf, [], SIDE)
