@@ -30,7 +30,7 @@ def test_patches_add_up_to_the_galaxies_drawn_on_the_whole_field(simulator, fiel
     fwhm = simulator.survey.psf_fwhm
     reach = simulator._reach(field.sources, fwhm, field.sky_sigma)
     outside = np.maximum(np.abs(np.stack((field.sources.x, field.sources.y)) - (SIDE - 1) / 2) - SIDE / 2, 0)
-    seen = (outside < reach + 1).all(axis=0)  # the renderer takes only galaxies whose patch reaches the image
+    seen = (outside < reach + 0.5).all(axis=0)  # the renderer takes only galaxies whose patch reaches the image
     galaxies = field.sources.take(seen)
     psf = [np.full(len(galaxies), value) for value in (fwhm, 0.0, 0.0)]
     alone = simulator.render(galaxies, reach[seen], psf, [], SIDE)
