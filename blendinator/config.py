@@ -196,7 +196,8 @@ class EvaluationConfig:
         ThresholdConfig("iou_galaxy", "boosted", min=0.82),
         ThresholdConfig("iou_blended", "boosted", min=0.5),
         ThresholdConfig("iou_blended", "natural", min=0.25),
-        ThresholdConfig("ece_near_sources", "boosted", max=0.02),
+        ThresholdConfig("reliability_blended", "natural", max=0.08),
+        ThresholdConfig("blended_area_ratio", "natural", min=0.8, max=1.25),
         ThresholdConfig("ece_near_sources", "natural", max=0.02),
         ThresholdConfig("coverage_galaxy_area_68", "boosted", min=0.58, max=0.78),
         ThresholdConfig("coverage_blended_area_68", "boosted", min=0.58, max=0.78),
@@ -209,7 +210,8 @@ class EvaluationConfig:
     )
     slices: tuple[SliceConfig, ...] = (
         SliceConfig("min_separation", (0.0, 0.3, 0.7, 1.5, 5.0)),
-        SliceConfig("brightest_magnitude", (18.0, 22.0, 23.5, 25.0, 27.0)),
+        SliceConfig("brightest_magnitude", (16.0, 20.0, 22.0, 24.0, 27.0)),
+        SliceConfig("brightest_star", (15.0, 18.0, 20.0, 22.0, 24.0, 26.0)),
         SliceConfig("magnitude_difference", (0.0, 0.5, 1.0, 2.0, 10.0)),
         SliceConfig("snr", (0.0, 10.0, 30.0, 100.0, 1e6)),
         SliceConfig("num_galaxies", (0.0, 1.0, 2.0, 3.0, 5.0, 100.0)),

@@ -46,6 +46,7 @@ def metrics(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     for suffix, label in (("", ""), ("_near", "_near_sources")):
         result |= _scores(sums, suffix, label)
         result |= _entropy_against_error(sums["entropy_wrong" + suffix], sums["entropy_right" + suffix], label)
+    result |= _reliability(sums["bins"])
     adaptive = calibration_error(merge_equal_mass(sums["fine_bins_near"], ADAPTIVE_BINS))
     result["adaptive_ece_near_sources"] = adaptive.mean(-1)
     result["adaptive_ece_near_sources_blended"] = adaptive[:, CLASSES.index("blended")]
@@ -69,8 +70,11 @@ def metric_names(num_samples: int) -> list[str]:
 
 
 def lower_is_better(name: str) -> bool | None:
-    """Whether a smaller value of the metric is the better one; None where neither is (coverage, bias, diversity)."""
-    if name.startswith(("coverage", "bias", "diversity", "brier_uncertainty")):
+    """Whether a smaller value of the metric is the better one.
+
+    None where neither is: coverage, bias, ratio of areas, diversity.
+    """
+    if name.startswith(("coverage", "bias", "diversity", "brier_uncertainty")) or name.endswith("_area_ratio"):
         return None
     if name.startswith("brier_resolution"):
         return False
@@ -78,6 +82,7 @@ def lower_is_better(name: str) -> bool | None:
         "nll",
         "brier",
         "ece",
+        "reliability",
         "adaptive_ece",
         "ged",
         "energy_score",
@@ -118,6 +123,21 @@ def _scores(sums, suffix, label):
         result[f"brier_{part}{label}"] = value.sum(-1)
     for c, name in enumerate(CLASSES):
         result[f"ece{label}_{name}"] = errors[:, c]
+    return result
+
+
+def _reliability(bins):
+    """How far the probabilities of each source class are from frequencies, over all pixels, from bins [R, C, 3, bins].
+
+    `reliability_<class>` is the mean absolute deviation between probability and frequency over the bins from the second
+    on, weighted by count: most of the sky is in the first one and would drive any error to zero.
+    `<class>_area_ratio` is the expected over the true number of pixels of the class.
+    """
+    result = {}
+    for c, name in enumerate(CLASSES[1:], start=1):
+        count, probability, hits = (bins[:, c, k] for k in range(3))
+        result[f"reliability_{name}"] = ratio(np.abs(probability - hits)[:, 1:].sum(-1), count[:, 1:].sum(-1))
+        result[f"{name}_area_ratio"] = ratio(probability.sum(-1), hits.sum(-1))
     return result
 
 

@@ -24,6 +24,8 @@ HEADLINES = (
     ("object_f1", "F1 of blends", "↑"),
     ("nll_near_sources", "NLL near sources (nats per pixel)", "↓"),
     ("brier_near_sources", "Brier score near sources", "↓"),
+    ("reliability_blended", "P(blended) against frequency, mean deviation", "↓"),
+    ("blended_area_ratio", "expected over true blended area", "1"),
     ("ece_near_sources", "calibration error near sources", "↓"),
     ("error_auroc_near_sources", "AUROC of entropy against error", "↑"),
     ("ged", "energy distance (GED, unbiased)", "↓"),
@@ -92,6 +94,9 @@ def gather(config: Config, explanation: dict) -> dict:
         "anomalies": _anomalies(artifacts.get("ExampleAnomalies")),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in VERSIONS},
         "populations": {name: _population(name, explanation) for name in explanation["metrics"]},
+        "natural_reliability": figures.blended_reliability(explanation["metrics"]["natural"]["curves"])
+        if "natural" in explanation["metrics"]
+        else "",
         "training": figures.training(facts["history"]) if facts.get("history") else "",
         "pictures": _pictures(artifacts.get("ModelEvaluation")),
     }

@@ -62,6 +62,28 @@ def reliability(curves: dict) -> str:
         return _svg(figure, "reliability")
 
 
+def blended_reliability(curves: dict) -> str:
+    """Reliability diagram of P(blended) over all pixels, with intervals and counts."""
+    with _Figure(1, 4.4, 3.4) as (figure, panels):
+        [axes] = panels
+        curve = curves["reliability_blended"]
+        axes.plot([0, 1], [0, 1], color="#bbb", linewidth=1, zorder=1)
+        points = [curve[key] for key in ("probability", "frequency", "low", "high")]
+        _points(axes, *points, CLASS_COLORS["blended"], "o", "-")  # type: ignore[call-arg]
+        for probability, frequency, count in zip(curve["probability"], curve["frequency"], curve["count"]):
+            if count and probability is not None:
+                axes.annotate(
+                    f"{count:,.0f}",
+                    (probability, frequency),
+                    (5, -9),
+                    textcoords="offset points",
+                    fontsize=6.5,
+                    color="#555",
+                )
+        axes.set(xlabel="P(blended)", ylabel="share of pixels truly blended", xlim=(-0.02, 1.08), ylim=(-0.04, 1.04))
+        return _svg(figure, "blended-reliability")
+
+
 def ranks(curves: dict) -> str:
     """Rank histograms of the areas and of the presence of a blend, for the samples and for independent pixels."""
     titles = {"galaxy_area": "galaxy area", "blended_area": "blended area", "blend_presence": "scene holds a blend"}

@@ -105,6 +105,28 @@ def test_logits_times_three_alone_are_refused_for_calibration():
     assert blessed == [True, False]
 
 
+def test_the_prior_of_the_training_is_refused_at_the_density_of_the_sky():
+    """A model of boosted scenes has their odds: its P(blended) is p k / (1 - p + p k), here with k = 2.
+
+    The sky's p rises from 0 to 1 along the rows of each of the 60 scenes, which is a blend's edge.
+    """
+    rng = np.random.default_rng(3)
+    sky = np.broadcast_to(np.linspace(0.02, 0.98, 16)[None, :, None], (60, 16, 16))
+    truth = 1 + (rng.random(sky.shape) < sky)
+    rules = [rule for rule in EvaluationConfig().thresholds if rule.metric.startswith(("reliability", "blended_area"))]
+    assert [rule.population for rule in rules] == ["natural", "natural"]
+    blessed = []
+    for odds in (1.0, 2.0):
+        blended = sky * odds / (1.0 - sky + sky * odds)
+        probabilities = np.stack((np.zeros_like(sky), 1.0 - blended, blended), axis=-1).astype(np.float32)
+        samples = joint.independent_samples(probabilities, DRAWS, np.arange(60))
+        rows = scenes.scene_statistics(truth, samples, probabilities, [f"1:{i:02d}" for i in range(60)])
+        rows["population"] = np.full(60, "natural")
+        rows |= {name: np.zeros(60, np.float32) for name in NUMBERS}
+        blessed.append(verdict(rows, thresholds=tuple(rules))["blessed"])
+    assert blessed == [True, False]
+
+
 def test_an_under_confident_model_is_refused():
     failed = failures(verdict(toy(300, seed=1, temperature=3)))
     assert failed == {rule.metric for rule in RULES}

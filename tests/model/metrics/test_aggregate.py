@@ -19,6 +19,16 @@ def test_calibration_error_by_hand():
     np.testing.assert_allclose(aggregate.calibration_error(bins), [[2 / 40]])
 
 
+def test_reliability_by_hand():
+    """Blended, four bins: the first does not count; 20 pixels at 0.4 of which 6 hit, 10 at 0.9 of which 7 hit."""
+    blended = [[1000, 20, 0, 10], [10, 8, 0, 9], [12, 6, 0, 7]]
+    bins = np.array([[np.zeros((3, 4)), np.zeros((3, 4)), blended]], float)
+    result = aggregate._reliability(bins)
+    np.testing.assert_allclose(result["reliability_blended"], [(2 + 2) / 30])
+    np.testing.assert_allclose(result["blended_area_ratio"], [27 / 25])
+    assert np.isnan(result["reliability_galaxy"]).all()  # no pixel beyond the first bin
+
+
 def test_weights_equal_repetition():
     rows = {"scene_id": np.array(["a", "b"]), "scenes": np.ones(2), "nll": np.array([1.0, 3.0])}
     once = aggregate.sum_rows(rows, np.array([[2.0, 1.0]]))
