@@ -14,11 +14,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import ListedColormap
 
-from blendinator.config import SimulationConfig
+from blendinator.config import SimulationConfig, StructureConfig
 from blendinator.data import population
 from blendinator.data.profiles import Psf
 from blendinator.data.scene import Simulator
 from blendinator.data.show import CLASS_COLORS, show_scene
+from blendinator.data.stars import Optics, points
+from blendinator.data.structure import add_structure
 from blendinator.data.survey import get_survey
 
 
@@ -52,6 +54,37 @@ def scenes(path):
         line[0].set_title(title, fontsize=10, loc="left")
     for axis in axes.flat:
         axis.axis("off")
+    figure.savefig(path, dpi=80)
+
+
+def structure(path, size=64):
+    """Bright galaxies with and without their structure, and stars, each alone with noise."""
+    simulator = Simulator(SimulationConfig())
+    rng = np.random.default_rng(5)
+    count, middle = 10, (size - 1) / 2
+    galaxies = population.draw_galaxies(rng, rng.uniform(19.5, 22.0, count))
+    galaxies = galaxies.replace(x=np.full(count, middle), y=np.full(count, middle))
+    extent = np.full(count, 12.0)
+    rows = [galaxies] + [
+        add_structure(np.random.default_rng(seed), galaxies, extent, StructureConfig(share=1.0)) for seed in (1, 2, 3)
+    ]
+    stars = points(np.full(count, middle), np.full(count, middle), np.linspace(16.5, 23.7, count))
+    optics = [Optics(angle, blur) for angle, blur in rng.random((count, 2)) * (2 * np.pi, 1.0)]
+    figure, axes = plt.subplots(
+        len(rows) + 1,
+        count,
+        figsize=(15, 7.8),
+        gridspec_kw={"wspace": 0.04, "hspace": 0.14, "left": 0.01, "right": 0.99, "bottom": 0.01, "top": 0.96},
+    )
+    titles = ("smooth", "three draws of structure for the same galaxies", "", "", "stars of magnitude 16.5 to 23.7")
+    for line, sources, title in zip(axes, [*rows, stars], titles):
+        psf = [np.full(count, value) for value in (simulator.survey.psf_fwhm, 0.0, 0.0)]
+        stamps = simulator.render(sources, extent / simulator.survey.pixel_scale, psf, optics, size)
+        noise = rng.standard_normal(stamps.shape) * np.sqrt(simulator.sky_sigma**2 + stamps.clip(0.0))
+        for axis, image in zip(line, stamps + noise):
+            axis.imshow(np.arcsinh(image / simulator.sky_sigma), cmap="gray", vmin=-1.5, vmax=6.0, origin="lower")
+            axis.axis("off")
+        line[0].set_title(title, fontsize=10, loc="left")
     figure.savefig(path, dpi=80)
 
 
@@ -145,6 +178,7 @@ def main():
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     scenes(folder / "sim-scenes.png")
+    structure(folder / "sim-structure.png")
     psf(folder / "sim-psf.png")
     populations(folder / "sim-populations.png")
     show_scene(dataclasses.replace(SimulationConfig(), train_boosted_share=1.0), "1:11", folder / "sim-one-scene.png")
