@@ -144,7 +144,7 @@ def populations(path, stamps=400):
         drawn = population.draw_disk_scale(rng, np.full(50_000, low))
         axes[0, 1].hist(drawn, np.linspace(0, 2, 101), density=True, histtype="step", color=color, label=f"i = {low:g}")
         axes[0, 1].axvline(population.median_disk_scale(low), color=color, ls=":", lw=1)
-    axes[0, 1].set(xlabel="disk scale length [arcsec] (dotted: the median asked for)", ylabel="density")
+    axes[0, 1].set(xlabel="disk scale length [arcsec] (dotted: the expected median)", ylabel="density")
     axes[0, 1].legend(fontsize=8)
     axes[1, 0].hist(
         population.draw_axis_ratio(rng, 50_000),

@@ -14,7 +14,7 @@ from blendinator.data.stars import Optics, sample_stars, saturate
 from blendinator.data.structure import add_structure
 
 BATCH = 64  # sources rendered at once
-_SIDES = (32, 64, 128, 256, 512, 1024)  # pixels a side of patches
+_SIDES = (32, 64, 128, 256, 512, 1024)  # pixels per side of patches
 
 
 @dataclass(frozen=True)

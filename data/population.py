@@ -1,6 +1,6 @@
 """Which galaxies lie in a scene: number counts, sizes, shapes, bulges and positions.
 
-Two populations. `natural`: the density of the sky, random positions (and, if asked for, clustering). `boosted`: the
+Two populations. `natural`: the density of the sky, random positions (and, if configured, clustering). `boosted`: the
 same, plus pairs drawn uniformly in separation and magnitude difference, because a blend is rare in a natural stamp.
 
 The formulas are those in use in the field, attributed as they are commonly quoted: the number counts to the LSST

@@ -116,7 +116,7 @@ def check(scene: dict, stamp_size: int, source: str = "record") -> None:
 
     Args:
       scene: as `decode` returns it.
-      stamp_size: pixels per side that are asked for.
+      stamp_size: pixels per side that are required.
       source: file and record number, named first in messages.
     """
     missing = [name for name in FEATURES if name not in scene]

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 tfd = tfp.distributions
-_BLOCK = 16  # pixels a side
+_BLOCK = 16  # pixels per side
 
 
 def pixel_cross_entropy(logits, mask):
@@ -55,7 +55,7 @@ def balanced_kl(posterior, prior, balance: float):
 def free_bits(kl, floor: float):
     """KL [B, L] with a floor of `floor` nats on each dimension's batch mean (Kingma et al. 2016, arXiv:1606.04934).
 
-    A dimension below the floor gets no gradient from the KL, so that it is not pressed to nothing.
+    A dimension below the floor gets no gradient from the KL, so that it is not driven to zero.
     """
     if floor == 0.0:
         return tf.reduce_mean(tf.reduce_sum(kl, axis=-1))

@@ -16,7 +16,7 @@ _ACTIVE_VARIANCE = 0.01  # Burda et al. 2016: a unit is active where the varianc
 
 
 def make_monitor(model: ProbaUNet, normalise: Normalise, seed: int) -> Callable[[Scenes], dict]:
-    """A function that monitors `model` on the stored noisy images of scenes; all its values are in nats an image.
+    """A function that monitors `model` on the stored noisy images of scenes; all its values are in nats per image.
 
     It returns:
       prior_nll: block-wise NLL of the mixture of 8 draws from the prior (`losses.blockwise_mixture_nll`), the quantity
@@ -34,7 +34,7 @@ def make_monitor(model: ProbaUNet, normalise: Normalise, seed: int) -> Callable[
     return lambda scenes: _monitor(compute, scenes, seed)
 
 
-def concerns(history: list[dict], monitors: dict) -> list[str]:
+def latent_warnings(history: list[dict], monitors: dict) -> list[str]:
     """What is wrong with the latent at the end of a training, one sentence each; empty where it is alive.
 
     Args:

@@ -169,7 +169,7 @@ def build_encoder(config: ModelConfig, in_channels: int, dtype: str, seeds: Iter
 def build_unet(config: ModelConfig, dtype: str, seeds: Iterator[int], name: str = "unet") -> keras.Model:
     """[B, H, W, 1] -> (features [B, H, W, head_channels], coarsest features [B, H/f, W/f, channels[-1]]).
 
-    It ends in features and not in class scores: the head must see enough of the image for z to act on it.
+    It outputs features, not logits: the head must see enough of the image for z to act on it.
     """
     image = keras.Input((None, None, 1), name=f"{name}_input")
     scales = _encode(image, config, dtype, seeds)

@@ -1,7 +1,7 @@
 """From class probabilities to class maps: a smooth random field decides the classes of each draw.
 
 Given z, the network's pixels are independent: drawn so, a map is speckled, and taking the most probable class instead
-loses every source that is likelier absent than present. Here two standard normal fields g that are smooth over
+loses every source that is more likely absent than present. Here two standard normal fields g that are smooth over
 `correlation` pixels serve a whole draw. With u = Phi(g), the first decides whether a pixel is background, the second
 whether what is not background is blended. Each pixel's u is uniform, so the classes keep their probabilities exactly;
 neighbours share theirs, so that a faint galaxy is there as a whole or not at all. (A Gaussian copula, Sklar 1959;

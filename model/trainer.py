@@ -20,7 +20,7 @@ from blendinator.model import warm_start
 from blendinator.model.export import export
 from blendinator.model.input_data import load_normalise, load_scenes
 from blendinator.model.live import STATISTICS_FILE, training_key
-from blendinator.model.monitors import concerns, make_monitor
+from blendinator.model.monitors import latent_warnings, make_monitor
 from blendinator.model.probaunet import ProbaUNet
 from blendinator.model.recalibration import recalibrate
 from blendinator.model.training import device_strategy, resolve_precision, train
@@ -68,9 +68,9 @@ def run_fn(fn_args) -> None:
         monitor = make_monitor(model, normalise, config.training.seed)
     facts["calibration"] = recalibrate(model, calibration, normalise, config.training.seed)
     facts["monitors"] = monitor(stopping)
-    facts["concerns"] = concerns(facts["history"], facts["monitors"])
-    for concern in facts["concerns"]:
-        log.warning(concern)
+    facts["latent_warnings"] = latent_warnings(facts["history"], facts["monitors"])
+    for warning in facts["latent_warnings"]:
+        log.warning(warning)
     facts["start"], facts["sky_sigma"], facts["spans"] = start, sky_sigma, span_numbers(fn_args.train_files)
     facts["config"] = json.loads(fn_args.custom_config["config"])
     facts["code"] = fn_args.custom_config.get("code", "")

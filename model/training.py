@@ -55,7 +55,7 @@ class Progress(tf.train.experimental.PythonState):
     """What a checkpoint keeps besides the variables.
 
     Attributes:
-      history: one row an evaluation. seconds: that the training took so far, all its starts together.
+      history: one row per evaluation. seconds: that the training took so far, all its starts together.
     """
 
     def __init__(self):
@@ -71,8 +71,8 @@ class Progress(tf.train.experimental.PythonState):
 class Optimizers:
     """Two optimisers (`blendinator.model.muon`): the network's, and the latent's from the step at which z joins.
 
-    The latent's nets lie still during the deterministic phase. With one optimiser, their first steps would come without
-    warm-up and without the bias correction of Adam's moments, three times too large: the posterior dies of them.
+    The latent's nets are not trained during the deterministic phase. With one optimiser, their first steps would come
+    without warm-up and without the bias correction of Adam's moments, three times too large: the posterior collapses.
 
     Attributes:
       network, latent: the optimisers; each variable belongs to one of them for the whole training.
@@ -122,7 +122,7 @@ def _optimizer(config: TrainingConfig, start: int) -> Muon:
 
 
 def make_steps(model: ProbaUNet, optimizers: Optimizers, config: TrainingConfig) -> dict:
-    """One compiled training step for each phase: (image, mask, step) -> dict of scalar losses in nats an image.
+    """One compiled training step for each phase: (image, mask, step) -> dict of scalar losses in nats per image.
 
     A step runs on every replica of the current `tf.distribute` strategy, each with its part of the batch.
     """
@@ -205,7 +205,7 @@ def train(
       monitor: from `make_monitor`, which a caller that uses it afterwards need not compile twice.
 
     Returns:
-      Facts of the training, of all its starts if it was killed: steps, seconds, and the history, one row an evaluation.
+      Facts of the training, of all its starts if it was killed: steps, seconds, and `history`, one row per evaluation.
 
     Raises:
       ConfigError: the loss is no longer finite: the learning rates are too high.
@@ -262,7 +262,7 @@ def train(
             progress.history.append(row)
             _write_monitors(writer, row)
             log.info(
-                "step %d: held-out prior NLL %.1f nats an image, KL %.2f, active units %d, diversity %.3f",
+                "step %d: held-out prior NLL %.1f nats per image, KL %.2f, active units %d, diversity %.3f",
                 step + 1,
                 row["prior_nll"],
                 sum(row["kl_per_dimension"]),

@@ -1,6 +1,6 @@
 """Pushed versions on disk: how they appear and disappear, so that a server never finds half of one.
 
-TensorFlow Serving serves the folder with the highest number and passes over names that are no numbers. A version is
+TensorFlow Serving serves the folder with the highest number and skips names that are not numbers. A version is
 copied beside under such a name and renamed; a version that goes is renamed first, then removed.
 """
 
@@ -66,9 +66,9 @@ def _alone(serving_dir):
 
 def remove(version: Path) -> None:
     """Removes a version: its number disappears at once, then its files."""
-    doomed = version.with_name(REMOVED + version.name)
-    os.rename(version, doomed)
-    shutil.rmtree(doomed)
+    expired = version.with_name(REMOVED + version.name)
+    os.rename(version, expired)
+    shutil.rmtree(expired)
 
 
 def clean(serving_dir: Path) -> None:

@@ -28,7 +28,7 @@ BATCH = 16 * 64 * 64  # pixels of the images that are drawn at once; a larger im
 class PredictFile(beam.DoFn):
     """Path of a TFRecord file to one entry of the account; writes the file of predictions.
 
-    An error that the user can mend travels on as an entry with `error`: raised here, a runner would wrap it.
+    An error that the user can fix travels on as an entry with `error`: raised here, a runner would wrap it.
 
     Args:
       model: folder of the SavedModel.

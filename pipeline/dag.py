@@ -56,7 +56,7 @@ TRAINING = (
     "model/live.py",
 )
 # Of the simulation: the stamp size, and what the export tells about the images that it takes.
-TOLD = ("stamp_size", "survey", "noise_scale", "psf_scale", "truth_threshold")
+EXPORTED = ("stamp_size", "survey", "noise_scale", "psf_scale", "truth_threshold")
 SCHEMA = ("schemas/schema.py", "schemas/scene.pbtxt")
 SCORING = (
     "components/calibration_evaluator",
@@ -125,7 +125,7 @@ def create_pipeline(
         statistics=statistics_gen.outputs["statistics"],
         live_model=live_model.outputs["model"],
         config=json.dumps(config_to_dict(config.retraining.drift)),
-        code=code_fingerprint("components/drift_gate", "model/live.py"),
+        code=code_fingerprint("components/drift_gate", "model/live.py", *CONTRACT),
     )
     drift_gate.add_upstream_node(gate)
 
@@ -208,7 +208,7 @@ def trainer_config(config: Config, fingerprint: str) -> dict[str, str]:
     evaluation, warm_start = read["evaluation"], read["retraining"]["warm_start"]
     part = {
         "output_dir": read["output_dir"],  # checkpoints go there
-        "simulation": {key: read["simulation"][key] for key in TOLD},
+        "simulation": {key: read["simulation"][key] for key in EXPORTED},
         "model": read["model"],
         "training": read["training"],
         "evaluation": {"num_samples": evaluation["num_samples"], "seed": evaluation["seed"]},

@@ -16,7 +16,7 @@ class Terminated(KeyboardInterrupt):
 def terminable() -> Iterator[None]:
     """Raises `Terminated` on the first SIGTERM; a second one ends the process at once.
 
-    A second one must: an exception that is raised in a callback of a C library goes lost. Outside of the main thread
+    A second one must: an exception that is raised in a callback of a C library is lost. Outside of the main thread
     Python allows no handler, and nothing is changed.
     """
 

@@ -41,7 +41,7 @@ def run(config: Config, spans: str = "latest", enable_cache: bool = True, verbos
 
     Returns:
       The exit code: 0 when the run went through, whether or not the model was good enough to be pushed; 1 when
-      something stopped it that the user can mend, which one message says.
+      something stopped it that the user can fix, which one message says.
     """
     entry = perform(
         config, "run", lambda console, entry: run_pipeline(config, spans, console, entry, enable_cache), verbose
@@ -292,7 +292,7 @@ def needed_space(config: Config, spans: str = "latest") -> float:
 
 
 def explain(error: BaseException | None) -> BlendinatorError | KeyboardInterrupt | None:
-    """The error as one that a user can mend, or None when it is a defect of ours.
+    """The error as one that a user can fix, or None when it is a defect of ours.
 
     Looks through the errors that this one was raised from: libraries wrap what an executor or a Beam step raises.
     """
@@ -332,7 +332,7 @@ def explain(error: BaseException | None) -> BlendinatorError | KeyboardInterrupt
         if type(error).__name__ == "DataLossError":
             return DataError(
                 f"A file of an earlier step is damaged ({str(error).splitlines()[0][:200]}). Run again "
-                "with `blendinator run --no-cache`, which makes all of them anew, and have the disk "
+                "with `blendinator run --no-cache`, which makes all of them again, and have the disk "
                 "checked."
             )
         error = error.__cause__ or error.__context__

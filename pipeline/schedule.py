@@ -158,5 +158,5 @@ def _parse_field(expression, text, label, low, high):
                 "ranges, lists and steps such as */15"
             )
         values.update(range(span[0], span[1] + 1, step))
-    everything = set(range(low, high + 1 - (high == 7)))  # 7 is Sunday once more
+    everything = set(range(low, high + 1 - (high == 7)))  # 7 is Sunday again
     return None if values >= everything else tuple(sorted(values))

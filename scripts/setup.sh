@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes .venv from requirements-$STACK.lock. Needs Linux on x86-64 and any Python 3.
 #   sh scripts/setup.sh        set up, or do nothing if .venv is up to date
-#   sh scripts/setup.sh lock   write both locks anew
+#   sh scripts/setup.sh lock   write both locks again
 #   sh scripts/setup.sh uv     put uv into .tools, nothing else
 # STACK=current|compatible asks for one of the two stacks (docs/stacks.md); unset, the machine decides.
 set -eu

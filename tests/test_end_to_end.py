@@ -96,7 +96,7 @@ def test_model_that_fails_a_rule_is_not_pushed_and_the_run_says_why(project, fir
     rules = [{"metric": "iou_galaxy", "population": "boosted", "min": 0.999}]
     process = project.run(config=project.changed("strict.yaml", thresholds=rules))
     assert process.returncode == 0, process.stdout + process.stderr
-    because = r"^model +not pushed, because iou_galaxy \(boosted\): 0\.\d+ is below 0\.999, asked for at least 0.999$"
+    because = r"^model +not pushed, because iou_galaxy \(boosted\): 0\.\d+ is below 0\.999, required at least 0.999$"
     assert re.search(because, process.stdout, re.MULTILINE)
     assert process.stdout.count("unchanged, reused") == STEPS - 2  # evaluated and decided again, not trained again
     assert len(project.versions()) == 1

@@ -103,7 +103,7 @@ def score_batch(batch: list[dict], method: Sampler | ClassicalPeer, config: Eval
 class ScoreFile(beam.DoFn):
     """Path of a TFRecord file to blocks: packed `rows` by method, and a last one with the number of `records` it read.
 
-    An error that the user can mend travels on as a block with `error`: raised here, a runner would turn it into a
+    An error that the user can fix travels on as a block with `error`: raised here, a runner would turn it into a
     RuntimeError with a page of traceback.
     """
 

@@ -48,7 +48,7 @@ def compare(
             found.append(compare_means(name, new[name].num_stats, old[name].num_stats, config))
     distances = histogram_distances(statistics, reference)
     for name in (*DRIFTING, PIXELS):
-        # The histogram of a scalar that hardly spreads moves out of itself by less than matters; its mean tells.
+        # The histogram of a scalar that barely spreads moves out of itself by less than matters; its mean tells.
         if name in distances and old[name].num_stats.std_dev > config.relative * abs(old[name].num_stats.mean):
             found.append(_entry(name, "histogram", None, None, distances[name], config.distance))
     if PIXELS in new and PIXELS in old:
@@ -68,7 +68,7 @@ def compare_means(name: str, new, old, config: DriftConfig) -> dict:
     """Compares the means of one scalar.
 
     A difference counts when it is beyond chance (`standard_errors`) and beyond what is worth stopping for: `location`
-    spreads of the reference, and `relative` to its mean for scalars that hardly spread, such as the sky sigma.
+    spreads of the reference, and `relative` to its mean for scalars that barely spread, such as the sky sigma.
     """
     error = math.sqrt(sum(one.std_dev**2 / max(one.common_stats.num_non_missing, 1) for one in (new, old)))
     limit = max(config.standard_errors * error, config.location * old.std_dev, config.relative * abs(old.mean))

@@ -22,7 +22,7 @@ class Executor(base_executor.BaseExecutor):
         """Finds the live model; see `LiveModel` for the output and parameters.
 
         Raises:
-          ModelError: the version that was asked for is not there, or damaged.
+          ModelError: the requested version is not there, or damaged.
         """
         model = artifact_utils.get_single_instance(output_dict["model"])
         found = choose_version(
@@ -45,7 +45,7 @@ def choose_version(serving_dir: str, key: str, version: str) -> Path | None:
     folder = Path(serving_dir) / version
     if not (folder / "saved_model.pb").is_file():
         raise ModelError(
-            f"{folder}: version {version} is missing or incomplete. Run again: the live version is then looked up anew."
+            f"{folder}: version {version} is missing or incomplete. Run again: it is then looked up again."
         )
     return folder
 

@@ -9,7 +9,7 @@ import numpy as np
 from blendinator.model.metrics.scenes import CURVE_THRESHOLDS, DESCRIPTORS, DRAWS, LEVELS, QUANTITIES, scene_statistics
 
 CLASSES = ("background", "galaxy", "blended")
-OBJECT_COUNTS = ("true", "recognised", "marked", "right")
+OBJECT_COUNTS = ("true", "recognised", "predicted", "matched")
 RANKED = (*QUANTITIES, "blend_presence")
 ADAPTIVE_BINS = 15  # of equal mass
 
@@ -212,7 +212,10 @@ def _objects(sums):
     half = {name: sums["objects_" + name][:, list(CURVE_THRESHOLDS).index(0.5)] for name in OBJECT_COUNTS}
     single = {name: sums[f"objects_{name}_map"] for name in OBJECT_COUNTS}
     for suffix, counts in (("", half), ("_map", single)):
-        completeness, purity = ratio(counts["recognised"], counts["true"]), ratio(counts["right"], counts["marked"])
+        completeness, purity = (
+            ratio(counts["recognised"], counts["true"]),
+            ratio(counts["matched"], counts["predicted"]),
+        )
         result["object_completeness" + suffix], result["object_purity" + suffix] = completeness, purity
         # Where one of the two is zero so is the F1, though the other may be undefined.
         zero = (completeness == 0) | (purity == 0)

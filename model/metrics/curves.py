@@ -75,7 +75,7 @@ def _presence(table, replicates):
 def _objects(sums, replicates):
     result = {"threshold": _plain(CURVE_THRESHOLDS)}
     plain, drawn = ({name: s["objects_" + name] for name in OBJECT_COUNTS} for s in (sums, replicates))
-    for name, part, whole in (("completeness", "recognised", "true"), ("purity", "right", "marked")):
+    for name, part, whole in (("completeness", "recognised", "true"), ("purity", "matched", "predicted")):
         values = ratio(plain[part], plain[whole])[0]
         result[name], ends = _plain(values), _intervals(ratio(drawn[part], drawn[whole]), values)
         result[name + "_low"], result[name + "_high"] = ends["low"], ends["high"]

@@ -34,26 +34,26 @@ class Groups(NamedTuple):
         return np.bincount(self.owner if which is None else self.owner[which], minlength=len(self.labels))
 
 
-def recognised_blends(true: Groups, marked: np.ndarray, overlap: float) -> dict[str, np.ndarray]:
-    """Counts of true and of marked blends, and of those that agree.
+def recognised_blends(true: Groups, predicted: np.ndarray, overlap: float) -> dict[str, np.ndarray]:
+    """Counts of true and of predicted blends, and of those that agree.
 
-    A true blend is recognised when at least the share `overlap` of its pixels is marked; a marked one is right when at
-    least that share of its pixels is truly blended. So no pairing is needed where blends touch or fall apart.
+    A true blend is recognised when at least the share `overlap` of its pixels is predicted; a predicted one is matched
+    when at least that share of its pixels is truly blended. So no pairing is needed where blends touch or fall apart.
 
     Args:
       true: groups of truly blended pixels.
-      marked: [B, H, W] bool.
+      predicted: [B, H, W] bool.
       overlap: above 0, at most 1.
 
     Returns:
-      `true`, `recognised`, `marked` and `right`: counts [B].
+      `true`, `recognised`, `predicted` and `matched`: counts [B].
     """
-    claimed = Groups.of(marked)
+    claimed = Groups.of(predicted)
     return {
         "true": true.count(),
-        "recognised": true.count(true.inside(marked, overlap)),
-        "marked": claimed.count(),
-        "right": claimed.count(claimed.inside(true.labels > 0, overlap)),
+        "recognised": true.count(true.inside(predicted, overlap)),
+        "predicted": claimed.count(),
+        "matched": claimed.count(claimed.inside(true.labels > 0, overlap)),
     }
 
 

@@ -53,7 +53,7 @@ def check_rule(rule: ThresholdConfig, report: dict, min_scenes: int) -> dict:
         failures.append(f"{lower:.4g} is below {rule.min:g}")
     if rule.max is not None and not upper <= rule.max:
         failures.append(f"{upper:.4g} is above {rule.max:g}")
-    return result | {"passed": not failures, "reason": " and ".join(failures) or "kept"}
+    return result | {"passed": not failures, "reason": " and ".join(failures) or "passed"}
 
 
 def check_rules(rules: tuple[ThresholdConfig, ...], report: dict, min_scenes: int) -> list[dict]:
@@ -107,20 +107,20 @@ def check_relative(
     for columns in (rows, live):
         chosen = select(columns, where)
         values.append(float(metrics(sum_rows(chosen))[rule.metric][0]))
-        replicates.append(goodness(rule.metric, metrics(sum_rows(chosen, weights))[rule.metric]))
-    gain = float(goodness(rule.metric, values[0]) - goodness(rule.metric, values[1]))
+        replicates.append(signed_score(rule.metric, metrics(sum_rows(chosen, weights))[rule.metric]))
+    gain = float(signed_score(rule.metric, values[0]) - signed_score(rule.metric, values[1]))
     if not math.isfinite(gain):
         return result | {"passed": False, "reason": f"undefined on these scenes ({place})"}
     low, high = interval(replicates[0] - replicates[1], gain)
     result |= {"candidate": values[0], "live": values[1], "value": gain, "low": low, "high": high}
     lower, _ = _ends(rule.bound, result)
     if lower >= -rule.margin:
-        return result | {"passed": True, "reason": "kept"}
+        return result | {"passed": True, "reason": "passed"}
     reason = f"worse than the live model: gain {lower:.4g} is below {-rule.margin:g}"
     return result | {"passed": False, "reason": reason}
 
 
-def goodness(name: str, value):
+def signed_score(name: str, value):
     """The metric with its sign such that more is better: for a coverage, minus its distance from the nominal one.
 
     Raises:
@@ -196,7 +196,7 @@ def check_names(evaluation: EvaluationConfig, source: str = "configuration") -> 
                 )
             if key == "relative":
                 try:
-                    goodness(rule.metric, 0.0)
+                    signed_score(rule.metric, 0.0)
                 except ValueError as error:
                     raise ConfigError(
                         f"{source}: evaluation.relative[{i}].metric: received {rule.metric!r}; allowed: a metric"

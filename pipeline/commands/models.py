@@ -75,7 +75,7 @@ def lineage(config_path, version, as_json):
         ("compared with", f"version {found['baseline']}" if found["baseline"] else "no live model"),
     ]
     rows += [(name, f"{value:.4g}") for name, value in found["metrics"].items() if value is not None]
-    rows += [(f"rule {rule['metric']}", "kept" if rule["passed"] else "failed") for rule in found["rules"]]
+    rows += [(f"rule {rule['metric']}", "passed" if rule["passed"] else "failed") for rule in found["rules"]]
     for step in found["steps"]:
         for kind, folder in step["outputs"].items():
             rows.append(
@@ -93,7 +93,7 @@ def lineage(config_path, version, as_json):
 def rollback(config_path, version):
     """Make an earlier version live again, by default the one before the live model.
 
-    It is published once more under a new, higher number, which a server that polls the folder takes up; the live
+    It is published again under a new, higher number, which a server that polls the folder takes up; the live
     version stays for inspection.
     """
     config = read_config(config_path)

@@ -61,11 +61,11 @@ def prune(config_path, dry_run):
     from blendinator.pipeline.history import retention
 
     if dry_run:
-        doomed = retention.plan(config)
+        expired = retention.plan(config)
     else:
         with lock.exclusive(config.output_dir, "prune"):
-            doomed = retention.prune(config)
-    if doomed:
-        click.echo(columns([(one.kind, megabytes(one.bytes), str(one.path)) for one in doomed]))
-    total = megabytes(sum(one.bytes for one in doomed))
-    click.echo(f"{len(doomed)} things, {total}, " + ("would be removed." if dry_run else "were removed."))
+            expired = retention.prune(config)
+    if expired:
+        click.echo(columns([(one.kind, megabytes(one.bytes), str(one.path)) for one in expired]))
+    total = megabytes(sum(one.bytes for one in expired))
+    click.echo(f"{len(expired)} things, {total}, " + ("would be removed." if dry_run else "were removed."))

@@ -98,9 +98,9 @@ def render(explanation: dict) -> str:
     lines.append(f"Because {explanation['reason']}")
     lines += [*_start_lines(explanation["start"]), *_drift_lines(explanation["drift"])]
     if explanation["rules"]:
-        table = [("", "metric", "where", "value", "95 % interval", "asked for", "live", "scenes")]
+        table = [("", "metric", "where", "value", "95 % interval", "required", "live", "scenes")]
         for rule in explanation["rules"]:
-            verdict = "kept" if rule["passed"] else "FAILED"
+            verdict = "passed" if rule["passed"] else "FAILED"
             table.append(
                 (
                     verdict,
@@ -108,7 +108,7 @@ def render(explanation: dict) -> str:
                     where(rule),
                     number(rule["candidate"]),
                     interval_text(rule),
-                    asked_for(rule),
+                    required(rule),
                     number(rule["live"]),
                     str(rule["scenes"]),
                 )
@@ -153,7 +153,7 @@ def where(rule: dict) -> str:
     return rule["population"] + (f", {rule['slice']}" if rule["slice"] else "")
 
 
-def asked_for(rule: dict) -> str:
+def required(rule: dict) -> str:
     """The rule's bound in words."""
     if rule["kind"] == "relative":
         text = f"at most {rule['margin']:g} worse than live" if rule["margin"] else "not worse than live"
@@ -193,9 +193,9 @@ def _reason(pushed, version, steps, rules, checks, pruned):
     if pushed and pruned:
         return "all rules and export checks passed; the run's evaluation has been removed since"
     if pushed:
-        return f"all {len(rules)} rules were kept and all {len(checks)} export checks passed"
+        return f"all {len(rules)} rules and all {len(checks)} export checks passed"
     failed = [
-        f"{rule['metric']} ({where(rule)}): {rule['reason']}, asked for {asked_for(rule)}"
+        f"{rule['metric']} ({where(rule)}): {rule['reason']}, required {required(rule)}"
         for rule in rules
         if not rule["passed"]
     ]

@@ -128,7 +128,7 @@ def headlines(evaluation: dict) -> dict[str, float | None]:
 
 
 def rollback(config: Config, version: str | None = None) -> Path:
-    """Makes an earlier version live again: publishes it once more under a new, higher number.
+    """Makes an earlier version live again: publishes it again under a new, higher number.
 
     A server that serves the highest number changes over by itself and never finds the folder without a whole version;
     the version that failed stays for inspection, below the live one. Recorded in the metadata store as an execution of

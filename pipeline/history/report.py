@@ -112,7 +112,7 @@ def render_html(content: dict) -> str:
     environment.globals |= {
         "number": explanations.number,
         "where": explanations.where,
-        "asked_for": explanations.asked_for,
+        "required": explanations.required,
         "interval_text": explanations.interval_text,
         "labels": figures.METRIC_LABELS,
     }
@@ -130,15 +130,15 @@ def render_markdown(content: dict) -> str:
         f"{'Pushed to ' + code(str(explanation['version'])) if explanation['pushed'] else 'Not pushed'},"
         f" because {markdown(explanation['reason'])}.",
         "",
-        "| | metric | where | value | 95 % interval | asked for | live |",
+        "| | metric | where | value | 95 % interval | required | live |",
         "|---|---|---|---|---|---|---|",
     ]
     for rule in explanation["rules"]:
         lines.append(
-            f"| {'kept' if rule['passed'] else '**failed**'} | {markdown(rule['metric'])} |"
+            f"| {'passed' if rule['passed'] else '**failed**'} | {markdown(rule['metric'])} |"
             f" {markdown(explanations.where(rule))} |"
             f" {explanations.number(rule['candidate'])} | {explanations.interval_text(rule)} |"
-            f" {explanations.asked_for(rule)} | {explanations.number(rule['live'])} |"
+            f" {explanations.required(rule)} | {explanations.number(rule['live'])} |"
         )
     for name, population in content["populations"].items():
         columns = population["columns"]

@@ -27,7 +27,7 @@ log = logging.getLogger("blendinator.prune")
 
 
 @dataclasses.dataclass(frozen=True)
-class Doomed:
+class Expired:
     """What may go: its `kind` (version, artifact, report, span, log, checkpoint or leftover), path and bytes."""
 
     kind: str
@@ -35,38 +35,38 @@ class Doomed:
     bytes: int
 
 
-def plan(config: Config) -> list[Doomed]:
+def plan(config: Config) -> list[Expired]:
     """What the policy no longer keeps, in the order in which `apply` removes it."""
     kept = kept_versions(config)
-    doomed = [("version", path) for path in list_versions(config.serving_dir) if path not in kept]
+    expired = [("version", path) for path in list_versions(config.serving_dir) if path not in kept]
     for prefix in (versions.INCOMING, versions.REMOVED):
-        doomed += [("leftover", path) for path in sorted(config.serving_dir.glob(prefix + "*"))]
+        expired += [("leftover", path) for path in sorted(config.serving_dir.glob(prefix + "*"))]
     folders, runs = _kept_artifacts(config, kept)
     if folders is not None:
-        doomed += [("artifact", path) for path in _artifact_folders(config.pipeline_root) if path not in folders]
+        expired += [("artifact", path) for path in _artifact_folders(config.pipeline_root) if path not in folders]
         # What TFX notes for itself while a component runs.
-        doomed += [("leftover", path) for path in sorted(config.pipeline_root.glob("*/.system/*/*"))]
+        expired += [("leftover", path) for path in sorted(config.pipeline_root.glob("*/.system/*/*"))]
         reports = Path(config.output_dir) / "reports"
-        doomed += [("report", path) for path in sorted(reports.glob("*")) if path.name not in runs]
-    doomed += [("span", path) for path in _doomed_spans(config, kept)]
+        expired += [("report", path) for path in sorted(reports.glob("*")) if path.name not in runs]
+    expired += [("span", path) for path in _expired_spans(config, kept)]
     logs = sorted((Path(config.output_dir) / "logs").glob("run-*.log"), key=_age)
     # Not the log of this very run, which looks old after the clock was set back.
-    doomed += [
+    expired += [
         ("log", path) for path in logs[: -config.retraining.keep_logs] if not path.stem.endswith(f"-{os.getpid()}")
     ]
     # Folders alone: a network's file system shows the scenes that a training maps as files beside them.
     checkpoints = sorted((path for path in config.checkpoint_root.glob("*") if path.is_dir()), key=_age)
-    doomed += [("checkpoint", path) for path in checkpoints[:-1]]
-    return [Doomed(kind, path, size(path) if path.is_dir() else path.stat().st_size) for kind, path in doomed]
+    expired += [("checkpoint", path) for path in checkpoints[:-1]]
+    return [Expired(kind, path, size(path) if path.is_dir() else path.stat().st_size) for kind, path in expired]
 
 
-def apply(config: Config, doomed: list[Doomed]) -> None:
+def apply(config: Config, expired: list[Expired]) -> None:
     """Removes what `plan` found, and marks the artifacts as deleted in the metadata store.
 
     To be called with the output folder's lock held.
     """
-    _mark_deleted(config, [one.path for one in doomed if one.kind == "artifact"])
-    for one in doomed:
+    _mark_deleted(config, [one.path for one in expired if one.kind == "artifact"])
+    for one in expired:
         if one.kind == "version":
             versions.remove(one.path)
         elif one.path.is_dir():
@@ -75,23 +75,23 @@ def apply(config: Config, doomed: list[Doomed]) -> None:
             one.path.unlink(missing_ok=True)
 
 
-def prune(config: Config) -> list[Doomed]:
+def prune(config: Config) -> list[Expired]:
     """Plans and applies; says how much went."""
-    doomed = plan(config)
-    apply(config, doomed)
-    if doomed:
-        log.info("pruned %d things of earlier runs, %.1f MB", len(doomed), sum(one.bytes for one in doomed) / 1e6)
-    return doomed
+    expired = plan(config)
+    apply(config, expired)
+    if expired:
+        log.info("pruned %d things of earlier runs, %.1f MB", len(expired), sum(one.bytes for one in expired) / 1e6)
+    return expired
 
 
 def prune_versions(config: Config) -> list[Path]:
     """Removes the versions alone that the policy no longer keeps; after a push."""
     kept = kept_versions(config)
-    doomed = [path for path in list_versions(config.serving_dir) if path not in kept]
-    for path in doomed:
+    expired = [path for path in list_versions(config.serving_dir) if path not in kept]
+    for path in expired:
         versions.remove(path)
         log.info("version %s was removed: retraining.keep_versions is %d", path.name, config.retraining.keep_versions)
-    return doomed
+    return expired
 
 
 def kept_versions(config: Config) -> set[Path]:
@@ -134,7 +134,7 @@ def _artifact_folders(root):
     )
 
 
-def _doomed_spans(config, kept):
+def _expired_spans(config, kept):
     """Folders of simulated spans that no longer stay; they can be simulated again from their manifests."""
     if not config.retraining.keep_spans:
         return []

@@ -49,7 +49,7 @@ def collect(config: Config, spans: tuple[int, ...], report_path: Path) -> RunRes
         pushed = False
         reason = (
             f"version {version.name}, which an earlier run pushed for this model, was removed since; run with "
-            "--no-cache to train and push anew"
+            "--no-cache to train and push again"
         )
     evaluation = Path(explanation["artifacts"]["ModelEvaluation"])
     return RunResult(
@@ -74,7 +74,7 @@ def print_summary(console: Console, config: Config, result: RunResult, log_path:
         ("population", False),
         ("value", True),
         ("95 % interval", True),
-        ("asked for", True),
+        ("required", True),
         ("", False),
     ):
         table.add_column(name, justify="right" if numbers else "left")
@@ -84,8 +84,8 @@ def print_summary(console: Console, config: Config, result: RunResult, log_path:
             explanations.where(rule),
             explanations.number(rule["candidate"]),
             explanations.interval_text(rule),
-            explanations.asked_for(rule),
-            "[green]kept[/]" if rule["passed"] else "[red]failed[/]",
+            explanations.required(rule),
+            "[green]passed[/]" if rule["passed"] else "[red]failed[/]",
         )
     console.print(table)
 

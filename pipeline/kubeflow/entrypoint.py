@@ -39,7 +39,7 @@ FOLDERS = ("assets", "assets.extra", "variables", "transformed_metadata", "trans
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one task; returns its exit code: 0, or 1 with a message when something is wrong that a user can mend.
+    """Runs one task; returns its exit code: 0, or 1 with a message when something is wrong that a user can fix.
 
     Other errors are raised: their traceback in the pod's log is what helps.
     """

@@ -63,7 +63,7 @@ def test_same_distribution_is_no_drift():
         *((name, "mean") for name in drift.DRIFTING),
         ("image", "noise"),
         *((name, "histogram") for name in ("snr", "blended_share", "num_galaxies", "image")),
-    }  # the others hardly spread
+    }  # the others barely spread
 
 
 def test_thirty_percent_more_noise_is_caught_in_the_scalar_and_in_the_pixels():

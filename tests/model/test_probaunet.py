@@ -76,7 +76,7 @@ def test_logits_are_free(net, image):
 
 
 def test_z_acts_through_the_head_on_every_class(net, image):
-    """Defect: a head so narrow that z can hardly act."""
+    """Defect: a head so narrow that z can barely act."""
     features, prior = net.features(image)
     logits = [net.logits(features, prior.loc[:, None] + shift).numpy() for shift in (-1.0, 1.0)]
     change = np.abs(logits[0] - logits[1])

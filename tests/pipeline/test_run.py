@@ -1,4 +1,4 @@
-"""What a user can mend becomes one message; everything else stays a defect."""
+"""What a user can fix becomes one message; everything else stays a defect."""
 
 import dataclasses
 import errno

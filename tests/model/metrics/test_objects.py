@@ -4,18 +4,18 @@ from blendinator.model.metrics import objects
 
 
 def test_recognised_blends_by_hand():
-    true, marked = np.zeros((2, 6, 8), bool), np.zeros((2, 6, 8), bool)
-    true[0, 0, 0:4] = True  # half of it marked: recognised
-    marked[0, 0, 2:4] = True  # all of it true: right
-    true[0, 3, 0:4] = True  # a quarter marked: missed
-    marked[0, 3, 3:7] = True  # a quarter true: wrong
-    true[1, 5, 5] = True  # nothing marked
-    counts = objects.recognised_blends(objects.Groups.of(true), marked, 0.5)
+    true, predicted = np.zeros((2, 6, 8), bool), np.zeros((2, 6, 8), bool)
+    true[0, 0, 0:4] = True  # half of it predicted: recognised
+    predicted[0, 0, 2:4] = True  # all of it true: right
+    true[0, 3, 0:4] = True  # a quarter predicted: missed
+    predicted[0, 3, 3:7] = True  # a quarter true: wrong
+    true[1, 5, 5] = True  # nothing predicted
+    counts = objects.recognised_blends(objects.Groups.of(true), predicted, 0.5)
     assert {name: value.tolist() for name, value in counts.items()} == {
         "true": [2, 1],
         "recognised": [1, 0],
-        "marked": [2, 0],
-        "right": [1, 0],
+        "predicted": [2, 0],
+        "matched": [1, 0],
     }
 
 

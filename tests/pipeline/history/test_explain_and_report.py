@@ -164,13 +164,13 @@ def test_a_pushed_model(config):
     version = write_run(config)
     found = explain.explain(config)
     assert found["pushed"] is True and found["version"] == str(version)
-    assert found["reason"] == "all 1 rules were kept and all 1 export checks passed"
+    assert found["reason"] == "all 1 rules and all 1 export checks passed"
     assert [step["name"] for step in found["steps"]] == ["Trainer", "CalibrationEvaluator", "Pusher"]
     rule = found["rules"][0]
     assert rule["kind"] == "absolute" and rule["passed"] and rule["live"] is None
     assert found["metrics"]["boosted"]["slices"]["min_separation"][1]["metrics"]["iou_blended"]["value"] is not None
     text = explain.render(found)
-    assert "Pushed: " in text and re.search(r"kept +iou_galaxy +boosted", text)
+    assert "Pushed: " in text and re.search(r"passed +iou_galaxy +boosted", text)
 
 
 def test_the_layout_is_stable(config):
@@ -220,7 +220,7 @@ def test_a_failed_rule_is_the_reason(config):
     write_run(config, thresholds=(EASY, HARD), pushed=False)
     found = explain.explain(config)
     assert not found["pushed"]
-    assert re.fullmatch(r"iou_galaxy \(boosted\): 0\.\d+ is below 0.99, asked for at least 0.99", found["reason"])
+    assert re.fullmatch(r"iou_galaxy \(boosted\): 0\.\d+ is below 0.99, required at least 0.99", found["reason"])
     assert "FAILED  iou_galaxy" in explain.render(found)
 
 

@@ -27,7 +27,7 @@ RULE = {
     "low": 0.79,
     "high": 0.81,
     "passed": True,
-    "reason": "kept",
+    "reason": "passed",
 }
 FAILED = {
     **RULE,
@@ -92,7 +92,7 @@ def test_pushed_model_is_shown_with_its_version(config, tmp_path, monkeypatch):
         "0.79 to 0.81",
         "at least 0.78",
         "at most 0.03",
-        "kept",
+        "passed",
         "failed",
         "/evaluation/metrics.json",
         "/evaluation/examples.png",

@@ -32,7 +32,7 @@ RULE = {
     "high": 0.9,
     "scenes": 100,
     "passed": True,
-    "reason": "kept",
+    "reason": "passed",
 }
 
 
@@ -295,8 +295,8 @@ def test_artifacts_of_old_runs_go_but_for_those_behind_kept_versions(tmp_path):
 
 def test_pruning_is_marked_in_the_metadata_and_leaves_nothing_to_prune(tmp_path):
     output = many_runs(tmp_path, keep_versions=1, keep_runs=1)
-    doomed = retention.prune(output.config)
-    assert doomed and not any(one.path.exists() for one in doomed)
+    expired = retention.prune(output.config)
+    assert expired and not any(one.path.exists() for one in expired)
     assert retention.plan(output.config) == []
     states = {Path(one.uri): one.state for one in output.store.get_artifacts()}
     assert all((state == proto.Artifact.DELETED) == (not path.exists()) for path, state in states.items())
