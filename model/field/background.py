@@ -1,6 +1,7 @@
 """Sky level and noise of a field, box by box, as SExtractor estimates them.
 
-In each box the pixels are clipped at 3 sigma around the median until nothing changes. The sky level is the mode
+In each box the pixels are clipped at 3 sigma around the median until nothing changes, the first time with the sigma of
+the median absolute deviation. The sky level is the mode
 estimate 2.5 median - 1.5 mean where the box is not crowded, else the median (Bertin and Arnouts 1996, section 7.1); a
 3 x 3 median over the boxes takes out those that a bright object fills; between the boxes' centres it is interpolated
 linearly.
@@ -13,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 CLIP = 3.0  # sigma
+MAD_TO_SIGMA = 1.4826  # of a normal distribution
 ITERATIONS = 20
 CROWDED = 0.3  # |mean - median| / sigma above which a box counts as crowded
 STRIDE = 2  # one pixel in 2 x 2 enters: a box of 128 then has 4096, which fix its level to 0.02 sigma
@@ -76,20 +78,33 @@ def clipped_mode(pixels: np.ndarray) -> tuple[float, float]:
     center = values[len(values) // 2]
     first = np.concatenate(([0.0], np.cumsum(values - center)))
     second = np.concatenate(([0.0], np.cumsum((values - center) ** 2)))
-    low, high = 0, len(values)
+    low, high = _robust_range(values)
     for _ in range(ITERATIONS):
         count = high - low
         mean = (first[high] - first[low]) / count
         sigma = np.sqrt(max((second[high] - second[low]) / count - mean**2, 0.0))
         median = 0.5 * (values[(low + high - 1) // 2] + values[(low + high) // 2])
         start, stop = np.searchsorted(values, (median - CLIP * sigma, median + CLIP * sigma), side="left")
-        new = max(start, low), min(max(stop, start + 1), high)
+        new = start, max(stop, start + 1)
         if new == (low, high):
             break
         low, high = new
     mean += center
     crowded = abs(mean - median) > CROWDED * sigma
     return float(median if crowded else 2.5 * median - 1.5 * mean), float(sigma)
+
+
+def _robust_range(values):
+    """Where clipping starts: 3 sigma of the median absolute deviation around the median, of sorted values.
+
+    A mean and a standard deviation would be ruled by one value in ten that is far off.
+    """
+    median = values[len(values) // 2]
+    sigma = MAD_TO_SIGMA * np.median(np.abs(values - median))
+    if not sigma > 0:  # more than half are equal
+        return 0, len(values)
+    start, stop = np.searchsorted(values, (median - CLIP * sigma, median + CLIP * sigma), side="left")
+    return start, max(stop, start + 1)
 
 
 def _edges(side, box):

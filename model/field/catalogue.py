@@ -224,7 +224,7 @@ def to_table(
 
     Args:
       columns: from `Cataloguer.finish`; positions become 1-based, as in FITS headers and DS9.
-      wcs: celestial WCS for sky positions.
+      wcs: a `wcs.Celestial`, for sky positions.
       poisson: whether the electrons are those counted, so that their own noise adds to the sky's.
       electron_magnitude: AB magnitude of one electron, for magnitudes.
       flux_unit: of the fluxes.
@@ -236,7 +236,7 @@ def to_table(
     table = Table({name: columns[name] for name in ("id", "kind", "parent")})
     table["x"], table["y"] = columns["x"] + 1.0, columns["y"] + 1.0
     if wcs is not None:
-        table["ra"], table["dec"] = wcs.all_pix2world(columns["x"], columns["y"], 0)
+        table["ra"], table["dec"] = wcs.to_sky(columns["x"], columns["y"])
         table["ra"].unit = table["dec"].unit = u.deg
     noise = np.sqrt(columns["area"] * columns["sky_variance"] + (np.maximum(columns["flux"], 0.0) if poisson else 0.0))
     for name, values in columns.items():
@@ -278,8 +278,8 @@ _DESCRIPTIONS = {
     "parent": "id of the object that holds the blend; 0 for objects",
     "x": "column of the flux-weighted centre of the footprint; the first pixel's centre is 1",
     "y": "row of the flux-weighted centre of the footprint; the first pixel's centre is 1",
-    "ra": "right ascension",
-    "dec": "declination",
+    "ra": "right ascension, ICRS",
+    "dec": "declination, ICRS",
     "footprint": "pixels whose probability reaches the threshold",
     "area": "pixels of the row's kind in a sample's map, median over the samples",
     "blended_area": "blended pixels in a sample's map, median over the samples",

@@ -7,9 +7,11 @@ from pathlib import Path
 from blendinator.errors import ConfigError
 from blendinator.model.client import Segmenter
 from blendinator.model.field import catalogue, truth, units, writing
+from blendinator.model.field.plane import split_hdu
 from blendinator.model.field.preview import Previewer
-from blendinator.model.field.reading import Field, celestial_wcs, open_field, pixel_scale
+from blendinator.model.field.reading import Field, open_field
 from blendinator.model.field.segment import Report, segment
+from blendinator.model.field.wcs import output_header
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,12 @@ def run(
     """
     if truth_path is not None and outputs.catalogue is None:
         raise ConfigError("--truth: it is compared with a catalogue. Give --catalog as well.")
+    path, options["hdu"] = split_hdu(path, options.get("hdu"))
+    for name in ("weight", "mask"):
+        if options.get(name) is not None:
+            options[name], options[f"{name}_hdu"] = split_hdu(
+                options[name], options.get(f"{name}_hdu"), f"--{name}-hdu"
+            )
     places = [place for place in (outputs.maps, outputs.catalogue, outputs.preview) if place is not None]
     read = [Path(given) for given in (path, truth_path, options.get("weight"), options.get("mask")) if given]
     for i, place in enumerate(places):
@@ -85,7 +93,7 @@ def run(
 
 
 def _run(segmenter, field, outputs, num_samples, seed, settings, truth_path, progress, opened, command):
-    wcs = celestial_wcs(field.image.header)
+    wcs = field.wcs
     true = truth.read_truth(truth_path, wcs) if truth_path is not None else None
     cards = _cards(segmenter, field, num_samples, seed)
     history = _history(field, command)
@@ -93,7 +101,7 @@ def _run(segmenter, field, outputs, num_samples, seed, settings, truth_path, pro
         outputs.maps,
         field.shape,
         num_samples if outputs.samples else 0,
-        field.image.header,
+        output_header(field.image.header, field.image.axes),
         cards,
         history,
         outputs.overwrite,
@@ -114,7 +122,7 @@ def _run(segmenter, field, outputs, num_samples, seed, settings, truth_path, pro
         columns, owners = cataloguer.finish()
         rows = {kind: int((columns["kind"] == kind).sum()) for kind in catalogue.KINDS}
         if true is not None and owners is not None:
-            scale = pixel_scale(field.image.header) or (segmenter.survey or {}).get("pixel_scale", 1.0)
+            scale = (wcs.pixel_scale if wcs else None) or (segmenter.survey or {}).get("pixel_scale", 1.0)
             comparison = truth.compare(columns, owners, *true, field.shape, scale)
         _write_catalogue(segmenter, field, outputs.catalogue, columns, wcs, cards, history, settings, comparison)
     if previewer is not None:

@@ -23,9 +23,9 @@ def read_truth(path: str | Path, wcs) -> tuple[np.ndarray, np.ndarray]:
     """Positions [G, 2] (0-based column, row) and magnitudes [G] of true galaxies.
 
     Args:
-      path: any table that astropy reads, with `x`, `y` (pixels, the first one's centre is 1) or `ra`, `dec` (degrees),
-        and `magnitude` or `mag`.
-      wcs: of the field, for `ra` and `dec`.
+      path: any table that astropy reads, with `x`, `y` (pixels, the first one's centre is 1) or `ra`, `dec` (ICRS,
+        degrees), and `magnitude` or `mag`.
+      wcs: the field's `wcs.Celestial`, for `ra` and `dec`.
 
     Raises:
       DataError: it cannot be read, or lacks a column.
@@ -49,7 +49,7 @@ def read_truth(path: str | Path, wcs) -> tuple[np.ndarray, np.ndarray]:
         )
     wanted = (*(names[name] for name in position), magnitude)
     first, second, magnitudes = (_numbers(table[name], path) for name in wanted)
-    xy = wcs.all_world2pix(first, second, 0) if position[0] == "ra" else (first - 1.0, second - 1.0)
+    xy = wcs.to_pixels(first, second) if position[0] == "ra" else (first - 1.0, second - 1.0)
     return np.stack(xy, axis=1), magnitudes
 
 

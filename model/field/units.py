@@ -6,9 +6,10 @@ point))`, Z being the magnitude of one electron in the survey's whole exposure.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from blendinator.errors import ConfigError, DataError
+from blendinator.model.field.header import Number, Numbers
 
 # AB magnitude of one unit of flux density per pixel.
 FLUX_DENSITIES = {"Jy": 8.90, "mJy": 16.40, "uJy": 23.90, "nJy": 31.40, "nanomaggy": 22.5, "nmgy": 22.5, "maggy": 0.0}
@@ -45,11 +46,6 @@ _ALIASES = {
     "nanomaggies": "nanomaggy",
     "maggies": "maggy",
 }
-KEYWORDS = {
-    "gain": ("GAIN", "EGAIN", "CCDGAIN", "ATODGAIN"),
-    "exposure_time": ("EXPTIME", "EXPOSURE", "TEXPTIME", "EXP_TIME"),
-    "zero_point": ("MAGZERO", "MAGZEROP", "MAGZPT", "ZP", "ZEROPNT", "ZPT", "PHOTZP", "ZPAB"),
-}
 
 
 @dataclass(frozen=True)
@@ -61,16 +57,21 @@ class Conversion:
       text: how that comes about, for the log and the file's history.
       counted: the electrons are those that the detector counted, so that their Poisson noise is known.
       calibrated: the electrons are known; else the image has whatever unit it has, and no magnitudes.
+      believed: what it follows from, such as "GAIN = 2".
+      notes: what the header says and is not used.
     """
 
     factor: float
     text: str
     counted: bool
     calibrated: bool = True
+    believed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def conversion(
-    header,
+    numbers: Numbers,
+    bunit: str,
     survey: dict | None,
     unit: str | None = None,
     gain: float | None = None,
@@ -85,7 +86,8 @@ def conversion(
     and counts use gain and exposure time, and counts without a known gain the header's zero point.
 
     Args:
-      header: a mapping of FITS keywords.
+      numbers: of the header.
+      bunit: the header's unit; empty without one.
       survey: as in `Segmenter.survey`.
       unit: of the pixels, one of `UNITS`; BUNIT by default.
       gain: electrons per count. exposure_time: seconds. zero_point: AB magnitude of one unit of the image.
@@ -99,72 +101,129 @@ def conversion(
     given = {"gain": gain, "exposure_time": exposure_time}
     for name, value in given.items():
         if value is not None and not (value > 0 and math.isfinite(value)):
-            raise ConfigError(f"--{name.replace('_', '-')}: received {value}; allowed: a number above 0")
+            raise ConfigError(f"{_option(name)}: received {value}; allowed: a number above 0")
+    options = {name: Number(value, _option(name)) for name, value in given.items() if value is not None}
+    values = {**numbers.found, **options}
     if zero_point is not None:
-        return _by_zero_point(zero_point, survey, f"zero point {zero_point:g}, as given", source)
-    found = unit or str(header.get("BUNIT", "") or "").strip()
+        if not abs(zero_point) <= MAGNITUDE_LIMIT:
+            raise ConfigError(
+                f"--zero-point: received {zero_point}; allowed: a magnitude from -{MAGNITUDE_LIMIT} to"
+                f" {MAGNITUDE_LIMIT}"
+            )
+        return _by_zero_point(
+            Number(zero_point, "--zero-point"), f"zero point {zero_point:g}, as given", survey, source
+        )
+    found = unit or bunit
     name = _unit_name(found)
     if name is None and found:
         raise (ConfigError if unit else DataError)(
             f"{source}: the unit {found!r} is not known; give --unit, one of {', '.join(UNITS)}, or --zero-point"
         )
-    values = {key: given.get(key) if given.get(key) is not None else _from_header(header, key) for key in KEYWORDS}
     if name is None:
         if integer:
             raise DataError(
                 f"{source}: the pixels are integers without a unit (BUNIT): counts, or perhaps a mask. Give"
                 " --unit adu with --gain, or --zero-point."
             )
-        if values["zero_point"] is not None:
-            return _by_zero_point(
-                values["zero_point"], survey, f"zero point {values['zero_point']:g} of the header", source
-            )
+        if "zero_point" in values:
+            return _of_header(values, numbers, name, survey, source)
         raise DataError(
-            f"{source}: nothing says what unit the pixels have: there is no BUNIT and no zero point. Give"
-            f" --unit, one of {', '.join(UNITS)}, or --zero-point, or --match-noise."
+            f"{source}: nothing says what unit the pixels have: there is no BUNIT and no zero point"
+            f"{_aside(numbers, 'zero_point')}. Give --unit, one of {', '.join(UNITS)}, or --zero-point, or"
+            " --match-noise."
         )
+    stated = f"--unit {name}" if unit else f"BUNIT = {bunit}"
     if name in FLUX_DENSITIES:
-        return _by_zero_point(FLUX_DENSITIES[name], survey, f"unit {name}", source)
-    factor, parts = 1.0, [f"unit {name}"]
+        converted = _by_zero_point(Number(FLUX_DENSITIES[name], name), f"unit {name}", survey, source)
+        return replace(converted, believed=(stated,), notes=_unused(numbers))
+    factor, parts, believed, notes = 1.0, [f"unit {name}"], [stated], []
     if name.startswith("adu"):
-        if values["gain"] is None:
-            if values["zero_point"] is not None:
-                return _by_zero_point(
-                    values["zero_point"], survey, f"zero point {values['zero_point']:g} of the header", source
-                )
+        if "gain" not in values:
+            if "zero_point" in values:
+                return _of_header(values, numbers, name, survey, source)
             raise DataError(
-                f"{source}: the pixels are counts ({found}), and neither gain nor zero point is known. Give"
-                " --gain or --zero-point."
+                f"{source}: the pixels are counts ({found}), and neither gain nor zero point is known"
+                f"{_aside(numbers, 'gain', 'zero_point')}. Give --gain or --zero-point."
             )
-        factor *= values["gain"]
-        parts.append(f"gain {values['gain']:g} e-/count")
+        factor *= values["gain"].value
+        parts.append(f"gain {values['gain'].value:g} e-/count ({values['gain'].keyword})")
+        believed.append(str(values["gain"]))
+        notes += [] if "gain" in options else numbers.ignored.get("gain", [])
     if name.endswith("/s"):
-        if values["exposure_time"] is None:
+        if "exposure_time" not in values:
             raise DataError(
-                f"{source}: the pixels are rates ({found}), and the exposure time is not known. Give --exposure-time."
+                f"{source}: the pixels are rates ({found}), and the exposure time is not known"
+                f"{_aside(numbers, 'exposure_time')}. Give --exposure-time."
             )
-        factor *= values["exposure_time"]
-        parts.append(f"exposure time {values['exposure_time']:g} s")
+        factor *= values["exposure_time"].value
+        parts.append(f"exposure time {values['exposure_time'].value:g} s ({values['exposure_time'].keyword})")
+        believed.append(str(values["exposure_time"]))
+        notes += [] if "exposure_time" in options else numbers.ignored.get("exposure_time", [])
     if not 0 < factor < math.inf:
         raise DataError(
             f"{source}: a count would be {factor} electrons ({', '.join(parts)}). Give --gain and --exposure-time."
         )
-    return Conversion(factor, ", ".join(parts), counted=True)
+    return Conversion(factor, ", ".join(parts), True, believed=tuple(believed), notes=(*notes, *_unused(numbers)))
 
 
-def _by_zero_point(value, survey, text, source):
-    if not abs(value) <= MAGNITUDE_LIMIT:
-        raise ConfigError(
-            f"--zero-point: received {value}; allowed: a magnitude from -{MAGNITUDE_LIMIT} to {MAGNITUDE_LIMIT}"
-        )
+def unscaled(reason: str) -> Conversion:
+    """The conversion of an image whose unit is not known, or not wanted: it stays as it is."""
+    return Conversion(1.0, reason, counted=False, calibrated=False)
+
+
+def _of_header(values, numbers, unit, survey, source):
+    """By the header's zero point, of a count or of a count per second."""
+    number, time = values["zero_point"], values.get("exposure_time")
+    text = f"zero point {number.value:g} of the header ({number.keyword})"
+    believed, notes = [str(number)], [*numbers.ignored.get("zero_point", ())]
+    if number.per_second and unit != "adu/s":
+        if unit is None:
+            raise DataError(
+                f"{source}: {number} is the zero point of one count per second, and nothing says whether the pixels are"
+                " counts or counts per second (BUNIT). Give --unit adu or adu/s, or --zero-point."
+            )
+        if time is None:
+            raise DataError(
+                f"{source}: {number} is the zero point of one count per second, the pixels are counts, and the exposure"
+                f" time is not known{_aside(numbers, 'exposure_time')}. Give --exposure-time or --zero-point."
+            )
+        number = Number(number.value + 2.5 * math.log10(time.value), number.keyword)
+        text += f" for one count per second, {number.value:g} for {time}"
+        believed.append(str(time))
+    elif not number.per_second and unit is None:
+        notes.append(f"{number} is taken as the zero point of one unit of the image. --zero-point says otherwise")
+    return replace(_by_zero_point(number, text, survey, source), believed=tuple(believed), notes=tuple(notes))
+
+
+def _by_zero_point(number, text, survey, source):
     if not survey:
         raise DataError(
             f"{source}: a zero point needs the survey that the model was trained for, which this model does"
             " not name. Give --unit electron."
         )
-    return Conversion(
-        10.0 ** (0.4 * (electron_magnitude(survey) - value)), f"{text}, brought to {survey['name']}", counted=False
+    factor = 10.0 ** (0.4 * (electron_magnitude(survey) - number.value))
+    return Conversion(factor, f"{text}, brought to {survey['name']}", counted=False, believed=(str(number),))
+
+
+def _unused(numbers):
+    """A zero point of the header that plays no part."""
+    number = numbers.found.get("zero_point")
+    if number is None:
+        return ()
+    return (
+        f"the header's zero point, {number}, is not used: the unit says what a pixel is. --zero-point {number.value:g}"
+        " would bring the image to the survey's fluxes",
     )
+
+
+def _aside(numbers, *names):
+    """What the header does say, in brackets."""
+    said = [text for name in names for text in numbers.ignored.get(name, ())]
+    return f" ({'; '.join(said)})" if said else ""
+
+
+def _option(name):
+    return f"--{name.replace('_', '-')}"
 
 
 def electron_magnitude(survey: dict) -> float:
@@ -178,18 +237,4 @@ def _unit_name(text):
             return candidate
         if candidate in _ALIASES:
             return _ALIASES[candidate]
-    return None
-
-
-def _from_header(header, name):
-    """The first usable value of a quantity's keywords."""
-    for key in KEYWORDS[name]:
-        value = header.get(key)
-        if (
-            isinstance(value, (int, float))
-            and not isinstance(value, bool)
-            and math.isfinite(value)
-            and (abs(value) <= MAGNITUDE_LIMIT if name == "zero_point" else value > 0)
-        ):
-            return float(value)
     return None

@@ -7,7 +7,6 @@ field.
 
 import contextlib
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -30,10 +29,6 @@ PLANES = {
 }
 SAMPLES = "SAMPLES"
 _UNITS = {"ENTROPY": "nat", "MUTUAL_INFO": "nat"}
-_WCS = re.compile(
-    r"(WCSAXES|WCSNAME|CTYPE\d|CRVAL\d|CRPIX\d|CDELT\d|CUNIT\d|CROTA\d|CD\d_\d|PC\d_\d|PV\d_\d+|PS\d_\d+|LONPOLE|LATPOLE|"
-    r"RADESYS|RADECSYS|EQUINOX|EPOCH|A_ORDER|B_ORDER|AP_ORDER|BP_ORDER|[AB]P?_\d_\d|[AB]_DMAX|MJD-OBS|DATE-OBS)[A-Z]?"
-)
 
 
 def planes_of(maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -56,7 +51,7 @@ class MapWriter:
       path: of the file.
       shape: H, W of the field.
       num_samples: sample maps in the file; 0 for none.
-      header: of the field; its WCS is copied to each extension.
+      header: the WCS cards of each extension.
       cards: (keyword, value, comment) for the primary header.
       history: lines for the primary header.
       overwrite: whether an existing file may be replaced.
@@ -78,7 +73,7 @@ class MapWriter:
         self.path, self.shape, self.num_samples = Path(path), shape, num_samples
         refuse_existing(self.path, overwrite)
         self._part = beside(self.path)
-        self._wcs = [card for card in header.cards if _WCS.fullmatch(card.keyword)]
+        self._wcs = list(header.cards)
         self._headers, self._offsets = {}, {}
         position = self._place("PRIMARY", _primary(cards, history), 0, 0)
         for name in [*PLANES, *([SAMPLES] if num_samples else [])]:
@@ -159,11 +154,8 @@ class MapWriter:
         if name in _UNITS:
             header["BUNIT"] = _UNITS[name]
         header["COMMENT"] = "plausible class maps, one a plane" if name == SAMPLES else PLANES[name][1]
-        if self._wcs:
-            header["WCSAXES"] = 2  # of the samples' three axes, two are on the sky
         for card in self._wcs:
-            if card.keyword != "WCSAXES":
-                header.append(card, end=True)
+            header.append(card, end=True)
         _reserve_checksums(header)
         return header
 

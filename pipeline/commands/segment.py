@@ -26,9 +26,11 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @model_option
 @trust_option
 @click.option("--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults.")
-@click.option("--hdu", help="Number or name of the HDU; by default the first image.")
+@click.option("--hdu", help="Number, NAME or NAME,VERSION of the HDU; by default the first image. Or FIELD[HDU].")
 @click.option(
-    "--unit", help="Of the pixels, if BUNIT is missing or wrong: electron, electron/s, adu, adu/s, Jy, uJy, nJy, ..."
+    "--unit",
+    help="Of the pixels, if BUNIT is missing or wrong: electron, electron/s, adu, adu/s, Jy, uJy, nJy, ...; with"
+    " --match-noise or --weight also unknown.",
 )
 @click.option("--gain", type=float, help="Electrons per count; by default the header's.")
 @click.option("--exposure-time", type=float, help="Seconds; by default the header's.")
@@ -43,7 +45,14 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     show_default=True,
     help="Pixels a side of the background's mesh.",
 )
-@click.option("--weight", type=FILE, help="Map of the noise: scales every pixel to the noise of the training.")
+@click.option(
+    "--no-data",
+    type=float,
+    multiple=True,
+    help="A value that stands for no data; by default values that fill much of the image are found (nan: none is).",
+)
+@click.option("--weight", type=FILE, help="Map of the noise, FILE or FILE[HDU]: scales every pixel to the training's.")
+@click.option("--weight-hdu", help="Its HDU; by default one that is named like such a map, or the first image.")
 @click.option(
     "--weight-type",
     type=click.Choice(["rms", "variance", "weight"]),
@@ -51,7 +60,13 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     show_default=True,
     help="What it holds; weight is 1 / variance. In the image's unit.",
 )
-@click.option("--mask", type=FILE, help="An image that is not 0 where there is no data.")
+@click.option("--mask", type=FILE, help="An image that is not 0 where there is no data: FILE or FILE[HDU].")
+@click.option("--mask-hdu", help="Its HDU; by default one that is named like a mask, or the first image.")
+@click.option(
+    "--mask-bits",
+    help="Bits of the mask that mean no data, by number from 0 or by name from its header's MP_ keywords: 0,3,SAT."
+    "  [default: all]",
+)
 @click.option("--match-noise", is_flag=True, help="Scale the field so that its measured noise is that of the training.")
 @click.option("--write-samples", is_flag=True, help="Put the sample maps into the output, too.")
 @click.option("--catalog", "catalogue", type=FILE, help="Write a catalogue of objects and blends: an ECSV file.")

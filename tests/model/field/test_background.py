@@ -43,3 +43,18 @@ def test_no_data_at_all():
 @pytest.mark.parametrize("side, expected", [(64, [0, 64]), (100, [0, 64, 100]), (90, [0, 90]), (10, [0, 10])])
 def test_a_rest_smaller_than_half_a_box_joins_its_neighbour(side, expected):
     assert background._edges(side, 64) == expected
+
+
+@pytest.mark.parametrize("value", [0.0, -999.0, 1e6, 1e20])
+def test_a_value_that_fills_15_percent_of_a_box_does_not_spoil_it(value):
+    pixels = np.random.default_rng(1).normal(300, 20, 4000)
+    pixels[:600] = value
+    level, sigma = background.clipped_mode(pixels)
+    assert level == pytest.approx(300, abs=2) and sigma == pytest.approx(20, rel=0.05)
+
+
+def test_integers_of_which_most_are_equal():
+    """Their median absolute deviation is 0: clipping starts at all of them."""
+    pixels = np.array([0.0] * 60 + [1.0] * 20 + [-1.0] * 20)
+    level, sigma = background.clipped_mode(pixels)
+    assert level == 0 and sigma == pytest.approx(np.sqrt(0.4))

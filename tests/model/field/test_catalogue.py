@@ -127,10 +127,10 @@ def test_intervals_by_hand():
 
 
 def test_table_has_units_and_survives_the_file(tmp_path, one_object, wcs_header):
-    from blendinator.model.field.reading import celestial_wcs
+    from blendinator.model.field.wcs import celestial
 
     columns, _ = catalogue(one_object, [0, 12])
-    table = to_table(columns, wcs=celestial_wcs(wcs_header), poisson=True, electron_magnitude=30.0, meta={"SEED": 3})
+    table = to_table(columns, wcs=celestial(wcs_header)[0], poisson=True, electron_magnitude=30.0, meta={"SEED": 3})
     table.write(tmp_path / "c.ecsv")
     read = Table.read(tmp_path / "c.ecsv")
     assert (read["x"][0], read["y"][0]) == (7.0, 5.5)  # the first pixel's centre is 1

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from blendinator.errors import DataError
-from blendinator.model.field.reading import Plane, noise_of, open_field
+from blendinator.errors import ConfigError, DataError
+from blendinator.model.field.reading import open_field
 
 SURVEY = {"name": "euclid_wide", "zero_point": 25.92, "exposure_time": 2260.0, "pixel_scale": 0.1, "sky_sigma": 26.3}
 STAMP = 16
@@ -84,21 +84,6 @@ def test_match_noise_scales_to_the_measured_noise(tmp_path, image):
     np.testing.assert_allclose(field.network_rows(0, 61), field.rows(0, 61) * field.noise_scale, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "kind, value, sigma",
-    [
-        ("rms", 3.0, 3.0),
-        ("variance", 9.0, 3.0),
-        ("weight", 0.25, 2.0),
-        ("weight", 0.0, np.nan),
-        ("rms", -1.0, np.nan),
-        ("rms", np.inf, np.nan),
-    ],
-)
-def test_noise_of_a_weight_map(kind, value, sigma):
-    np.testing.assert_allclose(noise_of(np.array([value]), kind), [sigma])
-
-
 def test_other_noise_and_other_pixels_are_warned_of(tmp_path, image, wcs_header):
     header = wcs_header.copy()
     header["CD1_1"] *= 2
@@ -106,57 +91,6 @@ def test_other_noise_and_other_pixels_are_warned_of(tmp_path, image, wcs_header)
     first, second = opened(write(tmp_path / "f.fits", 3 * image, header, BUNIT="electron")).warnings
     assert "times the 26.3 e- that the model was trained with" in first and "--match-noise or --weight" in first
     assert "a pixel is 0.2 arcsec, and 0.1 in the training" in second
-
-
-def test_not_a_fits_file(tmp_path):
-    (tmp_path / "f.fits").write_text("no")
-    with pytest.raises(DataError, match="f.fits: this is not a FITS file that can be read"):
-        Plane(tmp_path / "f.fits")
-
-
-def test_no_such_file(tmp_path):
-    with pytest.raises(DataError, match="f.fits: there is no such file"):
-        Plane(tmp_path / "f.fits")
-
-
-def test_truncated_file(tmp_path, image):
-    path = write(tmp_path / "f.fits", image)
-    path.write_bytes(path.read_bytes()[: -2880 * 3])
-    with pytest.raises(DataError, match="f.fits: the file ends before its data do"):
-        Plane(path)
-
-
-@pytest.mark.parametrize(
-    "hdu, message",
-    [
-        ("7", r"there is no HDU 7; it holds 0 PRIMARY: empty; 1 SCI: 61x83"),
-        ("BAD", "there is no HDU BAD; it holds"),
-        ("0", r"HDU 0 is no image of two dimensions \(received \[\]\)"),
-    ],
-)
-def test_wrong_hdu(field_file, hdu, message):
-    with pytest.raises(DataError, match=message):
-        Plane(field_file, hdu)
-
-
-def test_hdu_by_name_and_number(field_file):
-    assert Plane(field_file, "SCI").shape == Plane(field_file, 1).shape == (61, 83)
-
-
-def test_table_instead_of_an_image(tmp_path):
-    path = tmp_path / "f.fits"
-    fits.BinTableHDU.from_columns([fits.Column("a", "E", array=[1.0])]).writeto(path)
-    with pytest.raises(DataError, match="f.fits: the file holds no image"):
-        Plane(path)
-    with pytest.raises(DataError, match="received a table"):
-        Plane(path, 1)
-
-
-def test_cube(tmp_path):
-    with pytest.raises(
-        DataError, match="no image has two dimensions; it holds 0 PRIMARY: 3x20x20. Write the wanted plane"
-    ):
-        Plane(write(tmp_path / "f.fits", np.zeros((3, 20, 20), np.float32)))
 
 
 def test_integers_without_a_unit(tmp_path, image):
@@ -193,24 +127,6 @@ def test_match_noise_needs_a_model_that_names_its_survey(field_file):
         open_field(field_file, None, STAMP, match_noise=True)
 
 
-@pytest.mark.parametrize(
-    "card, message",
-    [
-        ("NAXIS   =           7299565125", "NAXIS is 7299565125; allowed: at most 999"),
-        ("TFIELDS =                 1000", "TFIELDS is 1000; allowed: at most 999"),
-        ("NAXIS2  =                -7160", "the size of the data is negative"),
-    ],
-)
-def test_headers_that_would_never_end(tmp_path, image, card, message):
-    """Astropy counts up to such a number, for hours, and reads on before data of negative size."""
-    content = bytearray(write(tmp_path / "f.fits", image, BUNIT="electron").read_bytes())
-    place = content.index(b"BUNIT   =" if card.startswith("TFIELDS") else card[:9].encode())
-    content[place : place + 80] = card.encode().ljust(80)
-    (tmp_path / "f.fits").write_bytes(content)
-    with pytest.raises(DataError, match=f"not a FITS file that can be read .{message}"):
-        Plane(tmp_path / "f.fits")
-
-
 def test_header_with_values_that_are_none(tmp_path, image):
     """NaN is no value in FITS, and surveys write it all the same."""
     path = write(tmp_path / "f.fits", image, BUNIT="electron", EXPTIME=7.0, CRVAL1=7.0)
@@ -223,22 +139,82 @@ def test_header_with_values_that_are_none(tmp_path, image):
         opened(path)
 
 
-def test_compressed_image_of_absurd_size(tmp_path, image):
-    path = tmp_path / "f.fits"
-    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(image.astype(np.int32))]).writeto(path)
-    content = bytearray(path.read_bytes())
-    place = content.index(b"ZNAXIS1 =")
-    content[place : place + 80] = b"ZNAXIS1 =        1099511627776".ljust(80)
-    path.write_bytes(content)
-    with pytest.raises(DataError, match="the header gives the sizes .*; allowed: up to 1000000 a side"):
-        Plane(path)
+def test_metadata_of_the_primary_header(tmp_path, image, wcs_header):
+    """As HST and DECam write it: the exposure time in the primary header, the WCS with the image."""
+    science = fits.ImageHDU(image / 2260, wcs_header, name="SCI")
+    science.header["BUNIT"] = "ELECTRONS/S"
+    fits.HDUList([fits.PrimaryHDU(header=fits.Header({"EXPTIME": 2260.0})), science]).writeto(tmp_path / "f.fits")
+    field = opened(tmp_path / "f.fits", background=False)
+    np.testing.assert_allclose(field.rows(0, 61), image, rtol=1e-5)
+    assert "EXPTIME of the primary header" in field.conversion.text and field.wcs is not None
 
 
-def test_extension_whose_type_cannot_be_read(tmp_path, image):
+@pytest.mark.parametrize("options", [{}, {"match_noise": True}])
+def test_noise_that_no_survey_explains(tmp_path, image, options):
+    path = write(tmp_path / "f.fits", image, BUNIT="adu", GAIN=139, MAGZEROP=0.0)
+    with pytest.raises(
+        DataError,
+        match=r"times the 26.3 e- of the training; allowed: 1/20 to 20 .*BUNIT = adu, GAIN = 139.*Give --unit, --gain",
+    ):
+        opened(path, **options)
+
+
+def test_noise_is_not_judged_without_a_unit(tmp_path, image):
+    path = write(tmp_path / "f.fits", image, BUNIT="adu", GAIN=139)
+    field = opened(path, unit="unknown", match_noise=True)
+    assert field.sky_sigma * field.noise_scale == pytest.approx(26.3) and not field.conversion.calibrated
+    with pytest.raises(ConfigError, match="--unit: received unknown; allowed with --match-noise or --weight"):
+        opened(path, unit="unknown")
+
+
+def test_fill_values_are_found_said_and_do_not_shift_the_sky(tmp_path, image):
+    holed = image.copy()
+    holed[20:32, 10:70] = -999
+    field = opened(write(tmp_path / "f.fits", holed, BUNIT="electron"))
+    assert "720 pixels (14.22%) are exactly -999: taken as no data" in field.warnings[0]
+    assert np.isnan(field.rows(20, 32)[:, 10:70]).all()
+    whole = opened(write(tmp_path / "g.fits", image, BUNIT="electron"))
+    assert field.sky_sigma == pytest.approx(whole.sky_sigma, rel=0.05)
+
+
+def test_a_weight_of_the_images_own_file(tmp_path, image):
+    hdus = [fits.ImageHDU(image, name="SCI"), fits.ImageHDU(np.full_like(image, 26.3**-2), name="WHT")]
+    hdus[0].header["BUNIT"] = "electron"
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(tmp_path / "f.fits")
     path = tmp_path / "f.fits"
-    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(image.astype(np.int32))]).writeto(path)
-    content = bytearray(path.read_bytes())
-    content[2880:2960] = f"{'XTENSION':8}= {'inf':>20}".encode().ljust(80)
-    path.write_bytes(content)
-    with pytest.raises(DataError, match="f.fits: the file holds no image"):
-        Plane(path)
+    assert opened(path, weight=path, weight_type="weight").weight.index == 2
+    assert opened(path, weight=f"{path}[WHT]", weight_type="weight").weight.index == 2
+    assert opened(path, weight=path, weight_hdu="2", weight_type="weight").weight.index == 2
+    with pytest.raises(DataError, match="this is the image's own file, and no HDU of it is called ERR"):
+        opened(path, weight=path)
+    with pytest.raises(DataError, match="HDU SCI is the image itself"):
+        opened(path, weight=path, weight_hdu="SCI")
+
+
+@pytest.mark.parametrize("options", [{}, {"match_noise": True}])
+def test_a_weight_of_the_wrong_type(tmp_path, field_file, image, options):
+    variance = write(tmp_path / "v.fits", np.full(image.shape, 26.3**2, np.float32))
+    with pytest.raises(DataError, match="read as rms, the map's noise is .* --weight-type variance would fit"):
+        opened(field_file, weight=variance, **options)
+
+
+def test_bits_of_a_mask(tmp_path, field_file, image):
+    mask = np.zeros(image.shape, np.int16)
+    mask[3, 4], mask[5, 6] = 1, 4
+    path = write(tmp_path / "m.fits", mask, MP_BAD=0)
+    for bits, missing in ((None, [[3, 4], [5, 6]]), ("BAD", [[3, 4]]), ("2", [[5, 6]])):
+        field = opened(field_file, mask=path, mask_bits=bits)
+        assert np.argwhere(np.isnan(field.rows(0, 61))).tolist() == missing
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"mask_bits": "1"}, "--mask-bits: received 1 without --mask"),
+        ({"mask_hdu": "DQ"}, "--mask-hdu: received DQ without --mask"),
+        ({"weight_hdu": "WHT"}, "--weight-hdu: received WHT without --weight"),
+    ],
+)
+def test_options_without_a_map(field_file, options, message):
+    with pytest.raises(ConfigError, match=message):
+        opened(field_file, **options)

@@ -5,8 +5,8 @@ import pytest
 from astropy.table import Table
 
 from blendinator.errors import DataError
-from blendinator.model.field.reading import celestial_wcs
 from blendinator.model.field.truth import compare, describe, read_truth
+from blendinator.model.field.wcs import celestial
 
 # Three objects: the first holds two galaxies and is called a blend, the second one galaxy, the third none.
 COLUMNS = {
@@ -48,7 +48,7 @@ def test_positions_in_pixels_or_on_the_sky(tmp_path, wcs_header):
     Table({"x": [40.0], "y": [30.0], "mag": [20.0]}).write(tmp_path / "pixels.csv")
     Table({"RA": [150.0], "DEC": [2.0], "magnitude": [20.0]}).write(tmp_path / "sky.ecsv")
     for name in ("pixels.csv", "sky.ecsv"):
-        xy, magnitude = read_truth(tmp_path / name, celestial_wcs(wcs_header))
+        xy, magnitude = read_truth(tmp_path / name, celestial(wcs_header)[0])
         np.testing.assert_allclose(xy, [[39, 29]], atol=1e-6)
         assert magnitude.tolist() == [20.0]
 

@@ -3,9 +3,14 @@
 import pytest
 
 from blendinator.errors import ConfigError, DataError
-from blendinator.model.field.units import conversion
+from blendinator.model.field.header import read_numbers
+from blendinator.model.field.units import conversion as convert
 
 SURVEY = {"name": "euclid_wide", "zero_point": 25.92, "exposure_time": 2260.0}
+
+
+def conversion(header, survey, **options):
+    return convert(read_numbers(header), header.get("BUNIT", ""), survey, **options)
 
 
 @pytest.mark.parametrize(
@@ -76,8 +81,8 @@ def test_factor(header, options, factor, counted):
             "--zero-point: received 1000000000.0; allowed: a magnitude from -100 to",
         ),
         (
-            {"BUNIT": "adu/s", "GAIN": 1e300, "EXPTIME": 1e300},
-            {},
+            {"BUNIT": "adu/s"},
+            {"gain": 1e300, "exposure_time": 1e300},
             DataError,
             "a count would be inf electrons.*Give --gain",
         ),
@@ -91,3 +96,48 @@ def test_messages(header, options, error, message):
 def test_zero_point_without_a_survey():
     with pytest.raises(DataError, match="a zero point needs the survey that the model was trained for"):
         conversion({"BUNIT": "nJy"}, None)
+
+
+@pytest.mark.parametrize(
+    "header, options, factor",
+    [
+        ({"BUNIT": "adu", "MAGZPT": 26.8053, "EXPTIME": 100.0}, {}, 10.0),  # 26.8053 + 5 = 31.8053
+        ({"BUNIT": "adu/s", "MAGZPT": 31.8053, "EXPTIME": 100.0}, {}, 10.0),
+        ({"BUNIT": "adu/s", "MAGZERO": 31.8053}, {}, 10.0),
+        ({"MAGZPT": 26.8053}, {"unit": "adu", "exposure_time": 100.0}, 10.0),
+    ],
+)
+def test_zero_points_of_one_second_and_of_an_exposure(header, options, factor):
+    assert conversion(header, SURVEY, **options).factor == pytest.approx(factor, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "header, message",
+    [
+        (
+            {"MAGZPT": 25.0},
+            "MAGZPT = 25 is the zero point of one count per second, and nothing says whether.*Give --unit",
+        ),
+        (
+            {"BUNIT": "adu", "MAGZPT": 25.0},
+            "MAGZPT = 25 is the zero point.*exposure time is not known. Give --exposure",
+        ),
+        ({"BUNIT": "adu", "MAGZEROP": 0.0}, r"neither gain nor zero point is known \(MAGZEROP = 0 is taken as not set"),
+    ],
+)
+def test_zero_points_that_do_not_suffice(header, message):
+    with pytest.raises(DataError, match=message):
+        conversion(header, SURVEY, source="f.fits")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"BUNIT": "adu", "GAIN": 2.0, "MAGZERO": 25.0},
+        {"BUNIT": "electron", "MAGZERO": 25.0},
+        {"BUNIT": "nJy", "ZP": 25.0},
+    ],
+)
+def test_a_zero_point_that_is_not_used_is_said(header):
+    (note,) = conversion(header, SURVEY).notes
+    assert note.startswith("the header's zero point, ") and "--zero-point 25" in note
