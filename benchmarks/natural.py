@@ -1,11 +1,11 @@
 """Are a pushed model's probabilities right at the density of the sky? By bins, with 95 % intervals over scenes.
 
-    python benchmarks/natural.py MODEL [--scenes 20000] [--config FILE] [--field 4096] [--json FILE]
+    python benchmarks/natural.py MODEL [--scenes 20000] [--config FILE] [--fields 6] [--json FILE]
 
 Natural scenes are simulated in memory, from a span of their own that no training, calibration or test uses. Printed are
 the reliability of P(blended) and P(galaxy) over pixels, the ratio of expected to true area, and the reliability of
 "the scene holds a blend", for all scenes and by the magnitude of the brightest galaxy; then that of the catalogue's
-`p_blend` over the objects of a simulated field, and how often a single bright galaxy comes out blended.
+`p_blend` over the objects of simulated fields, and how often a single bright galaxy comes out blended.
 """
 
 import argparse
@@ -176,34 +176,42 @@ def judge_scenes(sampler: Sampler, simulation: SimulationConfig, scenes: int, se
     return result
 
 
-def judge_objects(model: Path, simulation: SimulationConfig, side: int, seed: int) -> dict:
-    """Reliability of the catalogue's `p_blend` over the objects of a simulated field of `side` pixels.
+def judge_objects(model: Path, simulation: SimulationConfig, side: int, fields: int, seed: int) -> dict:
+    """Reliability of the catalogue's `p_blend` over the objects of simulated fields of `side` pixels."""
+    segmenter, simulator = Segmenter.load(model), FieldSimulator(simulation)
+    found = [field_objects(segmenter, simulator, side, seed + number) for number in range(fields)]
+    drawn, held = (np.concatenate(parts) for parts in zip(*found))
+    weights = poisson_weights(np.array([str(number) for number in range(len(held))]), REPLICATES, seed)
+    rows = presence_bins(presence_rows(held, drawn, SAMPLES))
+    return {"objects": len(held), "blends": int(held.sum()), "p_blend": reliability(rows, weights)}
 
-    An object is truly blended when its region holds a pixel that is: the same catalogue, with the truth as its sample.
+
+def field_objects(segmenter: Segmenter, simulator: FieldSimulator, side: int, seed: int):
+    """Of each object in the catalogue of a field: the number of draws with a blend, and whether it truly holds one.
+
+    It does when its region holds a pixel that is truly blended: the same catalogue, with the truth as its only sample.
     """
-    field = FieldSimulator(simulation).field(side, seed)
-    maps = Segmenter.load(model).sample(field.image, SAMPLES, seed)
+    field = simulator.field(side, seed)
+    maps = segmenter.sample(field.image, SAMPLES, seed)
     shared = {name: getattr(maps, name) for name in ("probabilities", "class_map")} | {"image": field.image}
     columns = []
     for samples in (maps.samples, field.mask[None]):
         cataloguer = Cataloguer(field.image.shape, len(samples), Settings(), lambda start, stop: field.sky_sigma)
         cataloguer.write(0, {**shared, "samples": samples})
         columns.append(cataloguer.finish()[0])
-    drawn, true = (column["p_blend"][column["kind"] == "object"] for column in columns)
-    rows = presence_bins(presence_rows(true > 0.5, np.rint(drawn * SAMPLES).astype(int), SAMPLES))
-    weights = poisson_weights(np.array([str(number) for number in range(len(rows))]), REPLICATES, seed)
-    return {"objects": len(rows), "blends": int((true > 0.5).sum()), "p_blend": reliability(rows, weights)}
+    share, true = (column["p_blend"][column["kind"] == "object"] for column in columns)
+    return np.rint(share * SAMPLES).astype(int), true > 0.5
 
 
-def judge(model: Path, simulation: SimulationConfig, scenes: int, field: int, seed: int) -> dict:
+def judge(model: Path, simulation: SimulationConfig, scenes: int, field: int, fields: int, seed: int) -> dict:
     """All figures, as --json writes them."""
     from real_sky import LargeGalaxies, judge_large  # beside this file
 
     sampler = Sampler(str(model))
     result = {"model": str(model), "populations": judge_scenes(sampler, simulation, scenes, seed)}
     result["single"] = judge_large(sampler, LargeGalaxies(simulation), simulation.structure.share, SINGLE, seed)
-    if field:
-        result["field"] = judge_objects(model, simulation, field, seed)
+    if fields:
+        result["field"] = judge_objects(model, simulation, field, fields, seed)
     return result
 
 
@@ -219,7 +227,7 @@ def show(result: dict) -> None:
             console.print(reliability_table(f"{title}: {label}", part[key]))
     if "field" in result:
         field = result["field"]
-        title = f"{field['objects']} objects of a field, {field['blends']} blended: p_blend"
+        title = f"{field['objects']} objects of simulated fields, {field['blends']} blended: p_blend"
         console.print(reliability_table(title, field["p_blend"]))
     console.print(f"single galaxies of {SINGLE[0]:g} to {SINGLE[1]:g} mag with a false blend: {result['single']:.1%}")
 
@@ -249,13 +257,16 @@ def main():
     parser.add_argument("model", help="folder of a pushed version, or of all versions")
     parser.add_argument("--scenes", type=int, default=20000)
     parser.add_argument("--config", help="configuration whose sky is simulated; the default one if not given")
-    parser.add_argument("--field", type=int, default=4096, help="pixels a side of the field for p_blend; 0 for none")
+    parser.add_argument("--field", type=int, default=4096, help="pixels per side of a field for p_blend")
+    parser.add_argument("--fields", type=int, default=6, help="number of fields; 0 for none")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", help="file for the figures")
     options = parser.parse_args()
     try:
         simulation = load_config(options.config).simulation
-        result = judge(find_model(options.model), simulation, options.scenes, options.field, options.seed)
+        result = judge(
+            find_model(options.model), simulation, options.scenes, options.field, options.fields, options.seed
+        )
     except BlendinatorError as error:
         raise SystemExit(f"{error}")
     show(result)
