@@ -162,7 +162,8 @@ def open_field(
     measured = sky.measure(lambda start, stop: field.rows(start, stop) / converted.factor, image.shape, box)
     if measured is None:
         raise DataError(
-            f"{image.name}: too few pixels hold data to measure the sky, or none does. Give an image with data."
+            f"{image.name}: too few pixels hold data to measure the sky, or none does"
+            f"{f' ({found[-1]})' if found else ''}. Give an image with data."
         )
     field.sky, field.subtract = measured, background
     field.sky_sigma = measured.sky_sigma * converted.factor

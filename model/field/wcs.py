@@ -4,6 +4,7 @@ Astropy reads the WCS: SIP, TPV, TNX and ZPX polynomials and, from the file's ot
 What it cannot use is left out step by step, and said.
 """
 
+import contextlib
 import re
 import warnings
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ def celestial(header, hdus=None, axes: tuple[int, int] = (1, 2)) -> tuple[Celest
         try:
             wcs = _read(cards, files, axes)
         except Exception as error:  # wcslib and astropy raise many kinds; the field itself is still good
-            reason = reason or _first_line(error)
+            reason = reason or _reason(error)
             continue
         said = (
             [f"the WCS is used without {left_out} ({reason}): positions on the sky are off by that"] if left_out else []
@@ -97,6 +98,8 @@ def celestial(header, hdus=None, axes: tuple[int, int] = (1, 2)) -> tuple[Celest
                 f"the coordinate frame of the WCS ({', '.join(wcs.wcs.ctype)}, {wcs.wcs.radesys or 'no RADESYS'})"
                 " cannot be brought to ICRS: there are no ra and dec",
             ]
+        if wcs.sip is not None and not any(kind.endswith("-SIP") for kind in wcs.wcs.ctype):
+            said.append("the WCS has SIP polynomials that its CTYPE does not announce: they are used")
         if wcs.cpdis1 is not None or wcs.cpdis2 is not None or wcs.det2im1 is not None or wcs.det2im2 is not None:
             said.append(
                 "the WCS has lookup tables of distortion: the catalogue's positions follow them, the WCS in the maps'"
@@ -130,7 +133,8 @@ def output_header(header, axes: tuple[int, int] = (1, 2)):
             # PVi_m, PSi_m and WATi_nnn: the second is no axis.
             second = "" if match[2] is None else f"_{number[int(match[2])] if name in _MATRIX else match[2]}"
             key = f"{name}{number[numbers[0]]}{second}{match[3]}"
-        out.append((key, card.value, card.comment), end=True)
+        # A card as it is keeps blanks at the end of its text, which TNX counts on.
+        out.append(card if key == card.keyword else (key, card.value, card.comment), end=True)
     if out:
         out.insert(0, ("WCSAXES", 2))
     return out
@@ -142,7 +146,7 @@ def _read(header, hdus, axes):
 
     # Of more axes wcslib takes any two; distortions exist in two alone.
     cards = header if axes == (1, 2) and not _has_more(header) else _with_tables(header, axes)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
         wcs = WCS(cards, fobj=hdus, naxis=2)
         if not any(wcs.wcs.ctype):
@@ -153,6 +157,19 @@ def _read(header, hdus, axes):
         x, y = wcs.wcs.crpix
         wcs.all_pix2world([x], [y], 1)
     return wcs
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Without astropy's log, of which `celestial` says what matters."""
+    from astropy import log
+
+    level = log.level
+    log.setLevel("ERROR")
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _has_more(header):
@@ -200,5 +217,8 @@ def _without(header, pattern):
     return fits.Header(cards)
 
 
-def _first_line(error):
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def _reason(error):
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].startswith("ERROR"):  # wcslib's place in its own code
+        lines = lines[1:]
+    return lines[0].rstrip(".") if lines else type(error).__name__

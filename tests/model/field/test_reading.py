@@ -108,6 +108,13 @@ def test_no_data(tmp_path, image):
         opened(write(tmp_path / "f.fits", np.full_like(image, np.nan), BUNIT="electron"))
 
 
+def test_no_data_names_the_fill_value(tmp_path, image):
+    holed = image.copy()
+    holed[:50] = -999
+    with pytest.raises(DataError, match=r"too few pixels hold data .*, or none does \(4150 pixels .* are exactly -999"):
+        open_field(write(tmp_path / "f.fits", holed, BUNIT="electron"), SURVEY, STAMP)
+
+
 def test_no_noise(tmp_path, image):
     with pytest.raises(DataError, match="the image has no noise"):
         opened(write(tmp_path / "f.fits", np.ones_like(image), BUNIT="electron"))

@@ -87,6 +87,28 @@ def test_sip():
     np.testing.assert_allclose(sky.to_sky(X, Y), plain.to_sky(X + 1e-3 * u**2, Y + 2e-3 * v**2), atol=1e-9)
 
 
+def test_sip_that_ctype_does_not_announce(capfd):
+    sky, said = celestial(header(A_ORDER=2, B_ORDER=2, A_2_0=1e-3))
+    assert sky is not None and said == ["the WCS has SIP polynomials that its CTYPE does not announce: they are used"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_sip_of_one_axis_alone():
+    sky, said = celestial(header("RA---TAN-SIP", "DEC--TAN-SIP", A_ORDER=2, A_2_0=1e-3))
+    np.testing.assert_allclose(sky.to_sky(X, Y), celestial(header())[0].to_sky(X, Y))
+    assert len(said) == 1 and said[0].startswith("the WCS is used without its distortion (A_ORDER provided without")
+
+
+def test_tnx():
+    """The first axis' polynomial is the constant 0.01 degrees, on the tangent plane."""
+    cards = header("RA---TNX", "DEC--TNX", WAT0_001="system=image")
+    for axis, shift, of in ((1, 0.01, "ra lngcor"), (2, 0.0, "dec latcor")):
+        text = f'wtype=tnx axtype={of} = "1. 2. 2. 2. -0.1 0.1 -0.1 0.1 {shift} 0. 0. "'
+        cards[f"WAT{axis}_001"], cards[f"WAT{axis}_002"] = text[:68], text[68:]
+    (ra,), (dec,) = celestial(cards)[0].to_sky([39.0], [29.0])
+    assert ra == pytest.approx(150 + 0.01 / np.cos(np.radians(2)), abs=1e-6) and dec == pytest.approx(2.0, abs=1e-6)
+
+
 def test_tpv():
     """PV1_1 scales the first axis."""
     sky = celestial(header("RA---TPV", "DEC--TPV", PV1_1=1.5, PV2_1=1.0))[0]
@@ -96,6 +118,7 @@ def test_tpv():
 @pytest.mark.parametrize(
     "cards, message",
     [
+        (header("RA---TAN", "LINEAR"), r"the WCS cannot be used \(Unmatched celestial axes\): there are no ra and dec"),
         (header("RA---XYZ", "DEC--XYZ"), r"the WCS cannot be used \(.*\): there are no ra and dec"),
         (header(CD1_1=0.0), r"the WCS cannot be used \(.*\): there are no ra and dec"),
         (header("TLON-TAN", "TLAT-TAN"), r"the coordinate frame of the WCS \(TLON-TAN, TLAT-TAN, .*cannot be brought"),
