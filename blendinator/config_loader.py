@@ -61,7 +61,16 @@ def load_config(path: str | Path | None = None, base: str | Path | None = None) 
     if "://" in config.output_dir:
         raise ConfigError(f"{path}: output_dir: received {config.output_dir!r}; allowed: a folder of this machine")
     try:
-        output = (Path(base) if base else Path.cwd()) / Path(config.output_dir).expanduser()
+        here = Path(base) if base else Path.cwd()
+    except FileNotFoundError:
+        raise ConfigError("the current folder no longer exists. Change to another one, and call again.")
+    try:
+        output = here / Path(config.output_dir).expanduser()
+        catalog = config.simulation.catalog
+        if catalog.startswith("~"):
+            config = dataclasses.replace(
+                config, simulation=dataclasses.replace(config.simulation, catalog=str(Path(catalog).expanduser()))
+            )
         return dataclasses.replace(config, output_dir=str(output.resolve()))
     except (OSError, RuntimeError) as error:
         raise ConfigError(f"{path}: output_dir: received {config.output_dir!r}; allowed: a folder ({error})")

@@ -5,6 +5,7 @@ that no stale lock can stand in the way. Processes forked by the holder do not i
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -13,9 +14,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from blendinator.errors import BlendinatorError
+from blendinator.errors import BlendinatorError, DataError
 
 LOCK_FILE = ".lock"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _FLOCK = "hhqqi4x"  # C's struct flock on 64-bit Linux: type, whence, start, length, process
 
 
@@ -32,6 +34,7 @@ def exclusive(output_dir: str | Path, what: str) -> contextlib.AbstractContextMa
 
     Raises:
       BusyError: another process holds it; the message says which.
+      DataError: the file system has no locks.
     """
     return hold(
         Path(output_dir) / LOCK_FILE,
@@ -51,6 +54,13 @@ def hold(path: Path, what: str, busy: str) -> Iterator[None]:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             raise BusyError(f"{path}: {_holder(descriptor)} {busy}")
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise DataError(
+                f"{path}: the file system has no locks ({error.strerror}), so that two runs could meet. Set output_dir"
+                " to a folder on another one, or mount this one with locks."
+            )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "what": what, "since": _now()}).encode(), 0)
         yield

@@ -1,4 +1,4 @@
-"""A user's galaxy catalogue: GalSim-COSMOS FITS, CatSim-style FITS, or a plain table (CSV, ECSV, FITS).
+"""A user's galaxy catalogue: as GalSim-COSMOS, as CatSim, or a plain table, in a format of `data/tables.py`.
 
 Which one a file is follows from its columns. A catalogue gives magnitudes and shapes; how many galaxies there are per
 area is still set by the published counts, because a catalogue does not say which area it covers.
@@ -6,14 +6,13 @@ area is still set by the published counts, because a catalogue does not say whic
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
 
 from blendinator.config import PopulationConfig
 from blendinator.data.population import GALAXY, Sources
 from blendinator.data.spans import sha256
+from blendinator.data.tables import columns_by_meaning, in_unit, read_table
 from blendinator.errors import DataError
 
 SERSIC_RANGE = (0.3, 6.2)  # GalSim's: its Sersic profiles are not accurate outside
@@ -24,6 +23,13 @@ NEIGHBOURS = 20  # rows nearest in magnitude from which a galaxy of a given magn
 COSMOS = ("mag_auto", "sersicfit", "bulgefit", "use_bulgefit", "viable_sersic", "hlr", "flux")
 CATSIM = ("i_ab", "a_b", "b_b", "a_d", "b_d", "pa_bulge", "pa_disk", "fluxnorm_bulge", "fluxnorm_disk")
 TABLE = ("magnitude", "half_light_radius", "sersic_index", "axis_ratio")
+# Units of the columns; what is not here is a pure number, a ratio of fluxes or a list with units of its own.
+UNITS = {
+    **dict.fromkeys(("magnitude", "i_ab", "mag_auto"), "mag"),
+    **dict.fromkeys(("half_light_radius", "a_b", "b_b", "a_d", "b_d", "hlr"), "arcsec"),
+    **dict.fromkeys(("pa_bulge", "pa_disk"), "deg"),
+    **dict.fromkeys(("sersic_index", "axis_ratio"), ""),
+}
 ALIASES = {"mag": "magnitude", "hlr": "half_light_radius", "n": "sersic_index", "q": "axis_ratio"}
 
 
@@ -82,8 +88,15 @@ class Catalog:
         return galaxies.replace(angle=galaxies.angle + np.pi * rng.random((len(galaxies), 1)))
 
 
-def read_catalog(path: str) -> Catalog:
+def read_catalog(path: str, pixel_scale: float | None = None) -> Catalog:
     """Reads a catalogue.
+
+    A column's unit is honoured: angles are converted to those below, pixels by the scale of the survey. A column
+    without a unit is taken to have the one below.
+
+    Args:
+      path: of the file.
+      pixel_scale: arcsec per pixel.
 
     Formats:
       GalSim-COSMOS FITS: the file of fits that `galsim.COSMOSCatalog` reads. Rows without a usable fit are skipped.
@@ -95,10 +108,10 @@ def read_catalog(path: str) -> Catalog:
     Rows with a Sersic index outside 0.3-6.2 are skipped.
 
     Raises:
-      DataError: the file cannot be read, a column is missing, a value is not physical (the message names column and
-        row, counted from 0), or no usable row is left.
+      DataError: the file cannot be read, a column is missing, two mean the same, a unit cannot be converted, a value is
+        not physical (the message names column and row, counted from 0), or no usable row is left.
     """
-    table = _read_table(path)
+    table = read_table(path, "catalogue")
     names = {name.lower(): name for name in table.colnames}
     if "sersicfit" in names or "bulgefit" in names:
         needed: tuple[str, ...] = COSMOS
@@ -107,14 +120,14 @@ def read_catalog(path: str) -> Catalog:
         kind, needed, build = "catsim", CATSIM, _from_catsim
     else:
         kind, needed, build = "table", TABLE, _from_table
-        names.update({ALIASES[name]: column for name, column in names.items() if name in ALIASES})
+    names = columns_by_meaning(path, table, needed, ALIASES if kind == "table" else {})
     missing = [name for name in needed if name not in names]
     if missing:
         raise DataError(
             f"{path}: the column {missing[0]!r} is missing; a catalogue of the format {kind!r} needs "
             f"{', '.join(needed)}. Found: {', '.join(table.colnames)}."
         )
-    columns = {name: _column(path, table, names[name], name) for name in needed}
+    columns = {name: _column(path, table, names[name], name, pixel_scale) for name in needed}
     galaxies, skip = build(path, columns)
     outside = ((galaxies.share > 0) & ((galaxies.index < SERSIC_RANGE[0]) | (galaxies.index > SERSIC_RANGE[1]))).any(
         axis=1
@@ -136,23 +149,9 @@ def read_catalog(path: str) -> Catalog:
     return Catalog(str(path), kind, galaxies, provenance)
 
 
-def _read_table(path):
-    suffix = Path(path).suffix.lower()
-    formats = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", ".fit": "fits"}
-    if suffix not in formats:
-        raise DataError(f"{path}: catalogues with the ending {suffix!r} are not known; allowed: {', '.join(formats)}")
-    try:
-        return Table.read(path, format=formats[suffix])
-    except Exception as error:  # astropy raises many kinds for a damaged file
-        raise DataError(f"{path}: the catalogue cannot be read ({error}). Give an existing FITS, CSV or ECSV file.")
-
-
-def _column(path, table, name, meaning):
+def _column(path, table, name, meaning, pixel_scale):
     """A column as float64; DataError names the first row that is not a finite number."""
-    try:
-        values = np.ma.filled(np.ma.asarray(table[name], dtype=float), np.nan)
-    except (TypeError, ValueError):
-        raise DataError(f"{path}: column {name!r} does not hold numbers. Correct the file.")
+    values = in_unit(path, table, name, UNITS.get(meaning), pixel_scale)
     if meaning in ("sersicfit", "bulgefit", "hlr", "flux") and values.ndim > 1:
         return values  # fits that failed hold anything: checked for the rows in use
     if values.ndim != 1:

@@ -111,7 +111,7 @@ class Simulator:
             return cls(config)
         from blendinator.data.catalog import read_catalog  # astropy's tables take a second to import
 
-        return cls(config, read_catalog(config.catalog))
+        return cls(config, read_catalog(config.catalog, get_survey(config.survey).pixel_scale))
 
     def draw(self, span: int, number: int) -> Parameters:
         """The parameters of a scene."""

@@ -27,6 +27,7 @@ from blendinator.config import SimulationConfig
 from blendinator.data import spans
 from blendinator.data.records import NUM_CLASSES, POPULATIONS, encode
 from blendinator.data.scene import Simulator, split_sizes, split_start
+from blendinator.data.survey import get_survey
 from blendinator.errors import DataError
 from blendinator.lock import hold
 from blendinator.stack import use_in_memory_runner
@@ -130,7 +131,7 @@ def span_settings(config: SimulationConfig, span: int) -> dict:
     if config.catalog:
         from blendinator.data.catalog import read_catalog
 
-        settings["catalog"] = read_catalog(config.catalog).provenance
+        settings["catalog"] = read_catalog(config.catalog, get_survey(config.survey).pixel_scale).provenance
     return json.loads(json.dumps(settings))
 
 
@@ -232,8 +233,8 @@ def _claim(folder, wanted):
                 found = json.loads(path.read_text(encoding="utf-8"))
             except ValueError as error:
                 raise DataError(f"{path}: the settings of this span cannot be read ({error}). {go_on}")
-            if found != wanted:
-                changed = ", ".join(_differences(found, wanted))
+            if _content(found) != _content(wanted):
+                changed = ", ".join(_differences(_content(found), _content(wanted)))
                 raise DataError(f"{folder}: this span was simulated with other settings ({changed}). {go_on}")
             return
         # Killed, or on a full disk, between making the folders and writing the settings: nothing was begun.
@@ -244,6 +245,14 @@ def _claim(folder, wanted):
         _write_json(path, wanted)
     except OSError as error:
         raise _write_error(folder, error)
+
+
+def _content(settings):
+    """Settings without the path of the catalogue, which has many spellings: its checksum says which one it is."""
+    simulation = settings.get("simulation") if isinstance(settings, dict) else None
+    if not isinstance(simulation, dict) or not settings.get("catalog"):
+        return settings
+    return {**settings, "simulation": {**simulation, "catalog": ""}}
 
 
 def _differences(found, wanted, prefix=""):

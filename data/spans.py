@@ -286,6 +286,11 @@ def read_records(path: str | Path) -> Iterator[bytes]:
         )
 
 
+def is_record_header(head: bytes) -> bool:
+    """Whether these are a record's first 12 bytes: its length, and the checksum of that."""
+    return len(head) == 12 and _masked_crc(head[:8]) == struct.unpack("<I", head[8:])[0]
+
+
 def frame_record(data: bytes) -> bytes:
     """A record with TFRecord's framing: length and its checksum before, the data's checksum after."""
     length = struct.pack("<Q", len(data))

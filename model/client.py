@@ -10,6 +10,7 @@ Needs TensorFlow and NumPy only (`blendinator.model.field.reading` also astropy)
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ SIGNATURE = "sample_with_noise"
 NO_DATA = 255  # in class maps and samples
 TILE = 1024  # pixels a side of a tile's core: docs/segmentation.md has the measurements
 ROW_PIXELS = 2**23  # that a row of tiles may hold, so that memory is flat in the field's width, too
+_loaded_in: set[int] = set()  # processes that loaded a model: those forked from them must not use TensorFlow
 MAPS = ("probabilities", "class_map", "entropy", "mutual_information", "samples")
 
 
@@ -69,6 +71,11 @@ class Segmenter:
     def __init__(self, signature: Callable, facts: dict, path: Path, tile: int = TILE):
         self.facts, self.path, self.tile = facts, path, tile
         self._signature = signature
+        self._process = os.getpid()
+
+    def __reduce__(self):
+        """Pickled to another process it is loaded again there: TensorFlow's functions cannot travel."""
+        return type(self).load, (self.path, self.tile)
 
     @classmethod
     def load(cls, path: str | Path, tile: int = TILE) -> "Segmenter":
@@ -79,9 +86,12 @@ class Segmenter:
           tile: pixels a side of a tile's core: more take more memory and less time.
 
         Raises:
-          ModelError: there is no model, it lacks the signature that tiles need, or has a latent without a place.
+          ModelError: there is no model, it lacks the signature that tiles need, or has a latent without a place; or
+            this process was forked from one that had loaded a model, in which TensorFlow would hang.
           ConfigError: `tile` is too small.
         """
+        if _loaded_in and os.getpid() not in _loaded_in:
+            raise ModelError(_forked(path))
         path = find_model(path)
         facts = _read_facts(path)
         if tile < facts["downsampling"]:
@@ -95,6 +105,7 @@ class Segmenter:
         if SIGNATURE not in loaded.signatures:
             raise ModelError(_too_old(path))
         signature = loaded.signatures[SIGNATURE]
+        _loaded_in.add(os.getpid())
         signature.keep_alive = loaded  # variables live as long as the object that holds them
         return cls(signature, facts, path, tile)
 
@@ -120,14 +131,16 @@ class Segmenter:
         a smaller one. `blendinator.model.field.segment` does the same file to file with flat memory.
 
         Args:
-          image: [H, W] electrons per pixel, sky-subtracted, of any size. NaN and infinite pixels are "no data": the
-            network sees sky there.
+          image: [H, W] electrons per pixel, sky-subtracted, of any size and real type. NaN, infinite and masked pixels
+            (of `numpy.ma` or an astropy CCDData) are "no data": the network sees sky there. A unit that it has
+            (astropy's Quantity, CCDData) must convert to electrons.
           num_samples: N, at least 1.
           seed: at least 0.
 
         Raises:
-          DataError: the image is not a two-dimensional array of numbers, or holds no data at all.
+          DataError: the image is not a two-dimensional array of numbers, has another unit, or holds no data at all.
           ConfigError: `num_samples` or `seed` is out of range.
+          ModelError: the model was loaded in another process, from which this one was forked.
         """
         image = _check_image(image)
         check_draws(num_samples, seed)
@@ -164,6 +177,8 @@ class Segmenter:
         Yields:
           A tile and {name: array} as in `Maps`, of the tile's core.
         """
+        if os.getpid() != self._process:
+            raise ModelError(_forked(self.path))
         check_draws(num_samples, seed)
         timing = timing if timing is not None else Timing()
         with ThreadPoolExecutor(1) as pool:
@@ -305,14 +320,46 @@ def _too_old(path):
     )
 
 
+def _forked(path):
+    return (
+        f"{path}: this process was forked from one that had loaded a model, and TensorFlow does not work in it. Load"
+        ' models in the children alone, or start them by multiprocessing.get_context("spawn").'
+    )
+
+
 def _check_image(image):
-    image = np.asarray(image)
-    if image.ndim != 2 or not image.size or image.dtype.kind not in "fiu":
+    unit, mask = getattr(image, "unit", None), getattr(image, "mask", None)
+    mask = None if callable(mask) else mask  # a pandas DataFrame has a method of this name
+    data = image.data if mask is not None and not isinstance(image, np.ndarray) else getattr(image, "unmasked", image)
+    try:
+        array = np.ma.getdata(np.asarray(data))
+        array = array.astype(np.float64) if array.dtype.kind == "O" else array
+    except (TypeError, ValueError) as error:
         raise DataError(
-            f"image: received {image.dtype} of shape {list(image.shape)}; allowed: a two-dimensional array"
+            f"image: this is no array of numbers ({error}); allowed: a two-dimensional array of real numbers"
+        )
+    if array.ndim != 2 or not array.size or array.dtype.kind not in "fiub":
+        raise DataError(
+            f"image: received {array.dtype} of shape {list(array.shape)}; allowed: a two-dimensional array"
             " of real numbers"
         )
-    image = image.astype(np.float32, copy=False)
-    if not np.isfinite(image).any():
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and no data
+        array = array.astype(np.float32) * np.float32(_electrons_per(unit))
+    if mask is not None and np.any(mask):
+        array = np.where(np.broadcast_to(np.asarray(mask, bool), array.shape), np.float32(np.nan), array)
+    if not np.isfinite(array).any():
         raise DataError("image: no pixel is finite. Give an image that holds data.")
-    return image
+    return array
+
+
+def _electrons_per(unit):
+    """Electrons in one of an image's unit, an astropy unit or None."""
+    if unit is None or str(unit) == "":
+        return 1.0
+    try:
+        return float(unit.to("electron"))
+    except Exception:  # astropy's classes of errors are not imported here
+        raise DataError(
+            f"image: received the unit {unit}; allowed: electron. Convert it, for example by the gain, or use"
+            " `blendinator segment`, which does."
+        )

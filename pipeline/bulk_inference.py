@@ -7,6 +7,7 @@ was written is counted, and compared at the end.
 import json
 import math
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,14 +57,17 @@ class PredictFile(beam.DoFn):
         part = target + ".part"  # a bundle that is tried again starts over
         read, ids = 0, set()
         stamps = (parse(serialized, f"{path}: record {i}") for i, serialized in enumerate(read_records(path)))
-        with FileSystems.create(part) as file:  # gzip by the name's end is off: the name ends in .part
-            for scene_ids, images in batches(stamps, BATCH):
-                for scene_id, samples, probabilities in zip(scene_ids, *self._draw(path, images)):
-                    file.write(frame_record(encode(scene_id, samples, probabilities, self._keep)))
-                read += len(scene_ids)
-                ids.update(scene_ids)
-        if FileSystems.exists(target):
-            FileSystems.delete([target])
+        try:
+            with FileSystems.create(part) as file:  # gzip by the name's end is off: the name ends in .part
+                for scene_ids, images in batches(stamps, BATCH):
+                    for scene_id, samples, probabilities in zip(scene_ids, *self._draw(path, images)):
+                        file.write(frame_record(encode(scene_id, samples, probabilities, self._keep)))
+                    read += len(scene_ids)
+                    ids.update(scene_ids)
+        except BaseException:
+            _remove([part])
+            raise
+        _remove([target])
         FileSystems.rename([part], [target])
         written = sum(1 for _ in read_records(target))
         return {"file": path, "predictions": name, "read": read, "written": written, "ids": len(ids)}
@@ -191,7 +195,7 @@ def predict(
     """Predicts every record of the files.
 
     Args:
-      patterns: paths or globs of TFRecord files (gzip if they end in .gz).
+      patterns: paths or globs of TFRecord files, compressed or not. A path that exists is taken as it is.
       output: a new folder for the predictions and the account.
       model: a pushed version's folder.
       num_samples, seed, keep_samples: see `PredictFile`.
@@ -204,9 +208,7 @@ def predict(
       DataError: no file, two of one name, a damaged record, or records that got lost.
       ConfigError: the folder is in use. ModelError: the model cannot be used.
     """
-    files = sorted(
-        {match.path for result in FileSystems.match(list(map(str, patterns))) for match in result.metadata_list}
-    )
+    files = sorted({path for pattern in patterns for path in find_files(str(pattern))})
     if not files:
         raise DataError(
             f"{', '.join(map(str, patterns))}: there are no such files. Give paths or globs of TFRecord files."
@@ -218,11 +220,46 @@ def predict(
             f"{', '.join(twice)}: two files of records would get this name. Predict them into different folders."
         )
     output = str(output)
-    if FileSystems.exists(output) and any(FileSystems.match([posixpath.join(output, "*")])[0].metadata_list):
+    present = FileSystems.match([posixpath.join(literal(output), "*")])[0].metadata_list
+    if any(not one.path.endswith(".part") for one in present):  # those are what a killed run left
         raise ConfigError(f"{output}: this folder holds files already. Give a new one.")
     if not FileSystems.exists(output):
         FileSystems.mkdirs(output)
     use_in_memory_runner()
+    try:
+        account = _run(files, output, model, num_samples, seed, keep_samples, pipeline_args)
+        check_account(account, files)
+    except BaseException:  # what is not whole must not stand in the way of the next run
+        _remove([posixpath.join(output, name) for name in (*names, *(f"{one}.part" for one in names), ACCOUNT)])
+        raise
+    return account
+
+
+def find_files(pattern: str) -> list[str]:
+    """The files that a path or glob names; one that exists is meant literally, whatever characters it has."""
+    try:
+        pattern.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{pattern}: names of TFRecord files must be UTF-8. Rename it.")
+    if Path(pattern).is_dir():
+        raise DataError(f"{pattern}: this is a folder; allowed: files, such as {pattern.rstrip('/')}/*")
+    if FileSystems.exists(pattern):
+        return [pattern]
+    return [match.path for match in FileSystems.match([pattern])[0].metadata_list]
+
+
+def literal(path: str) -> str:
+    """A glob that matches this path alone."""
+    return re.sub(r"([*?\[])", r"[\1]", path)
+
+
+def _remove(paths):
+    for path in paths:
+        if FileSystems.exists(path):
+            FileSystems.delete([literal(path)])  # it takes globs
+
+
+def _run(files, output, model, num_samples, seed, keep_samples, pipeline_args):
     with beam.Pipeline(options=PipelineOptions(list(pipeline_args))) as pipeline:
         (
             pipeline
@@ -233,9 +270,7 @@ def predict(
             | "Account" >> beam.Map(_write_account, path=posixpath.join(output, ACCOUNT))
         )
     with FileSystems.open(posixpath.join(output, ACCOUNT)) as file:
-        account = json.loads(file.read())
-    check_account(account, files)
-    return account
+        return json.loads(file.read())
 
 
 def _write_account(entries, path):

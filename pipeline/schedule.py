@@ -62,10 +62,14 @@ def command(config_path: str | None) -> list[str]:
 
 
 def systemd_units(name: str, expression: str, words: list[str], folder: str) -> dict[str, str]:
-    """File name to text of the service and its timer."""
+    """File name to text of the service and its timer.
+
+    Raises:
+      ConfigError: a path that systemd cannot take.
+    """
     service = (
-        f"[Unit]\nDescription=Retraining of {name}\n\n[Service]\nType=oneshot\nWorkingDirectory={folder}\n"
-        f"ExecStart={shlex.join(words)}\n# 3: the model was refused, which is no failure of the service.\n"
+        f"[Unit]\nDescription=Retraining of {name}\n\n[Service]\nType=oneshot\nWorkingDirectory={_plain(folder)}\n"
+        f"ExecStart={_exec(words)}\n# 3: the model was refused, which is no failure of the service.\n"
         "SuccessExitStatus=3\n"
     )
     timer = (
@@ -73,6 +77,28 @@ def systemd_units(name: str, expression: str, words: list[str], folder: str) -> 
         "# Made up for after the machine was off.\nPersistent=true\n\n[Install]\nWantedBy=timers.target\n"
     )
     return {f"{name}-retrain.service": service, f"{name}-retrain.timer": timer}
+
+
+def _exec(words):
+    """A command line in systemd's quoting, which is not the shell's: `%` begins a specifier, `$` a variable."""
+    quote = lambda word: (
+        word if re.fullmatch(r"[\w@+=:,./%-]+", word) else '"' + re.sub(r'(["\\])', r"\\\1", word) + '"'
+    )
+    literal = ":" if any("$" in word for word in words) else ""  # no variables in this line
+    return literal + " ".join(quote(_plain(word)) for word in words)
+
+
+def _plain(text):
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{text}: systemd takes paths of UTF-8 alone. Rename it, or use --kind crontab.")
+    if "\n" in text or text.endswith(("\\", " ")):
+        raise ConfigError(
+            f"{text!r}: systemd takes no path with a line end, or with a space or backslash at its end. Rename it, or"
+            " use --kind crontab."
+        )
+    return text.replace("%", "%%")
 
 
 def crontab_line(name: str, expression: str, words: list[str], folder: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from blendinator.config import ClassicalConfig, EvaluationConfig
 from blendinator.data import records
+from blendinator.data.spans import is_record_header
 from blendinator.errors import BlendinatorError, DataError, ModelError
 from blendinator.model import classical
 from blendinator.model.metrics import scenes
@@ -64,13 +65,35 @@ class ClassicalPeer:
         return np.stack([found, found], axis=1), np.eye(3, dtype=np.float32)[found]
 
 
+def records_compression(head: bytes) -> str | None:
+    """TensorFlow's name for the compression of a TFRecord file that begins so; None where it is no such file."""
+    if not head or is_record_header(head):
+        return ""
+    if head[:3] == b"\x1f\x8b\x08":
+        return "GZIP"
+    return "ZLIB" if head[:1] == b"\x78" and len(head) > 1 and int.from_bytes(head[:2], "big") % 31 == 0 else None
+
+
 def read_records(path: str) -> Iterator[bytes]:
-    """Serialized records of a TFRecord file (gzip if it ends in .gz); raises DataError when it is damaged."""
+    """Serialized records of a TFRecord file, compressed or not, whatever its name says.
+
+    Raises:
+      DataError: it cannot be opened, holds no TFRecords, or is damaged.
+    """
     import tensorflow as tf
 
     count = 0
     try:
-        for item in tf.data.TFRecordDataset(path, compression_type="GZIP" if path.endswith(".gz") else ""):
+        with tf.io.gfile.GFile(path, "rb") as file:
+            head = file.read(12)
+    except (tf.errors.OpError, UnicodeEncodeError) as error:
+        why = getattr(error, "message", "its name is not UTF-8")
+        raise DataError(f"{path}: this file cannot be opened ({why}). Check its name and permissions.")
+    compression = records_compression(head)
+    if compression is None:
+        raise DataError(f"{path}: this file holds no TFRecords, compressed or not. Give a file of TFRecords.")
+    try:
+        for item in tf.data.TFRecordDataset(path, compression_type=compression):
             yield item.numpy()
             count += 1
     except tf.errors.OpError as error:

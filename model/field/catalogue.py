@@ -287,6 +287,6 @@ _DESCRIPTIONS = {
     "p_exists": "share of the samples that mark anything there",
     "p_blend": "share of the samples with a blended pixel there",
     "snr": "flux over its noise: of the sky, and of the source where its electrons are counted",
-    "magnitude": "of the flux in the mask, not corrected to a total one",
+    "magnitude": "AB, of the flux in the mask, not corrected to a total one",
     "flags": "1: touches the field's edge; 2: pixels without data within or beside it",
 }

@@ -5,30 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blendinator.errors import ConfigError
+from blendinator.escape import printable
 from blendinator.model.client import Segmenter
 from blendinator.model.field import catalogue, truth, units, writing
+from blendinator.model.field.outputs import Outputs, Together, compress, ending, writes
 from blendinator.model.field.plane import split_hdu
 from blendinator.model.field.preview import Previewer
 from blendinator.model.field.reading import Field, open_field
 from blendinator.model.field.segment import Report, segment
+from blendinator.model.field.spool import Spool
+from blendinator.model.field.tables import write_table
 from blendinator.model.field.wcs import output_header
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Where the results go.
-
-    Attributes:
-      maps: FITS. catalogue: ECSV. preview: PNG. None for those not wanted.
-      samples: whether the sample maps go into the FITS file.
-      overwrite: whether existing files may be replaced.
-    """
-
-    maps: Path
-    catalogue: Path | None = None
-    preview: Path | None = None
-    samples: bool = False
-    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,11 +43,11 @@ def run(
     command: str = "",
     **options,
 ) -> Result:
-    """Segments a field; either every output is written whole, or none of those not yet finished.
+    """Segments a field; either every output is written, or none is.
 
     Args:
       segmenter: the model.
-      path: the field.
+      path: the field; "-" is standard input.
       outputs: what to write.
       num_samples, seed: see `Segmenter.sample`.
       settings: of the catalogue.
@@ -81,30 +68,45 @@ def run(
             options[name], options[f"{name}_hdu"] = split_hdu(
                 options[name], options.get(f"{name}_hdu"), f"--{name}-hdu"
             )
-    places = [place for place in (outputs.maps, outputs.catalogue, outputs.preview) if place is not None]
-    read = [Path(given) for given in (path, truth_path, options.get("weight"), options.get("mask")) if given]
-    for i, place in enumerate(places):
-        if place.resolve() in {other.resolve() for other in (*places[:i], *read)}:
-            raise ConfigError(f"{place}: this is an input, or another output, as well. Give each a file of its own.")
-        writing.refuse_existing(place, outputs.overwrite)
-    field = open_field(path, segmenter.survey, segmenter.facts["stamp_size"], **options)
-    with contextlib.closing(field):
-        return _run(segmenter, field, outputs, num_samples, seed, settings, truth_path, progress, opened, command)
+    given = {"field": path, "truth": truth_path, **{name: options.get(name) for name in ("weight", "mask")}}
+    outputs.check(given.values())
+    with Spool() as spool:
+        files = {name: spool.readable(one) for name, one in given.items()}
+        options |= {name: files[name] for name in ("weight", "mask")}
+        field = open_field(files["field"], segmenter.survey, segmenter.facts["stamp_size"], **options)
+        for plane in (field.image, field.weight, field.mask):
+            if plane is not None:
+                plane.name = spool.named(plane.name)
+        with contextlib.closing(field), Together() as together:
+            return _run(
+                segmenter,
+                field,
+                outputs,
+                together,
+                num_samples,
+                seed,
+                settings,
+                files["truth"],
+                progress,
+                opened,
+                command,
+            )
 
 
-def _run(segmenter, field, outputs, num_samples, seed, settings, truth_path, progress, opened, command):
+def _run(segmenter, field, outputs, together, num_samples, seed, settings, truth_path, progress, opened, command):
     wcs = field.wcs
-    true = truth.read_truth(truth_path, wcs) if truth_path is not None else None
+    true = truth.read_truth(truth_path, wcs, field.shape) if truth_path is not None else None
     cards = _cards(segmenter, field, num_samples, seed)
     history = _history(field, command)
+    maps = together.part(outputs.maps)
     writer = writing.MapWriter(
         outputs.maps,
+        maps,
         field.shape,
         num_samples if outputs.samples else 0,
         output_header(field.image.header, field.image.axes),
         cards,
         history,
-        outputs.overwrite,
     )
     cataloguer = (
         catalogue.Cataloguer(field.shape, num_samples, settings, field.sigma_rows, None if true is None else true[0])
@@ -124,18 +126,25 @@ def _run(segmenter, field, outputs, num_samples, seed, settings, truth_path, pro
         if true is not None and owners is not None:
             scale = (wcs.pixel_scale if wcs else None) or (segmenter.survey or {}).get("pixel_scale", 1.0)
             comparison = truth.compare(columns, owners, *true, field.shape, scale)
-        _write_catalogue(segmenter, field, outputs.catalogue, columns, wcs, cards, history, settings, comparison)
+        table = _catalogue(segmenter, field, columns, wcs, cards, history, settings, comparison)
+        with writes(outputs.catalogue):
+            write_table(table, together.part(outputs.catalogue), ending(outputs.catalogue))
     if previewer is not None:
-        with writing.whole_file(outputs.preview) as part:
-            previewer.save(part, field.sky_sigma, field.image.path.name)
+        with writes(outputs.preview):
+            previewer.save(
+                together.part(outputs.preview), field.sky_sigma, Path(field.image.name).name, ending(outputs.preview)
+            )
+    if outputs.maps.suffix.lower() == ".gz":
+        with writes(outputs.maps):
+            compress(maps)
     return Result(report, rows, comparison, field.warnings)
 
 
-def _write_catalogue(segmenter, field, path, columns, wcs, cards, history, settings, comparison):
+def _catalogue(segmenter, field, columns, wcs, cards, history, settings, comparison):
     calibrated = field.conversion.calibrated
     known = segmenter.survey and not field.conversion.counted
     magnitude = units.electron_magnitude(segmenter.survey) if known else None
-    table = catalogue.to_table(
+    return catalogue.to_table(
         columns,
         wcs=wcs,
         poisson=field.conversion.counted,
@@ -150,8 +159,6 @@ def _write_catalogue(segmenter, field, path, columns, wcs, cards, history, setti
             **({"truth": comparison} if comparison else {}),
         },
     )
-    with writing.whole_file(path) as part:
-        table.write(part, format="ascii.ecsv", overwrite=True)
 
 
 class _MapSink:
@@ -205,4 +212,4 @@ def _history(field, command):
         lines.append(f"noise: scaled per pixel to the training's by {field.weight.name} ({field.weight_type})")
     elif field.noise_scale != 1.0:
         lines.append("noise: the whole field scaled to the training's")
-    return lines + [f"warning: {text}" for text in field.warnings]
+    return [printable(line) for line in (*lines, *(f"warning: {text}" for text in field.warnings))]

@@ -10,59 +10,79 @@ from pathlib import Path
 
 import numpy as np
 
+from blendinator.data.tables import columns_by_meaning, in_unit, read_table
 from blendinator.errors import DataError
 
 BLEND = 0.5
 MAGNITUDE_STEP = 1.0
 SEPARATIONS = (0.0, 0.3, 0.6, 0.9, 1.5, 3.0)  # arcsec
 _POSITION = ("x", "y"), ("ra", "dec")
-_MAGNITUDE = ("magnitude", "mag")
+_ALIASES = {"mag": "magnitude"}
+_UNITS = {"x": "pix", "y": "pix", "ra": "deg", "dec": "deg", "magnitude": "mag"}
+FAR = -1e9  # pixels: where the projection does not reach
 
 
-def read_truth(path: str | Path, wcs) -> tuple[np.ndarray, np.ndarray]:
+def read_truth(path: str | Path, wcs, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Positions [G, 2] (0-based column, row) and magnitudes [G] of true galaxies.
 
     Args:
-      path: any table that astropy reads, with `x`, `y` (pixels, the first one's centre is 1) or `ra`, `dec` (ICRS,
-        degrees), and `magnitude` or `mag`.
+      path: a table in a format of `data/tables.py`, with `x`, `y` (pixels, the first one's centre is 1) or `ra`, `dec`
+        (ICRS, degrees or the unit that the table says), and `magnitude` or `mag`.
       wcs: the field's `wcs.Celestial`, for `ra` and `dec`.
+      shape: H, W of the field.
 
     Raises:
-      DataError: it cannot be read, or lacks a column.
+      DataError: it cannot be read, lacks a column, has one in a unit that cannot be converted, or no galaxy lies on
+        the field.
     """
-    from astropy.table import Table
-
-    try:
-        table = Table.read(path)
-    except Exception as error:  # astropy's readers raise whatever their formats do
-        raise DataError(
-            f"{path}: this table cannot be read ({(str(error).strip().splitlines() or [type(error).__name__])[0]})."
-            " Give a FITS table, ECSV or CSV."
-        )
-    names = {name.lower(): name for name in table.colnames}
-    magnitude = next((names[name] for name in _MAGNITUDE if name in names), None)
+    table = read_table(path)
+    names = columns_by_meaning(path, table, _UNITS, _ALIASES)
     position = next((pair for pair in _POSITION if all(name in names for name in pair)), None)
-    if magnitude is None or position is None or (position[0] == "ra" and wcs is None):
+    if "magnitude" not in names or position is None or (position[0] == "ra" and wcs is None):
         raise DataError(
             f"{path}: received the columns {', '.join(table.colnames)}; needed: x and y (or ra and dec, and"
             " a WCS in the image), and magnitude"
         )
-    wanted = (*(names[name] for name in position), magnitude)
-    first, second, magnitudes = (_numbers(table[name], path) for name in wanted)
-    xy = wcs.to_pixels(first, second) if position[0] == "ra" else (first - 1.0, second - 1.0)
-    return np.stack(xy, axis=1), magnitudes
+    first, second, magnitudes = (_numbers(path, table, names[name], _UNITS[name]) for name in (*position, "magnitude"))
+    if position[0] == "ra":
+        xy = np.stack(wcs.to_pixels(first, second), axis=1)
+        xy = np.where(np.isfinite(xy).all(axis=1, keepdims=True), xy, FAR)
+    else:
+        xy = np.stack((first - 1.0, second - 1.0), axis=1)
+    if len(xy) and not inside(xy, shape).any():
+        raise DataError(_outside(path, position, first, second, wcs, shape))
+    return xy, magnitudes
 
 
-def _numbers(column, path):
-    """A column as floats; DataError where one is missing, no number, or not finite."""
-    try:
-        values = np.ma.filled(np.ma.asarray(column, float), np.nan)
-    except (TypeError, ValueError):
-        raise DataError(f"{path}: column {column.name}: received {column.dtype}; allowed: numbers")
+def inside(xy: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Which positions [G, 2] lie on a field of H x W pixels."""
+    return ((xy > -0.5) & (xy < np.array(shape[::-1]) - 0.5)).all(axis=1)
+
+
+def _outside(path, names, first, second, wcs, shape):
+    if names[0] == "x":
+        limits, unit = [(1, shape[1]), (1, shape[0])], "pixels"
+    else:
+        side = [np.linspace(0, length - 1, 9) for length in shape[::-1]]
+        sky = wcs.to_sky(*(part.ravel() for part in np.meshgrid(*side)))
+        limits, unit = [(np.nanmin(values), np.nanmax(values)) for values in sky], "degrees"
+    there = [f"{name} from {values.min():.7g} to {values.max():.7g}" for name, values in zip(names, (first, second))]
+    here = [f"{name} from {low:.7g} to {high:.7g}" for name, (low, high) in zip(names, limits)]
+    return (
+        f"{path}: none of the {len(first)} galaxies lies on the field: the table has {' and '.join(there)}, the field"
+        f" {' and '.join(here)} ({unit}). Give the table that belongs to this field, or correct its positions."
+    )
+
+
+def _numbers(path, table, name, unit):
+    """A column as floats in a unit; DataError where one is missing, no number, or not finite."""
+    values = in_unit(path, table, name, unit)
+    if values.ndim != 1:
+        raise DataError(f"{path}: column {name}: received the shape {list(values.shape)}; allowed: one number per row")
     wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong):
         raise DataError(
-            f"{path}: column {column.name}: {len(wrong)} rows hold no finite number, the first is row "
+            f"{path}: column {name}: {len(wrong)} rows hold no finite number, the first is row "
             f"{wrong[0] + 1}. Leave them out."
         )
     return values
@@ -86,8 +106,8 @@ def compare(
     Returns:
       Numbers and lists of rows {low, high, galaxies, share}; shares are None where there is nothing to count.
     """
-    inside = ((xy > -0.5) & (xy < np.array(shape[::-1]) - 0.5)).all(axis=1)
-    xy, magnitude, owners = xy[inside], magnitude[inside], owners[inside]
+    here = inside(xy, shape)
+    xy, magnitude, owners = xy[here], magnitude[here], owners[here]
     objects = columns["kind"] == "object"
     held = np.bincount(owners[owners >= 0], minlength=int(objects.sum()))
     flagged = columns["p_blend"][objects] >= BLEND
@@ -96,7 +116,7 @@ def compare(
         # A bin ends below its upper edge: one more than the faintest galaxy's magnitude.
         edges = np.arange(np.floor(magnitude.min()), np.floor(magnitude.max()) + 1.5, MAGNITUDE_STEP)
     return {
-        "galaxies": int(inside.sum()),
+        "galaxies": int(here.sum()),
         "objects": int(objects.sum()),
         "completeness": _share(owners >= 0),
         "purity": _share(held > 0),

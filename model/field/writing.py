@@ -1,22 +1,21 @@
 """Writes the maps of a field as one multi-extension FITS file, strip by strip.
 
-Every array's place is known before the first pixel: the file is laid out at once under a temporary name, each strip
-goes where it belongs, and the file gets its checksums and its name when it is whole. Memory does not grow with the
-field.
+Every array's place is known before the first pixel: the file is laid out at once, each strip goes where it belongs, and
+the checksums follow at the end. Memory does not grow with the field.
 """
 
 import contextlib
-import os
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from blendinator.errors import ConfigError, DataError
+from blendinator.errors import DataError
+from blendinator.escape import printable
 from blendinator.model.client import NO_DATA
+from blendinator.model.field.outputs import writes
 
 BLOCK = 2880  # bytes of a FITS block
 # EXTNAME: (type on disk, what it holds)
@@ -45,34 +44,33 @@ def planes_of(maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 class MapWriter:
-    """The output file. Use as a context: left without an error it gets its name, with one it vanishes.
+    """The file of maps. Use as a context: left without an error it is whole.
 
     Args:
-      path: of the file.
+      path: of the file, as messages name it.
+      part: where it is written until it gets that name (`outputs.Together`).
       shape: H, W of the field.
       num_samples: sample maps in the file; 0 for none.
       header: the WCS cards of each extension.
       cards: (keyword, value, comment) for the primary header.
       history: lines for the primary header.
-      overwrite: whether an existing file may be replaced.
 
     Raises:
-      ConfigError: the file exists. DataError: its folder does not, or lacks the space.
+      DataError: its folder lacks the space, or it cannot be written.
     """
 
     def __init__(
         self,
-        path: str | Path,
+        path: Path,
+        part: Path,
         shape: tuple[int, int],
         num_samples: int,
         header,
         cards=(),
         history=(),
-        overwrite: bool = False,
     ):
-        self.path, self.shape, self.num_samples = Path(path), shape, num_samples
-        refuse_existing(self.path, overwrite)
-        self._part = beside(self.path)
+        self.path, self.shape, self.num_samples = path, shape, num_samples
+        self._part = part
         self._wcs = list(header.cards)
         self._headers, self._offsets = {}, {}
         position = self._place("PRIMARY", _primary(cards, history), 0, 0)
@@ -90,32 +88,23 @@ class MapWriter:
         self._file: Any = None
 
     def __enter__(self):
-        try:
+        with writes(self.path):
             self._file = open(self._part, "wb+")
             self._file.truncate(self.bytes)
             for header, start in self._headers.values():
                 self._file.seek(start)
                 self._file.write(header.tostring().encode("ascii"))
-        except OSError as error:
-            self._drop()
-            raise _unwritable(self.path, error)
         return self
 
     def __exit__(self, kind, error, trace):
-        if kind is None:
-            try:
-                for name in self._headers:
-                    self._finish(name)
+        if kind is not None:
+            with contextlib.suppress(OSError):  # on a full disk what is still in its buffer cannot be written
                 self._file.close()
-                os.replace(self._part, self.path)
-                return
-            except OSError as failure:
-                self._drop()
-                raise _unwritable(self.path, failure)
-            except BaseException:
-                self._drop()
-                raise
-        self._drop()
+            return
+        with writes(self.path):
+            for name in self._headers:
+                self._finish(name)
+            self._file.close()
 
     def write(self, top: int, planes: dict[str, np.ndarray]) -> None:
         """Writes full rows of every plane, [rows, W] (samples [N, rows, W]), from row `top` on."""
@@ -126,11 +115,9 @@ class MapWriter:
             kind = np.dtype(_type(name))
             stack = planes[name] if name == SAMPLES else planes[name][None]
             for i, plane in enumerate(stack):
-                try:
+                with writes(self.path):
                     self._file.seek(offset + (i * self.shape[0] + top) * width * kind.itemsize)
                     self._file.write(np.ascontiguousarray(plane, kind).data)
-                except OSError as error:
-                    raise _unwritable(self.path, error)
 
     def _place(self, name, header, position, size):
         self._headers[name] = header, position
@@ -168,48 +155,6 @@ class MapWriter:
         set_checksums(header, total)
         self._file.seek(start)
         self._file.write(header.tostring().encode("ascii"))
-
-    def _drop(self):
-        if self._file is not None:
-            with contextlib.suppress(OSError):  # on a full disk what is still in its buffer cannot be written
-                self._file.close()
-        with contextlib.suppress(OSError):
-            self._part.unlink()
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary name in the folder of `path`, which it gets at the end; after an error nothing is left of it.
-
-    Raises:
-      DataError: it cannot be written.
-    """
-    part = beside(path)
-    try:
-        yield part
-        os.replace(part, path)
-    except OSError as error:
-        raise _unwritable(path, error)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
-
-
-def _unwritable(path, error):
-    return DataError(f"{path}: this cannot be written ({error}). Free some space, or give a place where you may write.")
-
-
-def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Raises unless a file may be written at `path`."""
-    if not path.parent.is_dir():
-        raise DataError(f"{path}: the folder {path.parent} does not exist. Make it first.")
-    if path.exists() and (not overwrite or path.is_dir()):
-        raise ConfigError(f"{path}: this exists already. Give another name, or --overwrite.")
-
-
-def beside(path: Path) -> Path:
-    """A temporary name in the same folder, so that the file can be renamed when it is whole."""
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 def datasum(file, start: int, length: int) -> int:
@@ -270,7 +215,7 @@ def _primary(cards, history):
     header["DATE"] = (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()), "UTC")
     header["NODATA"] = (NO_DATA, "where class and samples have no data")
     for line in history:
-        header["HISTORY"] = line.encode("ascii", "replace").decode()
+        header["HISTORY"] = printable(line).encode("ascii", "replace").decode()
     _reserve_checksums(header)
     return header
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from blendinator.escape import printable
 from blendinator.pipeline.commands._options import choose_model, model_option, trust_option
 from blendinator.pipeline.config_checks import read_config
 from blendinator.stack import load_tensorflow_quietly
@@ -13,7 +14,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.command()
 @click.argument("field", type=FILE)
-@click.option("--output", type=FILE, required=True, help="The maps: a multi-extension FITS file.")
+@click.option("--output", type=FILE, required=True, help="The maps: a multi-extension FITS file, .fits or .fits.gz.")
 @click.option(
     "--samples",
     "num_samples",
@@ -69,7 +70,9 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--match-noise", is_flag=True, help="Scale the field so that its measured noise is that of the training.")
 @click.option("--write-samples", is_flag=True, help="Put the sample maps into the output, too.")
-@click.option("--catalog", "catalogue", type=FILE, help="Write a catalogue of objects and blends: an ECSV file.")
+@click.option(
+    "--catalog", "catalogue", type=FILE, help="Write a catalogue of objects and blends: .ecsv, .fits, .vot or .parquet."
+)
 @click.option(
     "--threshold",
     type=click.FloatRange(0.01, 0.99),
@@ -81,7 +84,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     "--min-pixels", type=click.IntRange(1), default=3, show_default=True, help="Smallest object in the catalogue."
 )
 @click.option("--truth", type=FILE, help="Table of true galaxies: completeness and purity of the catalogue.")
-@click.option("--preview", type=FILE, help="Write a picture: a PNG file.")
+@click.option("--preview", type=FILE, help="Write a picture: .png, .jpg or .pdf.")
 @click.option(
     "--tile",
     type=click.IntRange(64, 8192),
@@ -112,6 +115,7 @@ def segment(
 ):
     """Segment a FITS image of any size with a pushed model.
 
+    FIELD is a FITS file, gzipped or not, a pipe, or - for standard input.
     Writes the most probable class of each pixel, P(galaxy), P(blended), entropy and mutual information, on request
     sample maps, a catalogue with intervals and a picture. docs/segmentation.md has the details. Examples:
 
@@ -128,17 +132,17 @@ def segment(
     load_tensorflow_quietly()
 
     from blendinator.model.client import Segmenter, check_draws
-    from blendinator.model.field import catalogue as catalogues, run, truth as truths, writing
+    from blendinator.model.field import catalogue as catalogues, run, truth as truths
+    from blendinator.model.field.outputs import Outputs
 
     check_draws(num_samples, seed)
-    for path in (output, catalogue, preview):  # before a model is loaded
-        if path is not None:
-            writing.refuse_existing(path, overwrite)
+    outputs = Outputs(output, catalogue, preview, write_samples, overwrite)
+    outputs.check()  # before a model is loaded
     with _Progress() as progress:
         result = run.run(
             Segmenter.load(model, tile),
             field,
-            run.Outputs(output, catalogue, preview, write_samples, overwrite),
+            outputs,
             num_samples=num_samples,
             seed=seed,
             settings=catalogues.Settings(threshold, min_pixels),
@@ -157,14 +161,14 @@ def segment(
     )
     if report.missing:
         click.echo(f"no data in {report.missing / report.pixels:.2%} of the pixels")
-    click.echo(str(output))
+    click.echo(printable(str(output)))
     if catalogue is not None:
-        click.echo(f"{catalogue}: {result.rows['object']} objects, {result.rows['blend']} blends")
+        click.echo(printable(str(catalogue)) + f": {result.rows['object']} objects, {result.rows['blend']} blends")
     if result.comparison is not None:
         for line in truths.describe(result.comparison):
             click.echo(line)
     if preview is not None:
-        click.echo(str(preview))
+        click.echo(printable(str(preview)))
 
 
 class _Progress:
@@ -196,7 +200,7 @@ class _Progress:
     def start(self, field):
         """The field is open: its pixels are what is to be done, and what the user should know is known."""
         for text in field.warnings:
-            self._bar.console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
+            self._bar.console.print(f"warning: {printable(text)}", markup=False, highlight=False, soft_wrap=True)
         self._bar.reset(self._task, total=field.shape[0] * field.shape[1], description="segmenting")
 
     def advance(self, pixels):

@@ -1,5 +1,11 @@
 """`blendinator segment` from file to files: what comes out, and what is left when something is wrong."""
 
+import errno
+import gzip
+import io
+import os
+import threading
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -7,8 +13,9 @@ from astropy.table import Table
 from click.testing import CliRunner
 
 from blendinator.config import Config
-from blendinator.model.field import run as runs
-from blendinator.model.field.preview import Previewer
+from blendinator.errors import DataError
+from blendinator.model.field import run as runs, spool
+from blendinator.model.field.preview import Previewer, layout
 from blendinator.pipeline.cli import main
 
 PNG = b"\x89PNG"
@@ -89,7 +96,7 @@ def test_pixels_without_data_and_samples_left_out(command, tmp_path, image):
     [
         (["--hdu", "5"], "there is no HDU 5"),
         (["--truth", "t.csv"], "--truth: it is compared with a catalogue. Give --catalog as well"),
-        (["--catalog", "FOLDER/c.ecsv", "--truth", "t.csv"], "t.csv: this table cannot be read"),
+        (["--catalog", "FOLDER/c.ecsv", "--truth", "t.csv"], "t.csv: the table cannot be read"),
         (["--preview", "FOLDER/nowhere/p.png"], "the folder .*nowhere does not exist"),
         (
             ["--model", "FOLDER"],
@@ -111,7 +118,7 @@ def test_a_mistake_is_one_message_and_leaves_nothing(command, field_file, tmp_pa
         ["--output", "FOLDER/field.fits", "--overwrite"],
         ["--catalog", "FOLDER/maps.fits"],
         ["--catalog", "FOLDER/c.ecsv", "--preview", "FOLDER/../NAME/c.ecsv"],
-        ["--mask", "FOLDER/field.fits", "--preview", "FOLDER/field.fits", "--overwrite"],
+        ["--mask", "FOLDER/field.fits", "--catalog", "FOLDER/field.fits", "--overwrite"],
     ],
 )
 def test_an_output_that_is_an_input_or_another_output_is_refused(command, field_file, tmp_path, options):
@@ -146,6 +153,81 @@ def test_warnings_are_shown_and_kept(command, tmp_path, image):
     result = command(tmp_path / "f.fits")
     assert "warning: the sky noise is" in result.output
     assert "warning: the sky noise is" in "".join(fits.getheader(tmp_path / "maps.fits")["HISTORY"])
+
+
+def test_a_picture_that_fails_leaves_no_maps(segmenter, field_file, tmp_path, monkeypatch):
+    def broken(self, *_):
+        raise ValueError("no picture")
+
+    monkeypatch.setattr(Previewer, "save", broken)
+    (tmp_path / "maps.fits").write_text("of yesterday")
+    outputs = runs.Outputs(tmp_path / "maps.fits", tmp_path / "c.ecsv", tmp_path / "p.png", overwrite=True)
+    with pytest.raises(ValueError, match="no picture"):
+        runs.run(segmenter, field_file, outputs, num_samples=2, box=32)
+    assert {path.name for path in tmp_path.iterdir()} == {"field.fits", "maps.fits"}
+    assert (tmp_path / "maps.fits").read_text() == "of yesterday"
+
+
+@pytest.mark.parametrize("name", ["$_1$.fits", "a[1].fits", "b*?.fits", "[bold].fits", b"caf\xe9.fits"])
+def test_names_are_taken_literally(command, field_file, tmp_path, name):
+    field = tmp_path / os.fsdecode(name)
+    field_file.rename(field)
+    stem = os.fsdecode(name).removesuffix(".fits")
+    result = command(
+        field, "--catalog", tmp_path / f"{stem}.ecsv", "--preview", tmp_path / f"{stem}.png", output=f"m{stem}.fits"
+    )
+    assert result.exit_code == 0, result.output
+    names = {os.fsencode(path.name) for path in tmp_path.iterdir()}
+    assert names == {os.fsencode(one) for one in (field.name, f"{stem}.ecsv", f"{stem}.png", f"m{stem}.fits")}
+
+
+def test_input_from_a_pipe(command, field_file, tmp_path, image):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(field_file.read_bytes()))
+    writer.start()
+    result = command(tmp_path / "pipe", "--preview", tmp_path / "p.png")
+    writer.join()
+    assert result.exit_code == 0, result.output
+    history = "".join(fits.getheader(tmp_path / "maps.fits")["HISTORY"])
+    assert f"field: {tmp_path / 'pipe'}[1]" in history and "blendinator-" not in history
+
+
+def test_input_from_standard_input(segmenter, field_file, tmp_path, monkeypatch):
+    packed = gzip.compress(field_file.read_bytes())
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(packed)))
+    runs.run(segmenter, "-", runs.Outputs(tmp_path / "maps.fits"), num_samples=2, box=32)
+    assert "field: standard input[1]" in "".join(fits.getheader(tmp_path / "maps.fits")["HISTORY"])
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"nonsense")))
+    with pytest.raises(DataError, match="^standard input: this is not a FITS file"):
+        runs.run(segmenter, "-", runs.Outputs(tmp_path / "m.fits"), num_samples=2, box=32)
+    with pytest.raises(DataError, match="standard input: this can be read only once, and two inputs name it"):
+        runs.run(segmenter, "-", runs.Outputs(tmp_path / "m.fits"), num_samples=2, box=32, mask="-")
+
+
+def test_a_pipe_without_room_for_its_copy(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"x")))
+    monkeypatch.setattr(spool.shutil, "copyfileobj", full)
+    with pytest.raises(DataError, match="standard input: its copy has no room in .*TMPDIR"), spool.Spool() as copies:
+        copies.readable("-")
+
+
+@pytest.mark.parametrize(
+    "shape, columns, stretched",
+    [((100, 100), 2, False), ((960, 96), 4, False), ((96, 960), 1, False), ((4000, 10), 4, True), ((1, 999), 1, True)],
+)
+def test_preview_has_room_for_any_shape(shape, columns, stretched, tmp_path):
+    """No panel covers another, the legend or the title, and none is a line."""
+    (width, height), boxes, found = layout(*shape)
+    assert found == stretched and len({left for left, *_ in boxes}) == columns and width < 13 and height < 50
+    for i, (left, bottom, wide, high) in enumerate(boxes):
+        assert min(wide, high) >= 0.5 and left >= 0 and left + wide <= width and 0.9 <= bottom < bottom + high < height
+        if not stretched:
+            assert high / wide == pytest.approx(shape[0] / shape[1])
+        for other_left, other_bottom, *_ in boxes[i + 1 :]:
+            assert other_left >= left + wide or other_bottom + high <= bottom
 
 
 def test_preview_averages_blocks(tmp_path, monkeypatch):

@@ -8,8 +8,8 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from blendinator.errors import ConfigError, DataError
-from blendinator.model.field import writing
+from blendinator.errors import DataError
+from blendinator.model.field import outputs, writing
 
 SHAPE = (37, 41)
 
@@ -23,10 +23,12 @@ def planes(samples=3):
     return {**out, "SAMPLES": rng.integers(0, 3, (samples, *SHAPE)).astype("u1")}
 
 
-def write(path, content, header=fits.Header(), **options):
-    with writing.MapWriter(path, SHAPE, 3, header, [("SEED", 7, "of the draws")], ["line ü"], **options) as writer:
-        for top in range(0, SHAPE[0], 10):
-            writer.write(top, {name: value[..., top : top + 10, :] for name, value in content.items()})
+def write(path, content, header=fits.Header()):
+    with outputs.Together() as together:
+        part = together.part(path)
+        with writing.MapWriter(path, part, SHAPE, 3, header, [("SEED", 7, "of the draws")], ["line ü"]) as writer:
+            for top in range(0, SHAPE[0], 10):
+                writer.write(top, {name: value[..., top : top + 10, :] for name, value in content.items()})
 
 
 def test_content_wcs_and_checksums(tmp_path, wcs_header):
@@ -46,25 +48,15 @@ def test_content_wcs_and_checksums(tmp_path, wcs_header):
 
 
 def test_an_error_on_the_way_leaves_nothing(tmp_path):
-    with pytest.raises(ZeroDivisionError), writing.MapWriter(tmp_path / "maps.fits", SHAPE, 0, fits.Header()) as writer:
+    maps = tmp_path / "maps.fits"
+    with (
+        pytest.raises(ZeroDivisionError),
+        outputs.Together() as together,
+        writing.MapWriter(maps, together.part(maps), SHAPE, 0, fits.Header()) as writer,
+    ):
         writer.write(0, planes())
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
-
-
-def test_existing_file_is_kept_unless_told_otherwise(tmp_path):
-    path = tmp_path / "maps.fits"
-    path.write_text("precious")
-    with pytest.raises(ConfigError, match="maps.fits: this exists already. Give another name, or --overwrite"):
-        write(path, planes())
-    assert path.read_text() == "precious"
-    write(path, planes(), overwrite=True)
-    assert fits.getheader(path)["SEED"] == 7
-
-
-def test_missing_folder(tmp_path):
-    with pytest.raises(DataError, match="the folder .*nowhere does not exist"):
-        write(tmp_path / "nowhere" / "maps.fits", planes())
 
 
 def test_no_space(tmp_path, monkeypatch):
@@ -74,7 +66,7 @@ def test_no_space(tmp_path, monkeypatch):
 
 
 def test_place_where_one_may_not_write(tmp_path, monkeypatch):
-    monkeypatch.setattr(writing, "beside", lambda path: path.parent)  # a folder is no file
+    monkeypatch.setattr(outputs.Together, "part", lambda together, path: path.parent)  # a folder is no file
     with pytest.raises(DataError, match="cannot be written"):
         write(tmp_path / "maps.fits", planes())
 
@@ -87,17 +79,6 @@ def test_disk_that_is_full_at_the_end(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"maps.fits: this cannot be written \(.*No space left.*\). Free some space"):
         write(tmp_path / "maps.fits", planes())
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_whole_file_or_none(tmp_path):
-    with writing.whole_file(tmp_path / "a") as part:
-        part.write_text("new")
-        assert not (tmp_path / "a").exists()
-    assert (tmp_path / "a").read_text() == "new" and len(list(tmp_path.iterdir())) == 1
-    with pytest.raises(DataError, match="a: this cannot be written"), writing.whole_file(tmp_path / "a") as part:
-        part.write_text("newer")
-        raise OSError(errno.ENOSPC, "No space left on device")
-    assert (tmp_path / "a").read_text() == "new" and len(list(tmp_path.iterdir())) == 1
 
 
 def test_checksum_of_the_standards_example():

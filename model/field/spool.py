@@ -1,0 +1,76 @@
+"""Input that can be read only once, from a pipe or standard input, as a file."""
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from pathlib import Path
+
+from blendinator.errors import BlendinatorError, DataError
+
+STDIN = "-"
+
+
+class Spool:
+    """Copies of pipes and of standard input. Use as a context: they end with it.
+
+    Errors that name a copy name the input instead.
+    """
+
+    def __init__(self):
+        self._folder: tempfile.TemporaryDirectory | None = None
+        self._names: dict[str, str] = {}  # copy -> what the user gave
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if self._folder is not None:
+            self._folder.cleanup()
+        if isinstance(error, BlendinatorError) and self._names:
+            raise type(error)(self.named(str(error))) from None
+
+    def readable(self, path: str | Path | None) -> Path | None:
+        """The path of a file with the content of `path`: itself, unless it is a pipe or "-", standard input.
+
+        Raises:
+          DataError: the copy has no room, or standard input is asked for twice.
+        """
+        if path is None or not (str(path) == STDIN or _is_pipe(path)):
+            return None if path is None else Path(path)
+        shown = "standard input" if str(path) == STDIN else str(path)
+        if shown in self._names.values():
+            raise DataError(f"{shown}: this can be read only once, and two inputs name it. Copy it to a file first.")
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="blendinator-")
+        name = "stdin" if str(path) == STDIN else Path(path).name
+        copy = Path(self._folder.name) / f"{len(self._names)}-{name}"
+        try:
+            with contextlib.ExitStack() as stack:
+                source = sys.stdin.buffer if str(path) == STDIN else stack.enter_context(open(path, "rb"))
+                shutil.copyfileobj(source, stack.enter_context(open(copy, "wb")), 1 << 22)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DataError(
+                    f"{shown}: its copy has no room in {tempfile.gettempdir()}. Free some space there, or name another"
+                    " folder in the environment variable TMPDIR."
+                )
+            raise DataError(f"{shown}: this cannot be read ({error.strerror}).")
+        self._names[str(copy)] = shown
+        return copy
+
+    def named(self, text: str) -> str:
+        """A text with the names of copies replaced by those of the inputs."""
+        for copy, shown in self._names.items():
+            text = text.replace(copy, shown)
+        return text
+
+
+def _is_pipe(path) -> bool:
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except OSError:
+        return False
