@@ -1,10 +1,16 @@
 """Settles the Keras version (see `blendinator/__init__.py`) and Beam's runner before any test; the nightly tests.
 
-`span_maker` writes spans of a few small scenes, clean or damaged, without the simulator.
+`span_maker` writes spans of a few small scenes, clean or damaged, without the simulator; `wheel` and `installed` are
+the package as users get it.
 """
 
 import gzip
 import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import hypothesis
@@ -14,6 +20,8 @@ import pytest
 import blendinator  # noqa: F401
 from blendinator.data import records, spans
 from blendinator.stack import use_in_memory_runner
+
+ROOT = Path(__file__).resolve().parent.parent
 
 # The same cases every time, so that `make test` fails only where something changed; the nightly ones are new each time.
 hypothesis.settings.register_profile("quick", max_examples=200, deadline=None, derandomize=True, database=None)
@@ -93,3 +101,39 @@ class SpanMaker:
 @pytest.fixture
 def span_maker(tmp_path) -> SpanMaker:
     return SpanMaker(tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> Path:
+    """The package's wheel, built from a copy of the sources: building leaves folders behind."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("setup.py", "README.md"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("blendinator", "components", "data", "model", "pipeline", "schemas"):
+        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "setup.py", "-q", "bdist_wheel", "-d", "dist"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    [path] = (folder / "dist").glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="session")
+def installed(wheel, tmp_path_factory):
+    """`installed(*arguments)` runs Python with the installed wheel, in a folder with files named like its parts."""
+    site, home = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("home")
+    zipfile.ZipFile(wheel).extractall(site)  # what an installer does with a wheel of pure Python
+    for name in ("model.py", "pipeline.py", "data/__init__.py", "components/__init__.py", "schemas/__init__.py"):
+        (home / name).parent.mkdir(exist_ok=True)
+        (home / name).write_text("raise ImportError('this file is the user\\'s own')\n")
+
+    def run(*arguments) -> str:
+        environment = {**os.environ, "PYTHONPATH": str(site)}
+        done = subprocess.run(
+            [sys.executable, *map(str, arguments)], cwd=home, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run.site, run.home = site, home
+    return run
