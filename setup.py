@@ -58,7 +58,11 @@ setup(
     python_requires=">=3.10,<3.14",
     # blendinator/ holds links to the five folders. `tests` stays out: a dependency of TFX installs one of that name.
     packages=find_packages(include=["blendinator*"]),
-    package_data={"blendinator.schemas": ["*.pbtxt"], "blendinator.pipeline.history": ["*.html"]},
+    package_data={
+        "blendinator": ["released/*"],
+        "blendinator.schemas": ["*.pbtxt"],
+        "blendinator.pipeline.history": ["*.html"],
+    },
     install_requires=[
         *COMPATIBLE,
         *CURRENT,

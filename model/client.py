@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from blendinator.errors import ConfigError, DataError, ModelError
+from blendinator.model import released
 from blendinator.model.field import noise
 from blendinator.model.field.tiling import Tile, core_shape, padded, plan
 from blendinator.model.live import FIELD_FILE, FIELD_FORMAT, list_versions, read_facts
@@ -78,11 +79,12 @@ class Segmenter:
         return type(self).load, (self.path, self.tile)
 
     @classmethod
-    def load(cls, path: str | Path, tile: int = TILE) -> "Segmenter":
-        """Loads a pushed model.
+    def load(cls, path: str | Path | None = None, tile: int = TILE) -> "Segmenter":
+        """Loads a pushed model, or the released one that the package ships.
 
         Args:
-          path: a version's folder, or the folder of all versions, of which the newest is taken.
+          path: a version's folder, or the folder of all versions, of which the newest is taken; None for the released
+            model.
           tile: pixels a side of a tile's core: more take more memory and less time.
 
         Raises:
@@ -92,7 +94,7 @@ class Segmenter:
         """
         if _loaded_in and os.getpid() not in _loaded_in:
             raise ModelError(_forked(path))
-        path = find_model(path)
+        path = released.unpack() if path is None else find_model(path)
         facts = _read_facts(path)
         if tile < facts["downsampling"]:
             raise ConfigError(f"tile: received {tile}; allowed: at least {facts['downsampling']} pixels")

@@ -13,6 +13,7 @@ FIELD_FORMAT = 1
 STATISTICS_FILE = "assets.extra/statistics.pb"  # TFDV's statistics of the training split, the reference for drift
 LIVE_FILE = "live.json"  # in the artifact of `LiveModel`: which version it holds, if any
 NO_VERSION = "none"  # in place of a version's number: there is no live model
+RELEASED = "released"  # likewise: the model that the package ships
 
 
 def training_key(custom_config: dict) -> str:

@@ -1,5 +1,6 @@
 """The command `blendinator`. Heavy imports stand inside the commands, so that --help is immediate."""
 
+import dataclasses
 import sys
 
 import click
@@ -70,10 +71,14 @@ def main():
     "--spans", default="latest", show_default=True, help="Spans to use: latest, latest:3 or for example 1,3-5."
 )
 @click.option("--no-cache", is_flag=True, help="Run every step, even when nothing changed.")
+@click.option("--cold", is_flag=True, help="Train from random weights, not from the live or the released model's.")
 @verbose_option
-def run(config_path, spans, no_cache, verbose):
+def run(config_path, spans, no_cache, cold, verbose):
     """Run the whole pipeline, simulating span 1 first if there is no data."""
     config = read_config(config_path)
+    if cold:
+        warm_start = dataclasses.replace(config.retraining.warm_start, enabled=False)
+        config = dataclasses.replace(config, retraining=dataclasses.replace(config.retraining, warm_start=warm_start))
     from blendinator.pipeline.run import run as run_pipeline
 
     sys.exit(run_pipeline(config, spans, enable_cache=not no_cache, verbose=verbose))

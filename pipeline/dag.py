@@ -24,6 +24,7 @@ from blendinator.components.scene_schema.component import SceneSchema
 from blendinator.components.span_example_gen.component import SpanExampleGen
 from blendinator.config import Config
 from blendinator.config_loader import config_to_dict
+from blendinator.model import released
 from blendinator.model.live import training_key
 from blendinator.pipeline.fingerprint import code_fingerprint
 
@@ -115,11 +116,12 @@ def create_pipeline(
     examples = gate.outputs["checked_examples"]
 
     custom_config = trainer_config(config, fingerprint)
+    shipped = ("released/model.json",) if released.card() else ()
     live_model = LiveModel(
         serving_dir=str(config.serving_dir),
         key=training_key(custom_config),
         version=live,
-        code=code_fingerprint("components/live_model", "model/live.py", "files.py"),
+        code=code_fingerprint("components/live_model", "model/live.py", "model/released.py", "files.py", *shipped),
     )
     drift_gate = DriftGate(
         statistics=statistics_gen.outputs["statistics"],

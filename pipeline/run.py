@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from blendinator.config import Config
+from blendinator.config_loader import config_to_dict
 from blendinator.errors import BlendinatorError, DataError
 from blendinator.lock import BusyError, exclusive
 from blendinator.model.live import list_versions
@@ -145,7 +146,7 @@ def run_pipeline(config: Config, spans: str, console: Console, entry: dict, enab
     console.print("Loading TensorFlow and TFX", style="dim")
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
-    from blendinator.model.live import NO_VERSION, find_live, training_key
+    from blendinator.model.live import find_live, training_key
     from blendinator.pipeline.dag import create_pipeline, trainer_config
     from blendinator.pipeline.history import retention, summary
     from blendinator.pipeline.history.report import write_report
@@ -155,7 +156,7 @@ def run_pipeline(config: Config, spans: str, console: Console, entry: dict, enab
     use_in_memory_runner()
     LocalDagRunner().run(
         create_pipeline(
-            config, ",".join(map(str, chosen)), fingerprint, live.name if live else NO_VERSION, enable_cache
+            config, ",".join(map(str, chosen)), fingerprint, live.name if live else first_model(config), enable_cache
         )
     )
     page, _ = write_report(config)
@@ -163,6 +164,25 @@ def run_pipeline(config: Config, spans: str, console: Console, entry: dict, enab
     if result.pushed:
         retention.prune_versions(config)
     return result
+
+
+def first_model(config: Config) -> str:
+    """What a training starts from where nothing was pushed: the released model, if the package ships one of the same
+    network and the same images, and warm starts are on; else nothing."""
+    from blendinator.model import released
+    from blendinator.model.live import NO_VERSION, RELEASED
+    from blendinator.pipeline.dag import EXPORTED
+
+    found = released.card() if config.retraining.warm_start.enabled else None
+    if found is None:
+        return NO_VERSION
+    ours, theirs = config_to_dict(config), found["facts"]["config"]
+    other = [f"model.{key}" for key in ours["model"] if ours["model"][key] != theirs["model"].get(key)]
+    other += [f"simulation.{key}" for key in EXPORTED if ours["simulation"][key] != theirs["simulation"].get(key)]
+    if other:
+        log.info("a cold start: the released model was trained with another %s", ", ".join(other))
+        return NO_VERSION
+    return RELEASED
 
 
 def nothing_to_do(config: Config, entry: dict, console: Console) -> bool:
@@ -248,7 +268,6 @@ def simulate(config: Config, span: int, console, workers: int | None = None) -> 
 
 def warn_of_other_settings(config: Config, chosen: tuple[int, ...]) -> None:
     """Says so when a span that is used was simulated with other settings than the configuration's."""
-    from blendinator.config_loader import config_to_dict
     from blendinator.data.spans import read_manifest, span_dir
 
     wanted = config_to_dict(config.simulation)

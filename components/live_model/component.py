@@ -40,8 +40,9 @@ class LiveModel(base_component.BaseComponent):
         Args:
           serving_dir: folder of the pushed versions.
           key: `blendinator.model.live.training_key` of the model to be trained, which is not live for itself.
-          version: the version's number; "none" for no live model; empty to look into `serving_dir` when the component
-            runs. A caller that can look gives it, so that the cache sees a changed live model.
+          version: the version's number; "none" for no live model; "released" for the model that the package ships;
+            empty to look into `serving_dir` when the component runs. A caller that can look gives it, so that the cache
+            sees a changed live model.
           code: a hash of the code, for the same reason.
         """
         super().__init__(

@@ -10,7 +10,8 @@ from tfx.utils import path_utils
 
 from blendinator.errors import ModelError
 from blendinator.files import link_tree
-from blendinator.model.live import LIVE_FILE, NO_VERSION, damaged, find_live, read_facts
+from blendinator.model import released
+from blendinator.model.live import LIVE_FILE, NO_VERSION, RELEASED, damaged, find_live, read_facts
 
 log = logging.getLogger("blendinator.live")
 
@@ -40,6 +41,8 @@ def choose_version(serving_dir: str, key: str, version: str) -> Path | None:
     """Folder of the live version, or None; see `LiveModel` for the arguments."""
     if version == NO_VERSION:
         return None
+    if version == RELEASED:
+        return released.unpack()
     if not version:
         return find_live(serving_dir, key)
     folder = Path(serving_dir) / version

@@ -6,6 +6,8 @@ import click
 
 from blendinator.config import Config
 from blendinator.errors import ConfigError
+from blendinator.model import released
+from blendinator.model.live import list_versions
 
 config_option = click.option(
     "--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults."
@@ -16,7 +18,7 @@ verbose_option = click.option(
 model_option = click.option(
     "--model",
     type=click.Path(path_type=Path),
-    help="A pushed version, or the folder of all; by default the newest of the configuration's output_dir.",
+    help="A pushed version, or the folder of all; by default the newest of output_dir, else the released model.",
 )
 trust_option = click.option(
     "--trust-model", is_flag=True, help="Load a --model from outside the configuration's serving folder."
@@ -24,7 +26,9 @@ trust_option = click.option(
 
 
 def choose_model(config: Config, model: Path | None, trusted: bool) -> Path:
-    """The folder of the model to load: the newest pushed version or `model`.
+    """The folder of the model to load: `model`, else the newest pushed version, else the released model.
+
+    Which of the two it is without `model` is said on standard error.
 
     A SavedModel is a program: its operations read and write files with the rights of whoever loads it. One that this
     configuration's pipeline did not push is loaded only by an explicit choice, with a warning.
@@ -34,6 +38,13 @@ def choose_model(config: Config, model: Path | None, trusted: bool) -> Path:
     """
     serving = config.serving_dir.resolve()
     if model is None:
+        versions = list_versions(serving)
+        found = None if versions else released.card()
+        if found:
+            click.echo(f"model: the released one, {found['name']}; nothing was pushed to {serving}", err=True)
+            return released.unpack()
+        if versions:
+            click.echo(f"model: version {versions[-1].name} of {serving}", err=True)
         return serving
     if serving not in (model.resolve(), *model.resolve().parents):
         if not trusted:

@@ -172,7 +172,7 @@ def test_the_trainers_hash_covers_all_the_code_it_runs():
         ("span_example_gen/executor", ("components/span_example_gen", "data/spans.py", *dag.CONTRACT)),
         ("anomaly_gate/executor", ("components/anomaly_gate", *dag.SCHEMA, "data/spans.py", "files.py")),
         ("drift_gate/executor", ("components/drift_gate", "model/live.py", *dag.CONTRACT)),
-        ("live_model/executor", ("components/live_model", "model/live.py", "files.py")),
+        ("live_model/executor", ("components/live_model", "model/live.py", "model/released.py", "files.py")),
         ("scene_schema/executor", ("components/scene_schema", *dag.SCHEMA)),
     ],
 )

@@ -1,0 +1,111 @@
+"""The released model: a pushed version that the package ships, for images before anything was trained here.
+
+`blendinator/released/` holds `model.tar.xz`, a version's folder as it was pushed but for its weights, which are rounded
+to bfloat16 so that the archive is small, and `model.json`, its card. `scripts/release_model.py` makes both. The
+archive is unpacked at first use, below $XDG_CACHE_HOME/blendinator or ~/.cache/blendinator.
+"""
+
+import functools
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+
+import blendinator
+from blendinator.errors import ModelError
+from blendinator.model.live import RELEASED as NAME
+
+log = logging.getLogger("blendinator")
+FOLDER = Path(blendinator.__file__).parent / "released"
+ARCHIVE, CARD = "model.tar.xz", "model.json"
+FORMAT = 1
+
+
+def card(folder: Path = FOLDER) -> dict | None:
+    """What the released model is: `name`, `sha256` of the archive, `facts` of its training and `metrics`; None if the
+    package ships none.
+
+    Raises:
+      ModelError: the card is damaged or of another release of the package.
+    """
+    path = folder / CARD
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unusable(path, str(error))
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise _unusable(path, f"it is not a card of format {FORMAT}")
+    return found
+
+
+def unpack(folder: Path = FOLDER, cache: Path | None = None) -> Path:
+    """Folder of the released model's SavedModel, called `released`; unpacked if this was not done before.
+
+    Args:
+      folder: with the archive and its card.
+      cache: where to unpack to; by default the user's. Where it cannot be written, a temporary folder serves.
+
+    Raises:
+      ModelError: the package ships no model, or it is damaged.
+    """
+    found = card(folder)
+    if found is None:
+        raise ModelError(
+            f"{folder}: this installation holds no released model. Install the package again, or train a model with "
+            "`blendinator run`."
+        )
+    cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "blendinator"
+    target = cache / found["sha256"][:16]
+    if (target / NAME / "saved_model.pb").is_file():
+        return target / NAME
+    try:
+        data = (folder / ARCHIVE).read_bytes()
+    except OSError as error:
+        raise _unusable(folder / ARCHIVE, error.strerror or str(error))
+    if hashlib.sha256(data).hexdigest() != found["sha256"]:
+        raise _unusable(folder / ARCHIVE, "its checksum is not the one on its card")
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        return _extract(folder / ARCHIVE, cache, target) / NAME
+    except OSError as error:
+        log.warning("%s cannot be written (%s); the released model is unpacked for this process only", cache, error)
+        return _temporary(folder) / NAME
+
+
+@functools.lru_cache(maxsize=1)
+def _temporary(folder):
+    cache = Path(tempfile.mkdtemp(prefix="blendinator-"))
+    return _extract(folder / ARCHIVE, cache, cache / "model")
+
+
+def _extract(archive, cache, target):
+    """Unpacks beside `target` and renames: another process sees all of it or nothing."""
+    incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=cache))
+    try:
+        try:
+            with tarfile.open(archive, "r:xz") as tar:
+                tar.extractall(incoming, filter="data") if hasattr(tarfile, "data_filter") else tar.extractall(incoming)
+        except (tarfile.TarError, EOFError, ValueError) as error:
+            raise _unusable(archive, str(error))
+        if not (incoming / NAME / "saved_model.pb").is_file():
+            raise _unusable(archive, f"it holds no {NAME}/saved_model.pb")
+        try:
+            os.rename(incoming, target)
+        except OSError:
+            if not (target / NAME / "saved_model.pb").is_file():  # else another process was faster
+                raise
+        return target
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
+
+
+def _unusable(path, why):
+    return ModelError(
+        f"{path}: the released model cannot be used ({why}). Install the package again, or give a pushed version."
+    )
