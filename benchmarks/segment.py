@@ -25,7 +25,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from blendinator.config import ClassicalConfig, SimulationConfig
-from blendinator.data.field import FieldSimulator
+from blendinator.data.field import FieldSimulator, field_header
 from blendinator.model import classical
 from blendinator.model.field import truth
 
@@ -37,19 +37,7 @@ VISIBLE = 5  # pixels that a galaxy must own to be counted in `truth`
 def write_field(path: Path, side: int, seed: int = 1):
     """Writes a field (electrons, 0.1 arcsec pixels) and returns the simulation; larger fields repeat a smaller one."""
     simulated = FieldSimulator(SimulationConfig()).field(min(side, SIMULATED), seed)
-    header = fits.Header(
-        {
-            "BUNIT": "electron",
-            "CTYPE1": "RA---TAN",
-            "CTYPE2": "DEC--TAN",
-            "CRVAL1": 150.0,
-            "CRVAL2": 2.0,
-            "CRPIX1": side / 2,
-            "CRPIX2": side / 2,
-            "CD1_1": -0.1 / 3600,
-            "CD2_2": 0.1 / 3600,
-        }
-    )
+    header = field_header(side, 0.1)
     times = -(-side // len(simulated.image))
     primary = fits.Header([("SIMPLE", True), ("BITPIX", -32), ("NAXIS", 2), ("NAXIS1", side), ("NAXIS2", side)])
     primary.extend(header)
@@ -80,7 +68,7 @@ def segment(model: str, field: Path, *options) -> tuple[float, float, str]:
             model,
             "--trust-model",
             "--output",
-            field.with_suffix(".maps"),
+            field.with_name("maps.fits"),
             "--overwrite",
             *map(str, options),
         ],

@@ -39,6 +39,29 @@ class SimulatedField:
     sky_sigma: float
 
 
+def field_header(side: int, pixel_scale: float):
+    """FITS header of a square field in electrons: unit and WCS, the centre at RA 150, Dec 2 degrees.
+
+    Args:
+      side: pixels. pixel_scale: arcsec per pixel.
+    """
+    from astropy.io import fits
+
+    return fits.Header(
+        {
+            "BUNIT": "electron",
+            "CTYPE1": "RA---TAN",
+            "CTYPE2": "DEC--TAN",
+            "CRVAL1": 150.0,
+            "CRVAL2": 2.0,
+            "CRPIX1": side / 2,
+            "CRPIX2": side / 2,
+            "CD1_1": -pixel_scale / 3600,
+            "CD2_2": pixel_scale / 3600,
+        }
+    )
+
+
 class FieldSimulator(Simulator):
     """Draws fields with the settings of the scenes: survey, population, and the mean PSF, since a field has one.
 

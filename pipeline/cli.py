@@ -8,6 +8,7 @@ import click
 from blendinator.errors import BlendinatorError
 from blendinator.escape import printable
 from blendinator.pipeline.commands._options import config_option, verbose_option
+from blendinator.pipeline.commands.demo import demo
 from blendinator.pipeline.commands.doctor import doctor
 from blendinator.pipeline.commands.kubeflow import kubeflow
 from blendinator.pipeline.commands.models import lineage, models, rollback
@@ -179,7 +180,7 @@ main.add_command(kubeflow)
 
 main.add_command(predict)
 main.add_command(segment)
-for command in (doctor, retrain, schedule, models, lineage, rollback, prune):
+for command in (demo, doctor, retrain, schedule, models, lineage, rollback, prune):
     main.add_command(command)
 
 
