@@ -65,6 +65,7 @@ SCORING = (
     "model/classical.py",
     "model/gallery.py",
     "model/live.py",
+    "data/spans.py",
     *CONTRACT,
 )
 
