@@ -113,7 +113,7 @@ def _factor(path, name, given, unit, pixel_scale):
     else:
         try:
             return float(given.to(u.Unit(unit)))
-        except (u.UnitConversionError, TypeError):
+        except (ValueError, TypeError):  # another kind of unit, or none that astropy knows
             allowed = (f"a unit that converts to {unit}",) if unit else ("no unit",)
         if pixel_scale and str(given) in ("pix", "pixel") and u.Unit(unit).is_equivalent(u.arcsec):
             return float((pixel_scale * u.arcsec).to(u.Unit(unit)).value)

@@ -84,6 +84,8 @@ def _exec(words):
     quote = lambda word: (
         word if re.fullmatch(r"[\w@+=:,./%-]+", word) else '"' + re.sub(r'(["\\])', r"\\\1", word) + '"'
     )
+    if re.search(r"""["'\\]""", words[0]):  # systemd refuses a program with such a name
+        words = ["/usr/bin/env", *words]
     literal = ":" if any("$" in word for word in words) else ""  # no variables in this line
     return literal + " ".join(quote(_plain(word)) for word in words)
 

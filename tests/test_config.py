@@ -118,3 +118,18 @@ def test_output_folder_that_is_no_folder_of_this_machine(tmp_path):
     (tmp_path / "a.yaml").write_text("output_dir: gs://bucket/runs\n")
     with pytest.raises(ConfigError, match="output_dir: received 'gs://bucket/runs'; allowed: a folder of this machine"):
         load_config(tmp_path / "a.yaml")
+
+
+def test_a_home_folder_in_paths_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "c.yaml").write_text("output_dir: ~/out\nsimulation: {catalog: ~/my.csv}\n")
+    config = load_config(tmp_path / "c.yaml")
+    assert (config.output_dir, config.simulation.catalog) == (str(tmp_path / "out"), str(tmp_path / "my.csv"))
+
+
+def test_a_current_folder_that_was_removed(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ConfigError, match="the current folder no longer exists. Change to another one"):
+        load_config()

@@ -1,5 +1,6 @@
 """The lock: one holder, named to others, and gone with its process however that ends."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -7,10 +8,12 @@ import sys
 
 import pytest
 
+from blendinator.errors import DataError
 from blendinator.lock import LOCK_FILE, BusyError, exclusive
 
 HOLD = """
 import sys, time
+from blendinator.errors import DataError
 from blendinator.lock import exclusive
 with exclusive(sys.argv[1], "retrain"):
     print("held", flush=True)
@@ -67,4 +70,14 @@ def test_it_is_free_again_after_an_error(tmp_path):
     with pytest.raises(ValueError, match="broken"), exclusive(tmp_path, "run"):
         raise ValueError("broken")
     with exclusive(tmp_path / "new" / "folder", "run"), exclusive(tmp_path, "run"):
+        pass
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks(tmp_path, monkeypatch, code):
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    with pytest.raises(DataError, match="the file system has no locks .*Set output_dir"), exclusive(tmp_path, "run"):
         pass

@@ -1,10 +1,12 @@
 """Catalogues: three formats with hand-computed rows, what is skipped, and each message."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.table import Table
+from astropy.units import Unit
 
 from blendinator.config import PopulationConfig, SimulationConfig, StarConfig
 from blendinator.data.catalog import read_catalog
@@ -179,3 +181,60 @@ def test_no_row_within_the_limits(tmp_path):
         match=r"no row has a magnitude between 25.0 and 27.0 \(there: 20.00 to 22.50\). Change simulation.pop",
     ):
         catalog.limits(PopulationConfig(magnitude_bright=25.0))
+
+
+@pytest.mark.parametrize("name", ["c.ecsv", "c.fits", "c.vot"])
+@pytest.mark.parametrize(
+    ("unit", "factor"), [("arcsec", 1), ("arcmin", 60), ("deg", 3600), ("rad", 206264.806), ("pix", 0.2), (None, 1)]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_units_are_converted(tmp_path, name, unit, factor):
+    content = table()
+    content["half_light_radius"] = np.array([1.0, 0.5, 0.4]) / factor
+    content["half_light_radius"].unit, content["mag"].unit = unit, "mag"
+    content.write(tmp_path / name, format="votable" if name.endswith("vot") else None)
+    radius = read_catalog(str(tmp_path / name), pixel_scale=0.2).galaxies.radius[:, 0]
+    np.testing.assert_allclose(radius, [1.0, 0.5, 0.4], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("column", "unit", "message"),
+    [
+        ("half_light_radius", "kpc", "column 'half_light_radius' is in 'kpc'; allowed: a unit that converts to arcsec"),
+        ("half_light_radius", "furlong", "column 'half_light_radius' is in 'furlong'; allowed"),
+        ("mag", "nJy", r"column 'mag' is in 'nJy'; allowed: mag or mag\(AB\)"),
+        ("axis_ratio", "arcsec", "column 'axis_ratio' is in 'arcsec'; allowed: no unit"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_units_that_cannot_be_converted(tmp_path, column, unit, message):
+    content = table()
+    content[column].unit = Unit(unit, parse_strict="silent")
+    with pytest.raises(DataError, match=message):
+        read_catalog(written(tmp_path, content, "c.ecsv"))
+
+
+def test_pixels_without_a_scale(tmp_path):
+    content = table()
+    content["half_light_radius"].unit = "pix"
+    with pytest.raises(DataError, match="column 'half_light_radius' is in 'pix'"):
+        read_catalog(written(tmp_path, content, "c.ecsv"))
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_a_byte_order_mark(tmp_path, ends):
+    text = f"magnitude,hlr,n,q{ends}20,0.5,1,0.5{ends}"
+    for name, content in (("c.csv", text.encode("utf-8-sig")), ("c.csv.gz", gzip.compress(text.encode("utf-8-sig")))):
+        (tmp_path / name).write_bytes(content)
+        assert read_catalog(str(tmp_path / name)).galaxies.magnitude.tolist() == [20.0]
+    (tmp_path / "c.csv").write_bytes(text.encode("utf-16"))
+    with pytest.raises(DataError, match="its text is not UTF-8. Save it as UTF-8"):
+        read_catalog(str(tmp_path / "c.csv"))
+
+
+@pytest.mark.parametrize("second", ["magnitude", "MAG"])
+def test_two_columns_that_mean_the_same(tmp_path, second):
+    content = table()
+    content[second] = [1.0, 2.0, 3.0]
+    with pytest.raises(DataError, match=f"the columns 'mag' and '{second}' both mean magnitude. Remove or rename one"):
+        read_catalog(written(tmp_path, content, "c.ecsv"))

@@ -1,6 +1,8 @@
 """Predictions of TFRecords: same ids, all counted, errors that say where."""
 
+import gzip
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -165,6 +167,48 @@ def test_repeated_id(model, span_maker, tmp_path):
 def test_lost_file():
     with pytest.raises(DataError, match="2 files were to be predicted and 1 were"):
         bulk.check_account({"files": [{"file": "a", "read": 1, "written": 1, "ids": 1}]}, ["a", "b"])
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zlib.compress])
+@pytest.mark.parametrize("name", ["a.tfrecord", "a.tfrecord.gz", "a[1].tfrecord", "a*?.tfrecord.gz"])
+def test_compression_by_content_and_names_taken_literally(model, tmp_path, pack, name):
+    content = spans.frame_record(example(scene_id=b"1:1", image=[1.0] * 16))
+    (tmp_path / name).write_bytes(pack(content))
+    (tmp_path / "a1.tfrecord").write_bytes(b"not meant")
+    account = bulk.predict([str(tmp_path / name)], tmp_path / "out[x]", model, num_samples=2)
+    assert (account["read"], account["written"]) == (1, 1) and len(list((tmp_path / "out[x]").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.write_bytes(b"SIMPLE  =          T"), "a: this file holds no TFRecords"),
+        (lambda path: path.mkdir(), "a: this is a folder; allowed: files, such as .*a/\\*"),
+        (lambda path: path.symlink_to("nowhere"), "a: there are no such files"),
+    ],
+)
+def test_what_is_not_damaged_is_not_called_so(model, tmp_path, make, message):
+    make(tmp_path / "a")
+    with pytest.raises(DataError, match=message) as caught:
+        bulk.predict([str(tmp_path / "a")], tmp_path / "out", model)
+    assert "is damaged" not in str(caught.value)
+
+
+def test_a_name_that_is_not_utf8(model, tmp_path):
+    with pytest.raises(DataError, match="names of TFRecord files must be UTF-8. Rename it"):
+        bulk.predict([str(tmp_path / "caf\udce9")], tmp_path / "out", model)
+
+
+def test_a_failed_or_killed_run_does_not_block_the_next(model, span, tmp_path):
+    path = next(span.glob("test-00001*"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-30])
+    with pytest.raises(DataError, match="cannot be read"):
+        bulk.predict([str(span / "test-*")], tmp_path / "out", model, num_samples=2)
+    assert list((tmp_path / "out").iterdir()) == []
+    path.write_bytes(whole)
+    (tmp_path / "out" / "x.predictions.tfrecord.part").touch()
+    assert bulk.predict([str(span / "test-*")], tmp_path / "out", model, num_samples=2)["read"] == 4
 
 
 def test_no_files(model, tmp_path):

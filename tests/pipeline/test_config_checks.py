@@ -39,6 +39,40 @@ PROJECT = Path(__file__).resolve().parents[2]
             {"kubeflow": {"resources": [{"node_selector": ["gpu"]}]}},
             r"kubeflow.resources\[0\].node_selector: received 'gpu'; allowed: key=value",
         ),
+        (
+            {"kubeflow": {"namespace": "My_Space"}},
+            r"kubeflow.namespace: received 'My_Space'; allowed: up to 63 lower-case",
+        ),
+        ({"kubeflow": {"claim": "a b"}}, r"kubeflow.claim: received 'a b'; allowed: lower-case letters"),
+        ({"kubeflow": {"service_account": "-x"}}, r"kubeflow.service_account: received '-x'; allowed"),
+        (
+            {"kubeflow": {"secrets": [{"name": "S3", "mount_path": "/s"}]}},
+            r"kubeflow.secrets\[0\].name: received 'S3'; allowed",
+        ),
+        (
+            {"kubeflow": {"secrets": [{"name": "s", "mount_path": "s"}]}},
+            r"kubeflow.secrets\[0\].mount_path: received 's'; allowed: an abs",
+        ),
+        (
+            {"kubeflow": {"secrets": [{"name": "s", "env": ["k=1X"]}]}},
+            r"kubeflow.secrets\[0\].env, the variable: received '1X'; allowed: letters",
+        ),
+        (
+            {"kubeflow": {"secrets": [{"name": "s", "env": ["k y=X"]}]}},
+            r"kubeflow.secrets\[0\].env, the key: received 'k y'; allowed: letters",
+        ),
+        (
+            {"kubeflow": {"resources": [{"node_selector": ["a b=c"]}]}},
+            r"kubeflow.resources\[0\].node_selector, the label: received 'a b'; allowed: a name",
+        ),
+        (
+            {"kubeflow": {"resources": [{"node_selector": ["a=c d"]}]}},
+            r"kubeflow.resources\[0\].node_selector, its value: received 'c d'; allowed: up to 63",
+        ),
+        (
+            {"kubeflow": {"resources": [{"gpu": 1, "gpu_type": "n/v/g"}]}},
+            r"kubeflow.resources\[0\].gpu_type: received 'n/v/g'; allowed: a name",
+        ),
         ({"retraining": {"spans": "latst"}}, "retraining.spans: received 'latst'; allowed"),
         (
             {"beam": {"pipeline_args": ["--runner=DaskRunner"]}},

@@ -1,6 +1,8 @@
 """Cron expressions, the units and lines made from them, and their installation by stand-ins for cron and systemd."""
 
+import shutil
 import stat
+import subprocess
 
 import pytest
 from click.testing import CliRunner
@@ -133,3 +135,34 @@ def test_command_shows_and_installs(tmp_path, monkeypatch):
 def test_command_refuses_what_is_no_schedule(tmp_path):
     result = CliRunner().invoke(cli.main, ["schedule", "--cron", "monday", "--kind", "systemd"])
     assert result.exit_code == 1 and "which has 1 fields" in result.output
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+@pytest.mark.parametrize("name", ["a b", "50%n", "it's", 'say "x"', "$HOME", "back\\slash", "ünïcode", "a;b"])
+def test_systemd_reads_the_paths_as_they_are(tmp_path, name):
+    """`systemd-analyze verify` looks for the program, so that a path it reads otherwise is not found."""
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "blendinator").symlink_to("/bin/true")
+    words = [str(folder / "blendinator"), "retrain", "--config", str(folder / "c.yaml")]
+    for file, text in schedule.systemd_units("b", "0 3 * * 1", words, str(folder)).items():
+        (tmp_path / file).write_text(text)
+    found = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(tmp_path / "b-retrain.service")], capture_output=True, text=True
+    )
+    ours = [line for line in found.stderr.splitlines() if "b-retrain" in line]
+    assert ours == [] and found.returncode == 0
+
+
+def test_percent_and_dollar_in_units():
+    words = ["/x y/bin", "--config", "/a%b/$c.yaml"]
+    text = schedule.systemd_units("b", "0 3 * * 1", words, "/p%q")["b-retrain.service"]
+    assert 'ExecStart=:"/x y/bin" --config "/a%%b/$c.yaml"\n' in text and "WorkingDirectory=/p%%q\n" in text
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"), [("/a\udce9", "systemd takes paths of UTF-8 alone"), ("/a\nb", "no path with a line end")]
+)
+def test_paths_that_systemd_cannot_take(folder, message):
+    with pytest.raises(ConfigError, match=message):
+        schedule.systemd_units("b", "0 3 * * 1", ["/x"], folder)

@@ -1,6 +1,8 @@
 """The client for notebooks: tiles without seams, samples that hold together, and what it needs."""
 
 import json
+import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -8,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.nddata import CCDData, NDData
+from astropy.units import Quantity, def_unit, electron, set_enabled_units
+from astropy.utils.masked import Masked
 
 from blendinator.errors import ConfigError, DataError, ModelError
 from blendinator.model.client import NO_DATA, Segmenter
@@ -99,11 +104,94 @@ def test_newest_version_is_taken(pushed):
         (np.zeros((0, 4)), "allowed: a two-dimensional array"),
         (np.array([["a"]]), "allowed: a two-dimensional array of real numbers"),
         (np.full((4, 4), np.nan), "no pixel is finite"),
+        ([[1.0, 2.0], [3.0]], "image: this is no array of numbers|two-dimensional array"),
+        (np.ones((4, 4), complex), "received complex128"),
     ],
 )
 def test_bad_images(segmenter, image, message):
     with pytest.raises(DataError, match=message):
         segmenter.sample(image)
+
+
+def masks(image):
+    """The image, with the left 8 columns marked in every way."""
+    mask = np.zeros(image.shape, bool)
+    mask[:, :8] = True
+    return {
+        "numpy.ma": np.ma.masked_array(image, mask),
+        "CCDData": CCDData(image, unit="electron", mask=mask),
+        "NDData": NDData(image, mask=mask),
+        "Masked": Masked(image, mask=mask),
+        "NaN": np.where(mask, np.nan, image),
+        "too large": np.where(mask, 1e40, image.astype(float)),
+    }
+
+
+@pytest.mark.parametrize("kind", ["numpy.ma", "CCDData", "NDData", "Masked", "NaN", "too large"])
+def test_masked_pixels_are_no_data(segmenter, image, kind):
+    classes = segmenter.sample(masks(image)[kind], 2).class_map
+    assert (classes[:, :8] == NO_DATA).all() and (classes[:, 8:] != NO_DATA).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: image.tolist(),
+        lambda image: image.astype(">f4"),
+        lambda image: image.astype("f8"),
+        lambda image: image.astype(np.longdouble),
+        lambda image: image.astype(object),
+        np.asfortranarray,
+        lambda image: np.ma.masked_array(image),
+        lambda image: Quantity(image, "electron"),
+        lambda image: Quantity(image.astype("f8") / 1000, "kelectron"),
+        lambda image: Quantity(image, ""),
+    ],
+)
+def test_arrays_of_any_kind_give_the_same(segmenter, image, change):
+    whole = np.round(image)
+    with set_enabled_units([def_unit("kelectron", 1000 * electron), electron]):
+        found = segmenter.sample(change(whole), 2)
+    np.testing.assert_allclose(found.probabilities, segmenter.sample(whole, 2).probabilities, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.int16, np.uint16, np.int64, bool])
+def test_any_real_type(segmenter, kind):
+    assert segmenter.sample(np.ones((9, 9), kind), 1).class_map.shape == (9, 9)
+
+
+@pytest.mark.parametrize("image", [Quantity(np.ones((9, 9)), "adu"), CCDData(np.ones((9, 9)), unit="Jy")])
+def test_another_unit_is_refused(segmenter, image):
+    with pytest.raises(DataError, match="image: received the unit (adu|Jy); allowed: electron. Convert it"):
+        segmenter.sample(image)
+
+
+def test_pickled_it_is_loaded_again(segmenter, image):
+    again = pickle.loads(pickle.dumps(segmenter))
+    assert again.tile == segmenter.tile and again.path == segmenter.path
+    np.testing.assert_array_equal(again.sample(image, 2).samples, segmenter.sample(image, 2).samples)
+
+
+def test_a_forked_child_gets_a_message(segmenter, image):
+    """Where TensorFlow would hang: using the model, and loading one there."""
+    calls = (
+        lambda: segmenter.sample(image, 1),
+        lambda: Segmenter.load(segmenter.path),
+    )
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        for call in calls:
+            try:
+                call()
+            except ModelError as error:
+                os.write(write, str(error).encode())
+        os._exit(0)
+    os.close(write)
+    assert os.waitpid(child, 0)[1] == 0
+    text = os.read(read, 10_000).decode()
+    os.close(read)
+    assert text.count("forked from one that had loaded a model") == 2 and text.count('get_context("spawn")') == 2
 
 
 @pytest.mark.parametrize(
