@@ -180,7 +180,7 @@ def compare_truth(options, folder):
     results = {
         "Blendinator": (
             Table.read(folder / "field.ecsv").meta["truth"],
-            fits.getdata(folder / "field.maps", "CLASS"),
+            fits.getdata(folder / "maps.fits", "CLASS"),
             time.perf_counter() - start,
         )
     }

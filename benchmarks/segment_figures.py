@@ -31,7 +31,7 @@ def picture(segmenter, image, name: str, title: str, folder: Path, **options):
     from PIL import Image
 
     fits.writeto(folder / title, image.astype(np.float32), fits.Header({"BUNIT": "electron"}))
-    outputs = runs.Outputs(folder / f"{name}.maps", folder / f"{name}.ecsv", folder / f"{name}.png")
+    outputs = runs.Outputs(folder / f"{name}.fits", folder / f"{name}.ecsv", folder / f"{name}.png")
     result = runs.run(segmenter, folder / title, outputs, **options)
     print(title, result.rows, result.warnings)
     page = Image.open(io.BytesIO((folder / f"{name}.png").read_bytes())).convert("RGB")

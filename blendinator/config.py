@@ -58,7 +58,7 @@ class SimulationConfig:
     """One span of simulated scenes."""
 
     seed: int = _limit(1, 0, 2**31 - 1)
-    survey: str = _limit("euclid_wide", choices=("euclid_wide", "euclid_deep", "lsst_i"))
+    survey: str = _limit("euclid_wide", choices=("euclid_wide", "euclid_deep", "lsst_i", "hst_f814w", "hsc_i"))
     noise_scale: float = _limit(1.0, 0.01, 100.0)  # multiplies the survey's sky noise
     psf_scale: float = _limit(1.0, 0.1, 10.0)  # multiplies the survey's PSF FWHM
     psf_profile: str = _limit("airy_gaussian", choices=("airy_gaussian", "moffat"))

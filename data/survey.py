@@ -14,15 +14,17 @@ from blendinator.errors import ConfigError
 # LSST: `full_exposure_time` is the whole survey already, whose sky noise leaves the read noise behind; it is the sum of
 # exposures of 30 s, each with a full well of about 100,000 e-.
 # Euclid's full well: about 200,000 e- (Q1 images saturate near magnitude 17.9).
+# COSMOS: the sum of 4 exposures of 507 s, each with 5 e- of read noise and a full well of 84,700 e- (ACS handbook), on
+# the mosaic's pixels of 0.03 arcsec. HSC wide: the sum of 6 exposures of 200 s, 4.5 e- and 150,000 e- each.
 PRESETS = {
     "euclid_wide": ("Euclid_VIS", "IE", 4, 4.2, 1, 2.0e5),
     "euclid_deep": ("Euclid_VIS", "IE", 4, 4.2, 40, 2.0e5),
     "lsst_i": ("LSST", "i", 1, 0.0, 1, 2.0e7),
+    "hst_f814w": ("COSMOS", "f814w", 1, 10.0, 1, 3.4e5),
+    "hsc_i": ("HSC", "i", 1, 11.0, 1, 9.0e5),
 }
-SPIDERS = {
-    "Euclid_VIS": (3, 0.05),
-    "LSST": (4, 0.02),
-}  # struts of the spider, and their width over the mirror's diameter
+# Struts of the spider, and their width over the mirror's diameter.
+SPIDERS = {"Euclid_VIS": (3, 0.05), "LSST": (4, 0.02), "COSMOS": (4, 0.02), "HSC": (4, 0.03)}
 
 HALF_BAND = 0.22  # of the wavelength: VIS takes 550 to 900 nm; what matters is that the pattern is washed out
 

@@ -36,8 +36,22 @@ def test_lsst_i_reaches_its_coadded_depth():
     assert survey.magnitude(5.0 * noise) == pytest.approx(26.8, abs=0.3)
 
 
+def test_hst_f814w_reaches_its_depth():
+    survey = get_survey("hst_f814w")
+    # 5 sigma in an aperture of 0.24 arcsec, which holds some 80 % of a point source: 27.2 (Scoville et al. 2007)
+    noise = survey.sky_sigma * math.sqrt(math.pi * (0.12 / survey.pixel_scale) ** 2)
+    assert survey.pixel_scale == 0.03 and survey.magnitude(5.0 * noise / 0.8) == pytest.approx(27.2, abs=0.3)
+
+
+def test_hsc_i_reaches_its_depth():
+    survey = get_survey("hsc_i")
+    # 5 sigma for a point source in the wide layer: 26.2 (Aihara et al. 2018)
+    noise = survey.sky_sigma * math.sqrt(2.266 * survey.psf_fwhm**2 / survey.pixel_scale**2)
+    assert survey.magnitude(5.0 * noise) == pytest.approx(26.2, abs=0.3)
+
+
 def test_an_unknown_survey():
     with pytest.raises(
-        ConfigError, match="simulation.survey: received 'sdss'; allowed: one of euclid_wide, euclid_deep, lsst_i"
+        ConfigError, match="simulation.survey: received 'sdss'; allowed: one of euclid_wide, euclid_deep, lsst_i, "
     ):
         get_survey("sdss")
