@@ -223,7 +223,7 @@ class WarmStartConfig:
     """Training that goes on from the live model's weights."""
 
     enabled: bool = _limit(True)
-    steps_share: float = _limit(0.5, 0.001, 1.0)  # of training.steps
+    steps_share: float = _limit(0.1, 0.001, 1.0)  # of training.steps
     learning_rate_share: float = _limit(0.3, 1e-4, 1.0)  # of the learning rates of `training`
     multi_sample_share: float = _limit(1.0, 0.0, 1.0)  # last share of the steps on draws from the prior; before: ELBO
     max_sigma_change: float = _limit(0.05, 0.0, 1.0)  # of the normalisation, relative; beyond it training starts cold

@@ -38,7 +38,7 @@ class Maps:
     """What a model says about an image of H x W pixels; pixels without data hold NaN, or `NO_DATA` where integer.
 
     Attributes:
-      samples: plausible class maps, uint8 [N, H, W]: 0 background, 1 one galaxy, 2 blended.
+      samples: plausible class maps, uint8 [N, H, W]: 0 background, 1 one source, 2 blended.
       probabilities: mean class probabilities over the draws, float32 [H, W, 3].
       class_map: the most probable class, uint8 [H, W].
       entropy: of the probabilities, nats, float32 [H, W].
@@ -120,6 +120,11 @@ class Segmenter:
     def key(self) -> str:
         """What names the model: a hash of the data, code and configuration it was trained from, if it says so."""
         return str(read_facts(self.path).get("key", ""))
+
+    @property
+    def population(self) -> str:
+        """The population that the probabilities hold for: "natural", or "" for a model that was not calibrated for it."""
+        return "natural" if "class_offsets" in read_facts(self.path).get("calibration", {}) else ""
 
     @property
     def survey(self) -> dict | None:

@@ -10,9 +10,9 @@ import numpy as np
 
 from blendinator.model.metrics.pixels import NUM_CLASSES, entropy
 
-# Background, one galaxy, blended: near-black blue, sky blue, orange.
+# Background, one source, blended: near-black blue, sky blue, orange.
 CLASS_COLORS = np.array([[0.055, 0.075, 0.125], [0.337, 0.706, 0.914], [0.902, 0.624, 0.0]])
-CLASS_NAMES = ("background", "one galaxy", "blended")
+CLASS_NAMES = ("background", "one source", "blended")
 SAMPLES_SHOWN = 3
 ENTROPY_COLORS = "magma"
 ASINH_SOFTENING = 2.0  # sky sigmas at which the stretch turns from linear to logarithmic

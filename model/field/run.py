@@ -181,6 +181,7 @@ def _cards(segmenter, field: Field, num_samples, seed):
         ("MODEL", segmenter.path.name, "version of the model"),
         ("MODELKEY", segmenter.key, "what the model was trained from"),
         ("SURVEY", survey.get("name", ""), "that the model was trained for"),
+        ("POPULATN", segmenter.population or "unknown", "density of the sky that probabilities hold for"),
         ("NSAMPLES", num_samples, "draws behind the maps"),
         ("SEED", seed, "of the draws"),
         ("TILE", segmenter.tile, "pixels a side of a tile's core"),

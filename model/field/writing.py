@@ -20,8 +20,8 @@ from blendinator.model.field.outputs import writes
 BLOCK = 2880  # bytes of a FITS block
 # EXTNAME: (type on disk, what it holds)
 PLANES = {
-    "CLASS": ("u1", "0 background, 1 one galaxy, 2 blended, 255 no data"),
-    "P_GALAXY": (">f4", "probability of exactly one galaxy"),
+    "CLASS": ("u1", "0 background, 1 one source, 2 blended, 255 no data"),
+    "P_GALAXY": (">f4", "probability of exactly one source"),
     "P_BLENDED": (">f4", "probability of two or more galaxies"),
     "ENTROPY": (">f4", "entropy of the class probabilities, nats"),
     "MUTUAL_INFO": (">f4", "mutual information of class and draw, nats"),

@@ -1,6 +1,6 @@
 """Per-pixel statistics of each scene: confusion counts, scores and calibration bins.
 
-Shapes: B scenes, H x W pixels, C = 3 classes (0 background, 1 one galaxy, 2 blended).
+Shapes: B scenes, H x W pixels, C = 3 classes (0 background, 1 one source, 2 blended).
 """
 
 import numpy as np

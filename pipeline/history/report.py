@@ -17,7 +17,7 @@ PAGE, SUMMARY, TEMPLATE = "report.html", "report.md", "report_template.html"
 VERSIONS = ("tensorflow", "keras", "tensorflow-probability", "tfx", "apache-beam", "numpy", "scipy")
 # Metric, what it is; the direction is told by an arrow.
 HEADLINES = (
-    ("iou_galaxy", "IoU, one galaxy", "↑"),
+    ("iou_galaxy", "IoU, one source", "↑"),
     ("iou_blended", "IoU, blended", "↑"),
     ("object_completeness", "completeness of blends", "↑"),
     ("object_purity", "purity of blends", "↑"),
@@ -258,7 +258,7 @@ def _about(manifest):
         for split, entry in manifest["splits"].items()
     ]
     pixels = [
-        f"{name}: {background:.2%} background, {one:.2%} one galaxy, {blended:.3%} blended"
+        f"{name}: {background:.2%} background, {one:.2%} one source, {blended:.3%} blended"
         for name, (background, one, blended) in manifest.get("class_shares", {}).items()
     ]
     facts = {

@@ -16,7 +16,7 @@ SERIES = {
     "classical": {"color": "#D55E00", "marker": "D", "linestyle": "-.", "label": "SEP"},
 }
 CLASS_COLORS = {"background": "#444444", "galaxy": "#3A9BD9", "blended": "#D98C00"}
-CLASS_LABELS = {"background": "background", "galaxy": "one galaxy", "blended": "blended"}
+CLASS_LABELS = {"background": "background", "galaxy": "one source", "blended": "blended"}
 # Inches around and between panels. Fixed: matplotlib's automatic layout takes three times as long as the drawing.
 MARGINS = {"left": 0.62, "right": 0.12, "bottom": 0.5, "top": 0.3}
 GAP, LEGEND = 0.55, 0.22
