@@ -123,7 +123,7 @@ class Segmenter:
 
     @property
     def population(self) -> str:
-        """The population that the probabilities hold for: "natural", or "" for a model that was not calibrated for it."""
+        """The population that the probabilities hold for: "natural", or "" for a model not calibrated for it."""
         return "natural" if "class_offsets" in read_facts(self.path).get("calibration", {}) else ""
 
     @property

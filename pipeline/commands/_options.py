@@ -28,7 +28,7 @@ trust_option = click.option(
 def choose_model(config: Config, model: Path | None, trusted: bool) -> Path:
     """The folder of the model to load: `model`, else the newest pushed version, else the released model.
 
-    Which of the two it is without `model` is said on standard error.
+    That it is the released one is said on standard error.
 
     A SavedModel is a program: its operations read and write files with the rights of whoever loads it. One that this
     configuration's pipeline did not push is loaded only by an explicit choice, with a warning.
@@ -38,13 +38,10 @@ def choose_model(config: Config, model: Path | None, trusted: bool) -> Path:
     """
     serving = config.serving_dir.resolve()
     if model is None:
-        versions = list_versions(serving)
-        found = None if versions else released.card()
+        found = None if list_versions(serving) else released.card()
         if found:
             click.echo(f"model: the released one, {found['name']}; nothing was pushed to {serving}", err=True)
             return released.unpack()
-        if versions:
-            click.echo(f"model: version {versions[-1].name} of {serving}", err=True)
         return serving
     if serving not in (model.resolve(), *model.resolve().parents):
         if not trusted:
