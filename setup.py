@@ -15,38 +15,58 @@ def on(marker: str, *requirements: str) -> list[str]:
     return [f"{requirement}; {marker}" for requirement in requirements]
 
 
-COMPATIBLE = on(
-    OLD,
-    "tfx>=1.16,<1.17",
-    "tensorflow>=2.16.2,<2.17",
-    "keras>=3.12,<4",
-    "tf-keras>=2.16,<2.17",  # TensorFlow Probability imports it
-    "tensorflow-probability>=0.24,<0.25",
-    "tensorflow-transform>=1.16,<1.17",
-    "tensorflow-serving-api>=2.16,<2.17",  # protobufs of the warm-up requests
-    "tensorflow-data-validation>=1.16.1,<1.17",
-    # 2.68 replaces the in-memory runner by a downloaded binary, 2.69 drops dill.
-    "apache-beam>=2.65,<2.68",
-    "ml-metadata>=1.16,<1.17",
-    "protobuf>=3.20.3,<4",
-    "numpy<2",
-)
-CURRENT = on(
-    NEW,
-    "tfx>=1.21,<1.22",
-    "tensorflow>=2.21,<2.22",
-    "keras>=3.15,<4",
-    "tf-keras>=2.21,<2.22",
-    "tensorboard>=2.20,<3",  # no longer comes with TensorFlow; its log of the training needs it
-    "tensorflow-probability>=0.25,<0.26",
-    "tensorflow-transform>=1.21,<1.22",
-    "tensorflow-serving-api>=2.19.1,<2.20",  # what tfx_bsl admits
-    "tensorflow-data-validation>=1.21,<1.22",
-    "apache-beam>=2.77,<2.78",
-    "ml-metadata>=1.21,<1.22",
-    "protobuf>=6.31.1,<7",
-    "numpy>=2,<3",
-)
+# What segmenting an image needs.
+CORE = [
+    *on(OLD, "tensorflow>=2.16.2,<2.17", "numpy<2"),
+    *on(NEW, "tensorflow>=2.21,<2.22", "numpy>=2,<3"),
+    "astropy>=6.1,<8",
+    "click>=8.1,<9",
+    "galsim>=2.8,<3",
+    "matplotlib>=3.8,<4",
+    "packaging>=22",
+    "pyyaml>=6",
+    "rich>=13",
+    "scipy>=1.12,<2",
+    "surveycodex>=1.3,<2",
+]
+# What training, evaluating and pushing need besides.
+PIPELINE = [
+    *on(
+        OLD,
+        "tfx>=1.16,<1.17",
+        "keras>=3.12,<4",
+        "tf-keras>=2.16,<2.17",  # TensorFlow Probability imports it
+        "tensorflow-probability>=0.24,<0.25",
+        "tensorflow-transform>=1.16,<1.17",
+        "tensorflow-serving-api>=2.16,<2.17",  # protobufs of the warm-up requests
+        "tensorflow-data-validation>=1.16.1,<1.17",
+        # 2.68 replaces the in-memory runner by a downloaded binary, 2.69 drops dill.
+        "apache-beam>=2.65,<2.68",
+        "ml-metadata>=1.16,<1.17",
+        "protobuf>=3.20.3,<4",
+    ),
+    *on(
+        NEW,
+        "tfx>=1.21,<1.22",
+        "keras>=3.15,<4",
+        "tf-keras>=2.21,<2.22",
+        "tensorboard>=2.20,<3",  # no longer comes with TensorFlow; its log of the training needs it
+        "tensorflow-probability>=0.25,<0.26",
+        "tensorflow-transform>=1.21,<1.22",
+        "tensorflow-serving-api>=2.19.1,<2.20",  # what tfx_bsl admits
+        "tensorflow-data-validation>=1.21,<1.22",
+        "apache-beam>=2.77,<2.78",
+        "ml-metadata>=1.21,<1.22",
+        "protobuf>=6.31.1,<7",
+    ),
+    "apache-beam[gcp]",
+    "dill",  # tfx_bsl imports it
+    "pip",  # TFX's command line calls `pip freeze`
+    "setuptools<81",  # pkg_resources, which the stack still imports
+    "google-crc32c>=1.5,<2",  # checksums of TFRecords without TensorFlow
+    "jinja2>=3.1,<4",
+    "sep>=1.4,<2",  # SExtractor's library: the baseline in the evaluation
+]
 
 setup(
     name="blendinator",
@@ -63,27 +83,9 @@ setup(
         "blendinator.schemas": ["*.pbtxt"],
         "blendinator.pipeline.history": ["*.html"],
     },
-    install_requires=[
-        *COMPATIBLE,
-        *CURRENT,
-        "apache-beam[gcp]",
-        "dill",  # tfx_bsl imports it
-        "pip",  # TFX's command line calls `pip freeze`
-        "setuptools<81",  # pkg_resources, which the stack still imports
-        "astropy>=6.1,<8",
-        "click>=8.1,<9",
-        "galsim>=2.8,<3",
-        "google-crc32c>=1.5,<2",  # checksums of TFRecords without TensorFlow
-        "jinja2>=3.1,<4",
-        "matplotlib>=3.8,<4",
-        "packaging>=22",
-        "pyyaml>=6",
-        "rich>=13",
-        "scipy>=1.12,<2",
-        "sep>=1.4,<2",  # SExtractor's library: the classical peer in the evaluation
-        "surveycodex>=1.3,<2",
-    ],
+    install_requires=CORE,
     extras_require={
+        "pipeline": PIPELINE,
         "kubeflow": [
             *on(OLD, "kfp>=2.5,<2.6", "kfp-kubernetes>=1.0,<1.1"),  # newer ones need protobuf 4
             *on(NEW, "kfp>=2.17,<3", "kfp-kubernetes>=2.17,<3"),

@@ -29,8 +29,8 @@ def _version(package: str) -> tuple[int, ...]:
 
 
 def stack_name() -> str:
-    """`current` or `compatible`, by the installed TFX."""
-    return CURRENT if _version("tfx") >= (1, 21) else COMPATIBLE
+    """`current` or `compatible`, by the installed TensorFlow."""
+    return CURRENT if _version("tensorflow") >= (2, 21) else COMPATIBLE
 
 
 def use_in_memory_runner() -> None:

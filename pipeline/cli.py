@@ -18,6 +18,21 @@ from blendinator.pipeline.commands.segment import segment
 from blendinator.pipeline.config_checks import read_config
 from blendinator.pipeline.interruption import exit_code, terminable
 
+# Those of the extra `pipeline`; segmenting does without.
+_PIPELINE_PACKAGES = {
+    "apache_beam",
+    "google_crc32c",
+    "jinja2",
+    "ml_metadata",
+    "sep",
+    "tensorflow_data_validation",
+    "tensorflow_metadata",
+    "tensorflow_probability",
+    "tensorflow_transform",
+    "tfx",
+    "tfx_bsl",
+}
+
 
 class _Group(click.Group):
     """Shows a user's mistake as one message, without a traceback; ends in order on Ctrl-C and SIGTERM."""
@@ -28,6 +43,16 @@ class _Group(click.Group):
                 return super().invoke(context)
         except BlendinatorError as error:
             click.echo(str(error), err=True)
+            context.exit(1)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").split(".")[0]
+            if package not in _PIPELINE_PACKAGES:
+                raise
+            click.echo(
+                f"{package} is not installed, which this command needs: pip install 'blendinator[pipeline]', or "
+                "`make setup` in a checkout.",
+                err=True,
+            )
             context.exit(1)
         except OSError as error:  # a path that is not there, or where one may not write
             if error.filename is None:

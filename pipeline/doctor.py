@@ -28,7 +28,8 @@ from blendinator.pipeline.history import metadata as metadata_store
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 MEMORY = 4e9  # bytes: a default run takes 2.5 GB at most
 PINS = ("apache-beam", "dill", "protobuf", "kfp", "keras", "pip")  # those that break the pipeline most often
-PROJECT, EXTRA = "blendinator", "kubeflow"
+PROJECT = "blendinator"
+NEEDED, OPTIONAL = ("", "pipeline"), "kubeflow"  # extras of the package
 SET_UP = "Run `make setup` to install what the lock file says."
 _NEW, _RUNNING = 1, 2  # states of an execution in ML Metadata
 
@@ -104,8 +105,9 @@ def pins(requirements: Iterable[str] | None = None, installed: Callable[[str], s
         return Check("pins", PROBLEM, f"{PROJECT} itself is not installed", SET_UP)
     wrong, shown = [], []
     for requirement in map(Requirement, requirements):
-        plain = not requirement.marker or requirement.marker.evaluate({"extra": ""})
-        if requirement.marker and not plain and not requirement.marker.evaluate({"extra": EXTRA}):
+        marker = requirement.marker
+        plain = not marker or any(marker.evaluate({"extra": extra}) for extra in NEEDED)
+        if marker and not plain and not marker.evaluate({"extra": OPTIONAL}):
             continue
         try:
             version = installed(requirement.name)

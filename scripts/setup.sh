@@ -125,7 +125,7 @@ use_uv() {
 
 lock() {
     use_uv
-    set -- --extra kubeflow --extra docs --extra test --generate-hashes --no-annotate --quiet \
+    set -- --extra pipeline --extra kubeflow --extra docs --extra test --generate-hashes --no-annotate --quiet \
         --custom-compile-command "make lock" setup.py
     "$UV" pip compile --python-version 3.10 --python-platform x86_64-manylinux_2_28 "$@" -o requirements-compatible.lock
     # One file for Python 3.11 to 3.13: the few packages that differ carry a marker.

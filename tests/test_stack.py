@@ -16,9 +16,9 @@ from blendinator.pipeline.cli import main
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize(("tfx", "name"), [("1.16.0", "compatible"), ("1.21.0", "current"), ("1.21.1", "current")])
-def test_name_follows_the_installed_tfx(monkeypatch, tfx, name):
-    monkeypatch.setattr(metadata, "version", lambda package: tfx)
+@pytest.mark.parametrize(("version", "name"), [("2.16.2", "compatible"), ("2.21.0", "current"), ("2.22.1", "current")])
+def test_name_follows_the_installed_tensorflow(monkeypatch, version, name):
+    monkeypatch.setattr(metadata, "version", lambda package: version)
     assert stack.stack_name() == name
 
 
