@@ -12,6 +12,7 @@ import numpy as np
 
 from blendinator.errors import ConfigError, DataError
 from blendinator.model.field.header import inherit
+from blendinator.model.field.spool import NO_ROOM, no_room
 
 COUNTS, MOST = ("NAXIS", "ZNAXIS", "TFIELDS", "WCSAXES"), 999  # of the FITS standard
 LARGEST_SIDE = 1_000_000  # pixels; a damaged header of a compressed image can ask for any number
@@ -71,6 +72,8 @@ class Plane:
                 source = self._source()
                 _check_counts(source)
                 self.file = fits.open(source, memmap=False, lazy_load_hdus=False)
+        except DataError:
+            raise
         except Exception as error:  # astropy raises many kinds for a damaged file
             raise DataError(f"{path}: this is not a FITS file that can be read ({_first_line(error)})")
         if any("truncated" in str(warning.message) for warning in caught):
@@ -136,9 +139,14 @@ class Plane:
                 return self.path
         # Rows of a gzipped file can only be reached from its start.
         self._unpacked = tempfile.NamedTemporaryFile(suffix=".fits")  # noqa: SIM115 stays while the image is open
-        with gzip.open(self.path) as packed:
-            shutil.copyfileobj(packed, self._unpacked, 1 << 22)
-        self._unpacked.flush()
+        try:
+            with gzip.open(self.path) as packed:
+                shutil.copyfileobj(packed, self._unpacked, 1 << 22)
+            self._unpacked.flush()
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            raise no_room(self.path)
         return self._unpacked.name
 
     def _choose(self, wanted, prefer, apart):

@@ -12,6 +12,15 @@ from pathlib import Path
 from blendinator.errors import BlendinatorError, DataError
 
 STDIN = "-"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+def no_room(name: str | Path) -> DataError:
+    """The error for an input whose copy does not fit into the folder for temporary files."""
+    return DataError(
+        f"{name}: its unpacked copy has no room in {tempfile.gettempdir()}. Free some space there, or name another"
+        " folder in the environment variable TMPDIR."
+    )
 
 
 class Spool:
@@ -53,11 +62,8 @@ class Spool:
                 source = sys.stdin.buffer if str(path) == STDIN else stack.enter_context(open(path, "rb"))
                 shutil.copyfileobj(source, stack.enter_context(open(copy, "wb")), 1 << 22)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DataError(
-                    f"{shown}: its copy has no room in {tempfile.gettempdir()}. Free some space there, or name another"
-                    " folder in the environment variable TMPDIR."
-                )
+            if error.errno in NO_ROOM:
+                raise no_room(shown)
             raise DataError(f"{shown}: this cannot be read ({error.strerror}).")
         self._names[str(copy)] = shown
         return copy
