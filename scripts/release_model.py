@@ -62,7 +62,9 @@ def round_variables(folder: Path) -> None:
     prefix = str(folder / "variables" / "variables")
     reader = tf.train.load_checkpoint(prefix)
     names = sorted(reader.get_variable_to_shape_map())
-    tensors = [tf.constant(rounded(np.asarray(reader.get_tensor(name)))) for name in names]
+    # Text, such as the object graph, stays bytes: an array of NumPy's would lose zeros at its end.
+    values = [reader.get_tensor(name) for name in names]
+    tensors = [tf.constant(value if isinstance(value, bytes) else rounded(np.asarray(value))) for value in values]
     shutil.rmtree(folder / "variables")
     (folder / "variables").mkdir()
     tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors)
