@@ -193,14 +193,14 @@ class EvaluationConfig:
     object_overlap: float = _limit(0.5, 0.01, 1.0)  # share of a blend's pixels that must agree for it to count as found
     classical: ClassicalConfig = field(default_factory=ClassicalConfig)
     thresholds: tuple[ThresholdConfig, ...] = (
-        ThresholdConfig("iou_galaxy", "boosted", min=0.82),
-        ThresholdConfig("iou_blended", "boosted", min=0.5),
-        ThresholdConfig("iou_blended", "natural", min=0.25),
+        ThresholdConfig("iou_galaxy", "boosted", min=0.7),
+        ThresholdConfig("iou_blended", "boosted", min=0.35),
+        ThresholdConfig("iou_blended", "natural", min=0.12),
         ThresholdConfig("reliability_blended", "natural", max=0.08),
-        ThresholdConfig("blended_area_ratio", "natural", min=0.8, max=1.25),
+        ThresholdConfig("blended_area_ratio", "natural", min=0.7, max=1.4),
         ThresholdConfig("ece_near_sources", "natural", max=0.02),
-        ThresholdConfig("coverage_galaxy_area_68", "boosted", min=0.58, max=0.78),
-        ThresholdConfig("coverage_blended_area_68", "boosted", min=0.58, max=0.78),
+        ThresholdConfig("coverage_galaxy_area_68", "natural", min=0.58, max=0.82),
+        ThresholdConfig("coverage_blended_area_68", "natural", min=0.58, max=0.78),
         ThresholdConfig("diversity_blended", "boosted", min=0.05),
     )
     relative: tuple[RelativeConfig, ...] = (
