@@ -133,23 +133,26 @@ class FourierRenderer:
 
 
 def _blobs(fx, fy, blobs, flux, pixel, count):
-    """Transform of `count` Gaussian blobs around a galaxy's centre, complex64 [G, fy, fx]: a sum of products."""
+    """Transform of `count` Gaussian blobs around a galaxy's centre, complex64 [G, fy, fx]: a sum of products.
+
+    In double precision: how a matrix product is summed up depends on the library, and spans must not.
+    """
     order = np.argsort(blobs[..., 3] == 0.0, axis=1, kind="stable")[:, :count]
     blobs = np.take_along_axis(blobs, order[..., None], axis=1)
-    offset_x, offset_y, sigma = ((blobs[..., column, None] / pixel).astype(np.float32) for column in range(3))
+    offset_x, offset_y, sigma = (blobs[..., column, None] / pixel for column in range(3))
 
     def along(frequency, offset):
-        phase = np.float32(2.0 * np.pi) * frequency * offset
-        size = np.exp(np.float32(-2.0) * np.square(np.float32(np.pi) * frequency * sigma))
-        out = np.empty(phase.shape, np.complex64)
+        phase = 2.0 * np.pi * frequency * offset
+        size = np.exp(-2.0 * np.square(np.pi * frequency * sigma))
+        out = np.empty(phase.shape, np.complex128)
         np.multiply(np.cos(phase), size, out=out.real)
         np.multiply(np.sin(phase), -size, out=out.imag)
         return out
 
-    positive = along(fy[len(fy) // 2 :].astype(np.float32), offset_y)
+    positive = along(fy[len(fy) // 2 :], offset_y)
     both = np.concatenate((np.conj(positive[..., :0:-1]), positive), axis=2)
-    both *= (blobs[..., 3] * flux[:, None]).astype(np.float32)[:, :, None]
-    return np.matmul(both.transpose(0, 2, 1), along(fx.astype(np.float32), offset_x))
+    both *= (blobs[..., 3] * flux[:, None])[:, :, None]
+    return np.matmul(both.transpose(0, 2, 1), along(fx, offset_x)).astype(np.complex64)
 
 
 def _squared(fx, fy, axis_ratio, angle, scale):
