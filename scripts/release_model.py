@@ -30,7 +30,7 @@ from blendinator.config_loader import config_from_dict
 from blendinator.data.scene import Simulator
 from blendinator.model import released
 from blendinator.model.export import WEIGHTS_FILE
-from blendinator.model.live import read_facts
+from blendinator.model.live import FACTS_FILE, read_facts
 from blendinator.model.metrics import scenes
 from blendinator.model.metrics.evaluation import evaluate_rows
 
@@ -119,6 +119,10 @@ def main() -> None:
         folder = Path(scratch) / released.NAME
         shutil.copytree(given.version, folder)
         round_variables(folder)
+        facts["config"]["output_dir"] = Path(
+            facts["config"]["output_dir"]
+        ).name  # whose disk it was is nobody's concern
+        (folder / FACTS_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         numbers = {"boosted": given.boosted, "natural": given.natural}
         report, moved = evaluate(folder, given.version, config, numbers)
         released.FOLDER.mkdir(exist_ok=True)
