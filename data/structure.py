@@ -43,8 +43,8 @@ def add_structure(rng: np.random.Generator, sources: Sources, extent, config: St
         return sources.replace(blobs=everything)
     galaxies = sources.take(rows)
     strength = rng.random((len(rows), 1))  # from smooth to as strong as it gets
-    chain, extras = _chain(rng, galaxies, strength), _extras(rng, galaxies, strength)
-    blobs = np.concatenate((chain, extras), axis=1)
+    disk = _Disk(galaxies)
+    blobs = np.concatenate((_chain(rng, disk, strength), _extras(rng, disk, strength)), axis=1)
     reach = np.hypot(blobs[..., DX], blobs[..., DY]) + 3.0 * blobs[..., SIGMA]
     blobs[..., FRACTION] *= reach < np.asarray(extent)[rows, None]
     light = np.maximum(blobs[..., FRACTION], 0.0).sum(axis=1, keepdims=True)
@@ -90,9 +90,9 @@ class _Disk:
         )
 
 
-def _chain(rng, galaxies, strength):
+def _chain(rng, disk, strength):
     """Spiral arms, a ring, or a field of clumps [n, CHAIN, 4]; a bulge-dominated galaxy has none."""
-    disk, count = _Disk(galaxies), len(galaxies)
+    count = len(strength)
     kind = rng.random((count, 1))
     step = np.arange(CHAIN)[None, :]
     jitter = rng.standard_normal((3, count, CHAIN))
@@ -129,9 +129,9 @@ def _chain(rng, galaxies, strength):
     )
 
 
-def _extras(rng, galaxies, strength):
+def _extras(rng, disk, strength):
     """Nucleus, bar, dust lane, lopsided light and giant clumps [n, EXTRAS, 4], each with its own probability."""
-    disk, count = _Disk(galaxies), len(galaxies)
+    count = len(strength)
     has = lambda probability: rng.random((count, 1)) < probability
     uniform = lambda low, high, number=1: rng.uniform(low, high, (count, number))
     radius, azimuth, sigma, contrast = (np.zeros((count, EXTRAS)) for _ in range(4))
