@@ -85,7 +85,8 @@ class StarRenderer:
 
     GalSim's OpticalPSF makes two patterns: sharp, at the filter's effective wavelength; and averaged over the band and
     blurred by the Gaussian that brings the survey's Airy pattern to its FWHM. They are kept on a fine grid and
-    interpolated.
+    interpolated, in double precision: a bright star's last bit of single precision is electrons, and libraries differ
+    in it.
     """
 
     def __init__(self, psf: Psf):
@@ -105,7 +106,7 @@ class StarRenderer:
                 ndimage.map_coordinates(pattern, where + (len(pattern) - 1) / 2.0, order=3, prefilter=False)
                 for pattern in _patterns(self._psf, self._cell)
             )
-            blur = np.float32(optics[i].blur)
+            blur = optics[i].blur
             # The pattern's cells hold flux per cell; a pixel holds scale^2 of them.
             stamp[:] = np.maximum((1.0 - blur) * sharp + blur * blurred, 0.0) * (flux[i] * scale**2)
         return stamps
@@ -137,7 +138,7 @@ def _patterns(psf: Psf, cell: float) -> tuple[np.ndarray, np.ndarray]:
         [at(stretch, psf.gaussian_sigma) for stretch in np.linspace(1.0 - survey.half_band, 1.0 + survey.half_band, 7)],
         axis=0,
     )
-    return tuple(ndimage.spline_filter(pattern, order=3).astype(np.float32) for pattern in (at(1.0, 0.0), band))
+    return tuple(ndimage.spline_filter(pattern, order=3) for pattern in (at(1.0, 0.0), band))
 
 
 def saturate(image: np.ndarray, level: float) -> np.ndarray:
