@@ -18,6 +18,7 @@ import blendinator  # noqa: F401  settles the Keras version before TFX imports T
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
 from blendinator.errors import BlendinatorError
+from blendinator.pipeline import exit_codes
 from blendinator.pipeline.config_checks import read_config
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -39,7 +40,7 @@ def main() -> int:
         return 0
     from blendinator.pipeline.run import run
 
-    return run(config, spans)
+    return exit_codes.for_orchestrator(run(config, spans))
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ import os
 import subprocess
 
 from blendinator.config import Config
+from blendinator.pipeline import exit_codes
 from blendinator.pipeline.history import run_log
 from blendinator.pipeline.run import FIRST_SPAN, perform, run_pipeline, simulate
 
 log = logging.getLogger("blendinator.retrain")
 
-EXIT_OK, EXIT_FAILED, EXIT_REFUSED = 0, 1, 3
 HOOK_TIMEOUT = 600  # seconds; a mail program that hangs must not hold up the schedule
 
 
@@ -44,8 +44,7 @@ def retrain(config: Config, verbose: bool = False) -> int:
         call_hook(config, {"reason": f"{type(error).__name__}: {error}", **entry})
         raise
     call_hook(config, entry)
-    codes = {run_log.PUSHED: EXIT_OK, run_log.NOTHING: EXIT_OK, run_log.REFUSED: EXIT_REFUSED}
-    return codes.get(entry["status"], EXIT_FAILED)
+    return exit_codes.of_run(entry)
 
 
 def span_to_simulate(config: Config) -> int | None:

@@ -17,6 +17,7 @@ from blendinator.config_loader import config_to_dict
 from blendinator.errors import BlendinatorError, DataError
 from blendinator.lock import BusyError, exclusive
 from blendinator.model.live import list_versions
+from blendinator.pipeline import exit_codes
 from blendinator.pipeline.console import quiet_console
 from blendinator.pipeline.history import metadata, run_log
 from blendinator.stack import use_in_memory_runner
@@ -41,13 +42,13 @@ def run(config: Config, spans: str = "latest", enable_cache: bool = True, verbos
       verbose: show on the terminal what goes to the log, too.
 
     Returns:
-      The exit code: 0 when the run went through, whether or not the model was good enough to be pushed; 1 when
-      something stopped it that the user can fix, which one message says.
+      The exit code: 0 when a model was pushed or there was nothing to do, 3 when the model was not good enough to be
+      pushed, 1 when something stopped the run that the user can fix, which one message says.
     """
     entry = perform(
         config, "run", lambda console, entry: run_pipeline(config, spans, console, entry, enable_cache), verbose
     )
-    return 0 if entry["status"] in (*run_log.COMPLETED, run_log.NOTHING) else 1
+    return exit_codes.of_run(entry)
 
 
 def perform(

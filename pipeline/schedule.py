@@ -8,51 +8,13 @@ import sys
 from pathlib import Path
 
 from blendinator.errors import BlendinatorError, ConfigError
+from blendinator.pipeline import cron
 
 UNITS = "~/.config/systemd/user"
-_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of the month", 1, 31), ("month", 1, 12), ("day of the week", 0, 7))
-_DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_ITEM = re.compile(r"(\*|\d+(?:-\d+)?)(?:/(\d+))?")
 
 
 class ScheduleError(BlendinatorError):
     """The schedule cannot be installed on this machine."""
-
-
-def parse_cron(expression: str) -> tuple[tuple[int, ...] | None, ...]:
-    """Five fields of a cron expression: the values of each, or None where all are meant.
-
-    Raises:
-      ConfigError: it is none.
-    """
-    fields = expression.split()
-    if len(fields) != 5:
-        raise ConfigError(
-            f"--cron: received {expression!r}, which has {len(fields)} fields; allowed: minute, hour, day of the "
-            "month, month, day of the week, such as '0 3 * * 1'"
-        )
-    return tuple(_parse_field(expression, text, *field) for text, field in zip(fields, _FIELDS))
-
-
-def to_calendar(expression: str) -> str:
-    """The expression as systemd's OnCalendar: "0 3 * * 1" is "Mon *-*-* 03:00:00".
-
-    Raises:
-      ConfigError: it is no cron expression, or restricts both days of the month and of the week: cron then means
-        either, systemd both.
-    """
-    minute, hour, day, month, weekday = parse_cron(expression)
-    if day is not None and weekday is not None:
-        raise ConfigError(
-            f"--cron: received {expression!r}; allowed: either a day of the month or a day of the week, which "
-            "systemd would otherwise both ask for. Use --kind crontab."
-        )
-
-    def join(values, width):
-        return "*" if values is None else ",".join(f"{value:0{width}d}" for value in values)
-
-    days = "" if weekday is None else ",".join(dict.fromkeys(_DAYS[value] for value in weekday)) + " "
-    return f"{days}*-{join(month, 2)}-{join(day, 2)} {join(hour, 2)}:{join(minute, 2)}:00"
 
 
 def command(config_path: str | None) -> list[str]:
@@ -73,7 +35,7 @@ def systemd_units(name: str, expression: str, words: list[str], folder: str) -> 
         "SuccessExitStatus=3\n"
     )
     timer = (
-        f"[Unit]\nDescription=Retraining of {name}\n\n[Timer]\nOnCalendar={to_calendar(expression)}\n"
+        f"[Unit]\nDescription=Retraining of {name}\n\n[Timer]\nOnCalendar={cron.to_systemd(expression)}\n"
         "# Made up for after the machine was off.\nPersistent=true\n\n[Install]\nWantedBy=timers.target\n"
     )
     return {f"{name}-retrain.service": service, f"{name}-retrain.timer": timer}
@@ -94,18 +56,18 @@ def _plain(text):
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ConfigError(f"{text}: systemd takes paths of UTF-8 alone. Rename it, or use --kind crontab.")
+        raise ConfigError(f"{text}: systemd takes paths of UTF-8 alone. Rename it, or use `kind` crontab.")
     if "\n" in text or text.endswith(("\\", " ")):
         raise ConfigError(
             f"{text!r}: systemd takes no path with a line end, or with a space or backslash at its end. Rename it, or"
-            " use --kind crontab."
+            " use `kind` crontab."
         )
     return text.replace("%", "%%")
 
 
 def crontab_line(name: str, expression: str, words: list[str], folder: str) -> str:
     """The entry, with a mark by which it is found again."""
-    parse_cron(expression)
+    cron.parse(expression)
     text = f"cd {shlex.quote(folder)} && {shlex.join(words)} >/dev/null 2>&1".replace("%", r"\%")
     return f"{expression} {text} {_mark(name)}"
 
@@ -137,7 +99,7 @@ def install_systemd(units: dict[str, str], folder: str | Path = UNITS) -> None:
         (folder / name).write_text(text, encoding="utf-8")
     timer = next(name for name in units if name.endswith(".timer"))
     for words in (["systemctl", "--user", "daemon-reload"], ["systemctl", "--user", "enable", "--now", timer]):
-        _call(words, f"The units are in {folder}; enable {timer} by hand, or use --kind crontab.")
+        _call(words, f"The units are in {folder}; enable {timer} by hand, or use `kind` crontab.")
 
 
 def install_crontab(name: str, line: str) -> None:
@@ -147,7 +109,7 @@ def install_crontab(name: str, line: str) -> None:
       ScheduleError: there is no cron, or it refuses the entry.
     """
     if not shutil.which("crontab"):
-        raise ScheduleError("crontab: this program is not installed. Install cron, or use --kind systemd.")
+        raise ScheduleError("crontab: this program is not installed. Install cron, or use `kind` systemd.")
     present = subprocess.run(["crontab", "-l"], capture_output=True, text=True)
     _call(
         ["crontab", "-"],
@@ -169,22 +131,3 @@ def _call(words, remedy, text=None):
 
 def _mark(name):
     return f"# blendinator {name}"
-
-
-def _parse_field(expression, text, label, low, high):
-    values = set()
-    for part in text.split(","):
-        match = _ITEM.fullmatch(part)
-        first, _, last = (match[1] if match else "").partition("-")
-        span = (low, high) if first == "*" else (int(first or -1), int(last or first or -1))
-        step = int(match[2] or 1) if match else 0
-        if first != "*" and match and match[2] and not last:  # "5/10" is no standard
-            step = 0
-        if not match or step < 1 or not low <= span[0] <= span[1] <= high:
-            raise ConfigError(
-                f"--cron: received {expression!r}; allowed for the {label}: *, numbers from {low} to {high}, "
-                "ranges, lists and steps such as */15"
-            )
-        values.update(range(span[0], span[1] + 1, step))
-    everything = set(range(low, high + 1 - (high == 7)))  # 7 is Sunday again
-    return None if values >= everything else tuple(sorted(values))

@@ -78,7 +78,7 @@ def folder(tmp_path_factory):
         "kubeflow",
         "try",
         "pipeline.yaml",
-        "--folder",
+        "--output",
         "try",
         "--parameter",
         f"data_root={folder / LOCAL / 'data'}",
@@ -138,6 +138,6 @@ def test_single_pod_runs_the_local_runner_on_the_volume(folder):
         "single-pod.yaml",
         folder=folder,
     )
-    assert "Trainer: done" in call("kubeflow", "try", "single-pod.yaml", "--folder", "single", folder=folder)
+    assert "Trainer: done" in call("kubeflow", "try", "single-pod.yaml", "--output", "single", folder=folder)
     log = (folder / "single" / "logs" / "Trainer.log").read_text()
     assert "Nothing to do" in log, log

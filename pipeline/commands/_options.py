@@ -12,6 +12,9 @@ from blendinator.model.live import list_versions
 config_option = click.option(
     "--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults."
 )
+json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for other programs.")
+run_option = click.option("--run", "run_name", help="Name of a run, or its beginning or end; by default the newest.")
+write_samples_option = click.option("--write-samples", is_flag=True, help="Write the sample maps, too.")
 verbose_option = click.option(
     "--verbose", is_flag=True, help="Show what the libraries print, too; it is in the log file in any case."
 )
@@ -23,6 +26,18 @@ model_option = click.option(
 trust_option = click.option(
     "--trust-model", is_flag=True, help="Load a --model from outside the configuration's serving folder."
 )
+
+
+def renamed(old: str, new: str, **options):
+    """An option's former name, which is not shown and ends the command with a message that names the new one."""
+
+    def refuse(context, parameter, value):
+        if value:
+            raise click.UsageError(f"{old} has been renamed: use {new}", context)
+
+    return click.option(
+        old, f"former_{old.strip('-').replace('-', '_')}", hidden=True, expose_value=False, callback=refuse, **options
+    )
 
 
 def choose_model(config: Config, model: Path | None, trusted: bool) -> Path:

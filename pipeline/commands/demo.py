@@ -19,7 +19,10 @@ SIDE, SEED = 512, 1  # pixels, and which sky
 )
 @click.option("--seed", type=click.IntRange(0), default=SEED, show_default=True, help="Which sky.")
 def demo(output, seed):
-    """Simulate a small field, segment it with the released model, write maps, catalog and picture."""
+    """Simulate a small field and segment it.
+
+    With the released model; writes the field, its maps, the catalog and a picture.
+    """
     load_tensorflow_quietly()
 
     from astropy.io import fits

@@ -6,16 +6,19 @@ import sys
 
 import click
 
-from blendinator.pipeline.commands._options import config_option
+from blendinator.pipeline.commands._options import config_option, json_option
 from blendinator.pipeline.config_checks import read_config
 from blendinator.pipeline.tables import columns
 
 
 @click.command()
 @config_option
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for other programs.")
+@json_option
 def doctor(config_path, as_json):
-    """Check the machine, the installed libraries and the output folder. Exit code 0: a run can start, 1: it cannot."""
+    """Check machine, libraries and output folder.
+
+    Exit code 0: a run can start, 1: it cannot.
+    """
     config = read_config(config_path)
     from blendinator.pipeline.doctor import OK, PROBLEM, examine
 

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from blendinator.pipeline.commands._options import config_option
+from blendinator.pipeline.commands._options import config_option, renamed
 from blendinator.pipeline.config_checks import read_config
 from blendinator.stack import load_tensorflow_quietly
 
@@ -20,7 +20,10 @@ parameter_option = click.option(
 
 @click.group()
 def kubeflow():
-    """The same pipeline on Kubeflow Pipelines v2; see docs/kubeflow.md."""
+    """Run the same pipeline on Kubeflow Pipelines v2.
+
+    See docs/kubeflow.md.
+    """
 
 
 @kubeflow.command("compile")
@@ -52,13 +55,15 @@ def compile_command(config_path, image, pipeline_root, output, spans, single_pod
 @kubeflow.command("try")
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option(
-    "--folder",
+    "--output",
+    "folder",
     default="kubeflow-try",
     show_default=True,
     type=click.Path(file_okay=False),
     help="For all that the run makes; `volume` in it takes the place of the cluster's volume.",
 )
 @parameter_option
+@renamed("--folder", "--output")
 @steps_option
 @click.option(
     "--types",
@@ -68,7 +73,10 @@ def compile_command(config_path, image, pipeline_root, output, spans, single_pod
     help="What becomes of the types of artifacts between tasks.",
 )
 def try_command(file, folder, pairs, training_steps, types):
-    """Run a compiled pipeline on this machine: every task's own command, as a cluster would start it."""
+    """Run a compiled pipeline on this machine.
+
+    Every task's own command, as a cluster would start it.
+    """
     from blendinator.pipeline.kubeflow.simulator import Simulator
 
     parameters = parse_parameters(pairs, training_steps)
@@ -110,14 +118,15 @@ def submit_command(file, config_path, pairs, training_steps, spans, host):
 
 @kubeflow.command("schedule")
 @cluster_options
-@click.option("--cron", required=True, help="Six fields, seconds first: '0 0 3 * * 1' is Mondays at 3.")
+@click.option("--cron", required=True, metavar="EXPRESSION", help="Five fields: '0 3 * * 1' is Mondays at 3.")
 def schedule_command(file, config_path, pairs, training_steps, spans, host, cron):
-    """Upload a compiled pipeline and have it run by a clock: one run at a time, missed ones left out.
+    """Upload a compiled pipeline and run it on a schedule.
 
-    A schedule of the same name (the configuration's `name`) is replaced. Example:
+    One run at a time; missed ones are left out. A schedule of the same name (the configuration's `name`) is replaced.
+    Example:
 
     \b
-      blendinator kubeflow schedule --cron '0 0 3 * * 1' --spans latest:3
+      blendinator kubeflow schedule --cron '0 3 * * 1' --spans latest:3
     """
     config = read_config(config_path)
     cluster, settings = connect(host, config), config.kubeflow

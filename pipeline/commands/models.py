@@ -4,18 +4,19 @@ import json
 
 import click
 
-from blendinator.pipeline.commands._options import config_option
+from blendinator.pipeline.commands._options import config_option, json_option
 from blendinator.pipeline.config_checks import read_config
 from blendinator.pipeline.tables import columns
-
-json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for other programs.")
 
 
 @click.command()
 @config_option
 @json_option
 def models(config_path, as_json):
-    """List the pushed versions with date, spans and headline metrics; * is the live one."""
+    """List the pushed versions; * marks the live one.
+
+    With each: its date, its spans and its headline metrics.
+    """
     config = read_config(config_path)
     from blendinator.pipeline.history.lineage import list_models
 
@@ -49,7 +50,10 @@ def models(config_path, as_json):
 @click.argument("version")
 @json_option
 def lineage(config_path, version, as_json):
-    """Say what made a version: spans, code, run, start, baseline and metrics."""
+    """Say what made a version.
+
+    Its spans, code, run, start, baseline, metrics and rules, and the files of each step.
+    """
     config = read_config(config_path)
     from blendinator.pipeline.history.lineage import lineage as find_lineage
 
@@ -91,10 +95,10 @@ def lineage(config_path, version, as_json):
 @config_option
 @click.argument("version", required=False)
 def rollback(config_path, version):
-    """Make an earlier version live again, by default the one before the live model.
+    """Make an earlier version live again.
 
-    It is published again under a new, higher number, which a server that polls the folder takes up; the live
-    version stays for inspection.
+    VERSION is by default the one before the live model. It is published again under a new, higher number, which a
+    server that polls the folder takes up; the live version stays for inspection.
     """
     config = read_config(config_path)
     from blendinator.pipeline.history.lineage import rollback as roll_back

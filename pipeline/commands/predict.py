@@ -2,7 +2,13 @@
 
 import click
 
-from blendinator.pipeline.commands._options import choose_model, model_option, trust_option
+from blendinator.pipeline.commands._options import (
+    choose_model,
+    model_option,
+    renamed,
+    trust_option,
+    write_samples_option,
+)
 from blendinator.pipeline.config_checks import read_config
 from blendinator.stack import load_tensorflow_quietly
 
@@ -22,9 +28,10 @@ from blendinator.stack import load_tensorflow_quietly
     type=click.Path(dir_okay=False),
     help="YAML file: the model's place, and beam.pipeline_args.",
 )
-@click.option("--no-samples", is_flag=True, help="Leave the sample maps out: probabilities and classes only.")
-def predict(records, output, num_samples, seed, model, trust_model, config_path, no_samples):
-    """Predict TFRecords of stamps with a pushed model, on any Beam runner.
+@write_samples_option
+@renamed("--no-samples", "no option: sample maps are written only with --write-samples", is_flag=True)
+def predict(records, output, num_samples, seed, model, trust_model, config_path, write_samples):
+    """Predict TFRecords of stamps, on any Beam runner.
 
     RECORDS are paths or globs of TFRecord files of tf.Examples with `scene_id` and `image`, such as a span's. Each gets
     a file of predictions with the same ids; account.json counts them. Example:
@@ -42,5 +49,5 @@ def predict(records, output, num_samples, seed, model, trust_model, config_path,
         from blendinator.model.client import find_model
         from blendinator.pipeline.bulk_inference import predict as run
 
-        account = run(records, output, find_model(folder), num_samples, seed, not no_samples, config.beam.pipeline_args)
+        account = run(records, output, find_model(folder), num_samples, seed, write_samples, config.beam.pipeline_args)
     click.echo(f"{account['read']} records read, {account['written']} predictions written to {output}")

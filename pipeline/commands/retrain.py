@@ -13,10 +13,10 @@ from blendinator.pipeline.tables import columns, megabytes
 @config_option
 @verbose_option
 def retrain(config_path, verbose):
-    """Simulate a new span if configured, run, prune; for a schedule. See docs/retraining.md.
+    """Simulate a new span, run and prune, unattended.
 
-    Exit code 0: pushed, or nothing to do; 3: the model was refused; 1: the run failed or another one is going on. Every
-    run adds a line to logs/runs.jsonl in the output folder.
+    The section `retraining` of the configuration says what of it is done; see docs/retraining.md. Exit codes as of
+    `run`. Every run adds a line to logs/runs.jsonl in the output folder.
     """
     config = read_config(config_path)
     from blendinator.pipeline.retrain import retrain as retrain_once
@@ -26,11 +26,14 @@ def retrain(config_path, verbose):
 
 @click.command()
 @config_option
-@click.option("--cron", "expression", required=True, metavar="EXPRESSION", help="Five fields, such as '0 3 * * 1'.")
+@click.option("--cron", required=True, metavar="EXPRESSION", help="Five fields, such as '0 3 * * 1'.")
 @click.option("--kind", type=click.Choice(["systemd", "crontab"]), help="By default systemd where it runs.")
 @click.option("--install", is_flag=True, help="Apply it, after showing it.")
-def schedule(config_path, expression, kind, install):
-    """Show, and with --install apply, a systemd timer or crontab entry that calls `blendinator retrain`."""
+def schedule(config_path, cron, kind, install):
+    """Run `retrain` on a schedule: systemd or cron.
+
+    Shows a systemd timer or a crontab entry, and with --install applies it.
+    """
     config = read_config(config_path)
     from pathlib import Path
 
@@ -38,13 +41,13 @@ def schedule(config_path, expression, kind, install):
 
     kind, words, folder = kind or schedules.default_kind(), schedules.command(config_path), str(Path.cwd())
     if kind == "systemd":
-        units = schedules.systemd_units(config.name, expression, words, folder)
+        units = schedules.systemd_units(config.name, cron, words, folder)
         for name, text in units.items():
             click.echo(f"# {schedules.UNITS}/{name}\n{text}")
         if install:
             schedules.install_systemd(units)
     else:
-        line = schedules.crontab_line(config.name, expression, words, folder)
+        line = schedules.crontab_line(config.name, cron, words, folder)
         click.echo(line)
         if install:
             schedules.install_crontab(config.name, line)
@@ -53,9 +56,12 @@ def schedule(config_path, expression, kind, install):
 
 @click.command()
 @config_option
-@click.option("--dry-run", is_flag=True, help="List what would go.")
+@click.option("--dry-run", is_flag=True, help="List what would be removed.")
 def prune(config_path, dry_run):
-    """Remove what the section `retraining` of the configuration no longer keeps."""
+    """Remove old spans, runs and versions.
+
+    The section `retraining` of the configuration says what is kept.
+    """
     config = read_config(config_path)
     from blendinator import lock
     from blendinator.pipeline.history import retention

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from blendinator.escape import printable
-from blendinator.pipeline.commands._options import choose_model, model_option, trust_option
+from blendinator.pipeline.commands._options import choose_model, model_option, trust_option, write_samples_option
 from blendinator.pipeline.config_checks import read_config
 from blendinator.stack import load_tensorflow_quietly
 
@@ -69,7 +69,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     "  [default: all]",
 )
 @click.option("--match-noise", is_flag=True, help="Scale the field so that its measured noise is that of the training.")
-@click.option("--write-samples", is_flag=True, help="Put the sample maps into the output, too.")
+@write_samples_option
 @click.option(
     "--catalog", "catalogue", type=FILE, help="Write a catalogue of objects and blends: .ecsv, .fits, .vot or .parquet."
 )

@@ -14,7 +14,6 @@ from blendinator.pipeline.history.metadata import open_store
 from blendinator.pipeline.tables import columns
 
 FORMAT_VERSION = 1
-EXIT_PUSHED, EXIT_NOT_PUSHED = 0, 3  # 1 and 2 are errors: of the run or its data, and of the command line
 
 
 def explain(config: Config, run: str | None = None) -> dict:

@@ -17,6 +17,7 @@ import urllib3
 
 from blendinator.errors import ConfigError, ServiceError
 from blendinator.pipeline.console import without_warnings
+from blendinator.pipeline.cron import to_kubeflow
 from blendinator.pipeline.kubeflow.simulator import read_pipeline, root_parameters
 
 ATTEMPTS = 4
@@ -50,8 +51,8 @@ class Cluster:
         """
         if not host.startswith(("http://", "https://")):
             raise ConfigError(
-                f"--host: received {host!r}; allowed: http://... or https://..., the address of Kubeflow's "
-                "API. Give --host or set kubeflow.host"
+                f"`host`: received {host!r}; allowed: http://... or https://..., the address of Kubeflow's "
+                "API. Give `host` or set kubeflow.host"
             )
         self.host, self.namespace, self.wait = host.rstrip("/"), namespace, wait
         health = self.call("the API", lambda: check_api(self.host, token, cookies))
@@ -158,7 +159,7 @@ class Cluster:
     def schedule(
         self, path: str | Path, experiment: str, name: str, cron: str, parameters: dict, service_account: str = ""
     ) -> str:
-        """Uploads the pipeline and has it run by a clock, one run at a time, missed ones left out; returns the id.
+        """Uploads the pipeline and runs it on a schedule, one run at a time, without missed ones; returns the id.
 
         Takes the place of schedules of the same name in the experiment.
 
@@ -166,18 +167,14 @@ class Cluster:
           path: the compiled pipeline.
           experiment: name of the experiment.
           name: of the schedule.
-          cron: six fields, seconds first, such as "0 0 3 * * 1" for Mondays at 3.
+          cron: five fields, such as "0 3 * * 1" for Mondays at 3.
           parameters: of the runs.
           service_account: of the runs' pods; the installation's default if empty.
 
         Raises:
-          ConfigError, DataError, ServiceError: see `submit`; `cron` has another number of fields.
+          ConfigError, DataError, ServiceError: see `submit`; `cron` is not a cron expression.
         """
-        if len(cron.split()) != 6:
-            raise ConfigError(
-                f"--cron: received {cron!r}; allowed: six fields (second minute hour day month weekday), such "
-                "as '0 0 3 * * 1' for Mondays at 3"
-            )
+        expression = to_kubeflow(cron)
         check_parameters(path, parameters)
         pipeline, version = self.upload(path)
         where = self.experiment(experiment)
@@ -191,7 +188,7 @@ class Cluster:
             lambda: self.client.create_recurring_run(
                 where,
                 name,
-                cron_expression=cron,
+                cron_expression=expression,
                 no_catchup=True,
                 max_concurrency=1,
                 params=parameters,
@@ -254,7 +251,7 @@ def describe(status: int | None, detail) -> str:
     if status is None:
         return (
             f"the server cannot be reached ({detail}). Check the address and the network; from outside the cluster, "
-            "first call `kubectl port-forward -n kubeflow svc/ml-pipeline 8888:8888` and use --host "
+            "first call `kubectl port-forward -n kubeflow svc/ml-pipeline 8888:8888` and use `host` "
             "http://localhost:8888."
         )
     if status in (401, 403):
@@ -264,7 +261,7 @@ def describe(status: int | None, detail) -> str:
         )
     if status == 404:
         return (
-            f"there is no such thing on the server ({status}: {detail}). Check that --host is the address of "
+            f"there is no such thing on the server ({status}: {detail}). Check that `host` is the address of "
             "Kubeflow Pipelines' API, version 2, and the namespace."
         )
     if status == 409:

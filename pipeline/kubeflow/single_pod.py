@@ -7,11 +7,12 @@ import sys
 from blendinator.config import Config
 from blendinator.config_loader import config_from_dict
 from blendinator.errors import BlendinatorError, ConfigError
+from blendinator.pipeline import exit_codes
 from blendinator.pipeline.config_checks import check_config
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the pipeline as `blendinator run` does; returns the exit code."""
+    """Runs the pipeline as `blendinator run` does; returns the pod's exit code."""
     parser = argparse.ArgumentParser(prog="blendinator.pipeline.kubeflow.single_pod")
     parser.add_argument("--config_json", required=True)
     parser.add_argument("--spans", default="latest")
@@ -25,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     from blendinator.pipeline.run import run
 
-    return run(config, options.spans)
+    return exit_codes.for_orchestrator(run(config, options.spans))
 
 
 def read_config(text: str, train_args: str, thresholds: str) -> Config:

@@ -97,7 +97,6 @@ def test_command(model, span, tmp_path):
             "--trust-model",
             "--samples",
             "2",
-            "--no-samples",
         ],
     )
     assert result.exit_code == 0, result.output

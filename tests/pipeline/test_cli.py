@@ -1,14 +1,18 @@
-"""The command line: quick help, one message per mistake, exit code 1."""
+"""The command line: quick help, one message per mistake, exit codes."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from blendinator.pipeline import cli, run
+from blendinator.pipeline import cli, exit_codes, run
+from blendinator.pipeline.commands._messages import with_option_names
+from blendinator.pipeline.config_checks import read_config
 from blendinator.pipeline.history import report, run_log
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +70,7 @@ def test_run_hands_over_its_options(tmp_path, monkeypatch):
 
 
 def test_missing_span_stops_the_run_with_one_message(tmp_path, capfd):
-    config = cli.read_config(write(tmp_path, ""))
+    config = read_config(write(tmp_path, ""))
     assert run.run(config, "7") == 1
     lines = capfd.readouterr().out.strip().splitlines()
     assert lines[0] == "Stopped"
@@ -79,14 +83,14 @@ def test_missing_span_stops_the_run_with_one_message(tmp_path, capfd):
 
 def test_full_disk_stops_the_run_with_one_message(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(run, "WORKING_SPACE", 1e18)
-    assert run.run(cli.read_config(write(tmp_path, ""))) == 1
+    assert run.run(read_config(write(tmp_path, ""))) == 1
     output = capfd.readouterr().out
     assert "GB left and a run may need" in output and "Free some space" in output and "Traceback" not in output
 
 
 def test_unwritable_output_folder_is_one_message(tmp_path, capfd):
     (tmp_path / "output").write_text("a file where the folder should be")
-    assert run.run(cli.read_config(write(tmp_path, ""))) == 1
+    assert run.run(read_config(write(tmp_path, ""))) == 1
     assert "output" in capfd.readouterr().out
 
 
@@ -94,7 +98,7 @@ def test_unwritable_output_folder_is_one_message(tmp_path, capfd):
     ("arguments", "message"),
     [
         (["prune"], "output: File exists. Check the path"),
-        (["report", "--folder", "/proc/x/y"], "/proc/x: No such file or directory. Check the path"),
+        (["report", "--output", "/proc/x/y"], "/proc/x: No such file or directory. Check the path"),
     ],
 )
 def test_a_path_that_cannot_be_used_is_one_message(tmp_path, monkeypatch, arguments, message):
@@ -117,7 +121,7 @@ def test_defect_keeps_its_traceback(tmp_path, monkeypatch, capfd):
 
     monkeypatch.setattr(run, "run_pipeline", broken)
     with pytest.raises(ValueError, match="shapes differ"):
-        run.run(cli.read_config(write(tmp_path, "")))
+        run.run(read_config(write(tmp_path, "")))
     assert "Stopped by an unexpected ValueError" in capfd.readouterr().out
     [log] = (tmp_path / "output" / "logs").glob("run-*.log")
     assert "Traceback" in log.read_text()
@@ -125,13 +129,16 @@ def test_defect_keeps_its_traceback(tmp_path, monkeypatch, capfd):
     assert (entry["status"], entry["reason"], entry["log"]) == ("failed", "ValueError: shapes differ", str(log))
 
 
-@pytest.mark.parametrize("pushed, code", [(True, 0), (False, 3)])
-def test_explain_shows_the_explanation_and_its_verdict(pushed, code, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "pushed, state, code", [(True, "COMPLETE", 0), (False, "CACHED", 3), (False, "FAILED", 1), (False, "RUNNING", 1)]
+)
+def test_explain_shows_the_explanation_and_ends_as_the_run_did(pushed, state, code, tmp_path, monkeypatch):
     from blendinator.pipeline.history import explain
 
-    monkeypatch.setattr(explain, "explain", lambda config, name: {"pushed": pushed, "run": name})
+    found = {"pushed": pushed, "steps": [{"name": "Trainer", "state": state}]}
+    monkeypatch.setattr(explain, "explain", lambda config, name: {**found, "run": name})
     result = invoke("explain", "--config", write(tmp_path, ""), "--run", "r1", "--json")
-    assert result.exit_code == code and json.loads(result.output) == {"pushed": pushed, "run": "r1"}
+    assert result.exit_code == code and json.loads(result.output) == {**found, "run": "r1"}
     monkeypatch.setattr(explain, "render", lambda explanation: "as text")
     assert invoke("explain", "--config", write(tmp_path, "")).output == "as text\n"
 
@@ -140,7 +147,7 @@ def test_report_prints_its_paths(tmp_path, monkeypatch):
     from blendinator.pipeline.history import report
 
     monkeypatch.setattr(report, "write_report", lambda config, name, folder: (Path(folder, "a"), Path(folder, "b")))
-    result = invoke("report", "--config", write(tmp_path, ""), "--folder", "/f")
+    result = invoke("report", "--config", write(tmp_path, ""), "--output", "/f")
     assert result.exit_code == 0 and result.output == "/f/a\n/f/b\n"
 
 
@@ -151,7 +158,7 @@ def test_explain_before_any_run_is_one_message(tmp_path):
 
 def test_one_scene_is_drawn_again_with_its_picture(tmp_path):
     picture = tmp_path / "scene.png"
-    outcome = invoke("simulate", "--scene", "1:4711", "--show", "--picture", picture)
+    outcome = invoke("simulate", "--scene", "1:4711", "--show", "--output", picture)
     assert outcome.exit_code == 0
     assert "scene_id              1:4711" in outcome.output and str(picture) in outcome.output
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -162,13 +169,92 @@ def test_one_scene_is_drawn_again_with_its_picture(tmp_path):
     "arguments, message",
     [
         (["--show"], "--show needs --scene SPAN:NUMBER"),
-        (["--scene", "1:2", "--picture", "a.png"], "--picture needs --show"),
+        (["--scene", "1:2", "--output", "a.png"], "--output needs --show or --field SIDE"),
+        (["--scene", "1:2", "--span", "3"], "--span, --scene and --field: give one of them"),
+        (
+            ["--field", "64", "--output", "field.png"],
+            "field.png: received this name for a field; allowed: one that ends in .fits",
+        ),
         (["--scene", "first"], "scene: received 'first'; allowed: <span>:<scene number>, such as 1:4711"),
         (["--scene", "1:99999999"], "scene 99999999: the span has no such scene"),
-        (["--catalog", "nowhere.fits"], "nowhere.fits"),
+        (["--galaxies", "nowhere.fits"], "nowhere.fits"),
     ],
 )
 def test_simulate_names_what_is_wrong(tmp_path, arguments, message):
     outcome = invoke("simulate", "--config", write(tmp_path, ""), *arguments)
     assert outcome.exit_code != 0 and message in outcome.output
     assert "Traceback" not in outcome.output
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["simulate", "--catalog", "my.ecsv"], "--catalog has been renamed: use --galaxies"),
+        (["simulate", "--scene", "1:2", "--show", "--picture", "a.png"], "--picture has been renamed: use --output"),
+        (["report", "--folder", "r"], "--folder has been renamed: use --output"),
+        (["kubeflow", "try", "p.yaml", "--folder", "r"], "--folder has been renamed: use --output"),
+        (["predict", "r", "--output", "p", "--no-samples"], "sample maps are written only with --write-samples"),
+    ],
+)
+def test_former_options_name_the_new_ones(arguments, message):
+    result = invoke(*arguments)
+    assert result.exit_code == exit_codes.USAGE and message in result.output
+
+
+def commands(group, path=()):
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+@pytest.mark.parametrize("words", [[], ["kubeflow"]])
+def test_short_help_fits_its_line(words):
+    """click cuts what does not fit into 80 columns, and ends it with dots."""
+    result = CliRunner().invoke(cli.main, [*words, "--help"], terminal_width=80)
+    assert "..." not in result.output.partition("Commands:")[2]
+
+
+def test_results_go_to_output():
+    """No command has another option for where its main result goes, and each one that writes a file has this one."""
+    found = {
+        " ".join(path): {name for one in command.params for name in one.opts} for path, command in commands(cli.main)
+    }
+    assert {path for path, options in found.items() if "--output" in options} == {
+        *("demo", "predict", "report", "segment", "simulate", "kubeflow compile", "kubeflow try")
+    }
+    both = [path for path, options in found.items() if "--write-samples" in options]
+    assert sorted(both) == ["predict", "segment"]
+
+
+def test_messages_of_the_library_name_options():
+    command = cli.main.commands["segment"]
+    text = "`zero_point` or `num_samples`; call `blendinator run` or see `field`."
+    assert with_option_names(text, command) == "--zero-point or --samples; call `blendinator run` or see `field`."
+    assert with_option_names("`cron`: no", cli.main.commands["kubeflow"]) == "--cron: no"
+
+
+def test_exit_codes_are_those_of_the_documentation():
+    section = (ROOT / "docs" / "reliability.md").read_text().partition("## Exit codes")[2]
+    found = dict(re.findall(r"^\| (\d+) \| (.*) \|$", section, re.MULTILINE))
+    assert found == {str(code): meaning for code, meaning in exit_codes.MEANINGS.items()}
+
+
+@pytest.mark.parametrize("status, code", [("pushed", 0), ("nothing", 0), ("refused", 3), ("failed", 1)])
+def test_run_ends_with_the_code_of_its_status(status, code, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "perform", lambda *_: {"status": status})
+    assert run.run(read_config(write(tmp_path, ""))) == code
+    assert exit_codes.for_orchestrator(code) == (1 if status == "failed" else 0)
+
+
+def test_simulate_writes_a_field_and_its_truth(tmp_path):
+    output = tmp_path / "field.fits"
+    result = invoke("simulate", "--field", "64", "--output", output)
+    assert result.exit_code == 0 and f"{output}: a field of 64 x 64 pixels" in result.output
+    assert (tmp_path / "field-truth.ecsv").exists()
+    again = invoke("simulate", "--field", "64", "--output", output)
+    assert (
+        again.exit_code == 1
+        and "field.fits: this file exists already. Give another name, or --overwrite." in again.output
+    )
+    assert invoke("simulate", "--field", "64", "--output", output, "--overwrite").exit_code == 0

@@ -1,4 +1,4 @@
-"""Cron expressions, the units and lines made from them, and their installation by stand-ins for cron and systemd."""
+"""The units and lines made from cron expressions, and their installation by stand-ins for cron and systemd."""
 
 import shutil
 import stat
@@ -11,45 +11,7 @@ from blendinator.errors import ConfigError
 from blendinator.pipeline import cli, schedule
 
 
-@pytest.mark.parametrize(
-    "expression, calendar",
-    [
-        ("0 3 * * 1", "Mon *-*-* 03:00:00"),
-        ("30 2 * * *", "*-*-* 02:30:00"),
-        ("*/20 3-5 * * *", "*-*-* 03,04,05:00,20,40:00"),
-        ("0 0 1,15 * *", "*-*-01,15 00:00:00"),
-        ("0 0 * 1-12/6 *", "*-01,07-* 00:00:00"),
-        ("5 4 * * 0,7", "Sun *-*-* 04:05:00"),
-        ("5 4 * * 1-5", "Mon,Tue,Wed,Thu,Fri *-*-* 04:05:00"),
-        ("* * * * *", "*-*-* *:*:00"),
-        ("0-59 * * * 0-6", "*-*-* *:*:00"),
-    ],
-)
-def test_calendar(expression, calendar):
-    assert schedule.to_calendar(expression) == calendar
-
-
-@pytest.mark.parametrize(
-    "expression, message",
-    [
-        ("0 3 * *", "which has 4 fields; allowed: minute, hour"),
-        ("60 3 * * 1", "allowed for the minute: .* numbers from 0 to 59"),
-        ("0 3-1 * * 1", "allowed for the hour"),
-        ("0 3 0 * *", "allowed for the day of the month"),
-        ("0 3 * 13 *", "allowed for the month"),
-        ("0 3 * * mon", "allowed for the day of the week"),
-        ("*/0 3 * * *", "allowed for the minute"),
-        ("5/10 3 * * *", "allowed for the minute"),
-    ],
-)
-def test_what_is_no_cron_expression(expression, message):
-    with pytest.raises(ConfigError, match=message):
-        schedule.parse_cron(expression)
-
-
-def test_two_kinds_of_days_mean_something_else_to_systemd():
-    with pytest.raises(ConfigError, match="either a day of the month or a day of the week.*Use --kind crontab"):
-        schedule.to_calendar("0 3 1 * 1")
+def test_two_kinds_of_days_go_into_a_crontab():
     assert schedule.crontab_line("b", "0 3 1 * 1", ["x"], "/p").startswith("0 3 1 * 1 cd /p && x ")
 
 
@@ -113,7 +75,7 @@ def test_systemd_is_called(tmp_path, monkeypatch):
 def test_systemd_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert schedule.default_kind() == "crontab"
-    with pytest.raises(schedule.ScheduleError, match="systemctl: this cannot be called.*use --kind crontab"):
+    with pytest.raises(schedule.ScheduleError, match="systemctl: this cannot be called.*use `kind` crontab"):
         schedule.install_systemd({"b.timer": "t"}, tmp_path / "units")
 
 

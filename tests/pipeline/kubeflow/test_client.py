@@ -169,8 +169,8 @@ def test_the_same_file_is_uploaded_once_and_another_one_is_a_new_version(cluster
 
 
 def test_schedule_runs_one_at_a_time_without_catch_up_and_replaces_its_predecessor(cluster, fake, file):
-    first = cluster.schedule(file, "nightly", "blendinator", "0 0 3 * * 1", {"spans": "latest:3"})
-    second = cluster.schedule(file, "nightly", "blendinator", "0 0 4 * * 1", {"spans": "latest:3"})
+    first = cluster.schedule(file, "nightly", "blendinator", "0 3 * * 1", {"spans": "latest:3"})
+    second = cluster.schedule(file, "nightly", "blendinator", "0 4 * * 1", {"spans": "latest:3"})
     [schedule] = fake.things["recurringruns"]
     assert first != second == schedule["recurring_run_id"]
     assert schedule["no_catchup"] is True and str(schedule["max_concurrency"]) == "1" and schedule["mode"] == "ENABLE"
@@ -197,7 +197,7 @@ def test_a_fault_of_the_server_is_tried_again_and_nothing_is_made_twice(cluster,
 
 def test_a_schedule_that_a_fault_doubled_is_removed(cluster, fake, file):
     fake.faults = {("POST", "recurringruns"): [(500, True)]}
-    made = cluster.schedule(file, "nightly", "blendinator", "0 0 3 * * 1", {})
+    made = cluster.schedule(file, "nightly", "blendinator", "0 3 * * 1", {})
     assert [schedule["recurring_run_id"] for schedule in fake.things["recurringruns"]] == [made]
 
 
@@ -209,7 +209,7 @@ def test_a_schedule_that_a_fault_doubled_is_removed(cluster, fake, file):
             r"pipeline blendinator: the server refuses \(401: no luck with pipelines\). Set KUBEFLOW_TOKEN to a valid",
         ),
         (403, r"the server refuses \(403"),
-        (404, r"there is no such thing on the server \(404.*Check that --host is the address"),
+        (404, r"there is no such thing on the server \(404.*Check that `host` is the address"),
         (409, r"there is one of this name already \(409.*change `name`"),
         (400, r"the server does not accept this \(400: no luck"),
     ],
@@ -257,13 +257,13 @@ def test_an_installation_with_users_needs_a_namespace(fake):
 
 
 def test_no_address():
-    with pytest.raises(ConfigError, match="--host: received ''; allowed: http://"):
+    with pytest.raises(ConfigError, match="`host`: received ''; allowed: http://"):
         Cluster("")
 
 
 def test_wrong_cron_parameter_and_file(cluster, file, tmp_path):
-    with pytest.raises(ConfigError, match=r"--cron: received '0 3 \* \* 1'; allowed: six fields"):
-        cluster.schedule(file, "e", "n", "0 3 * * 1", {})
+    with pytest.raises(ConfigError, match=r"`cron`: received '0 0 3 \* \* 1', which has 6 fields"):
+        cluster.schedule(file, "e", "n", "0 0 3 * * 1", {})
     with pytest.raises(ConfigError, match="--parameter span: .* has no such parameter; allowed: spans, train_args"):
         cluster.submit(file, "e", "n", {"span": "1"})
     with pytest.raises(DataError, match="nothing.yaml: this file cannot be read"):
@@ -274,7 +274,7 @@ def test_commands(fake, file, tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text(f"name: weekly\nkubeflow: {{host: '{fake.host}', experiment: nightly}}\n")
     arguments = [str(file), "--config", str(config), "--spans", "latest:3"]
-    scheduled = CliRunner().invoke(kubeflow, ["schedule", "--cron", "0 0 3 * * 1", "--training-steps", "9", *arguments])
+    scheduled = CliRunner().invoke(kubeflow, ["schedule", "--cron", "0 3 * * 1", "--training-steps", "9", *arguments])
     assert scheduled.exit_code == 0, scheduled.output
     [schedule] = fake.things["recurringruns"]
     assert schedule["display_name"] == "weekly" and f"schedule {schedule['recurring_run_id']}" in scheduled.output
