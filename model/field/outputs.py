@@ -24,16 +24,27 @@ class Outputs:
 
     Attributes:
       maps: FITS, gzipped if the name says so. catalogue: see `CATALOGUES`. preview: see `PREVIEWS`. None for those not
-        wanted.
+        wanted; at least one is.
       samples: whether the sample maps go into the FITS file.
       overwrite: whether existing files may be replaced.
     """
 
-    maps: Path
+    maps: Path | None = None
     catalogue: Path | None = None
     preview: Path | None = None
     samples: bool = False
     overwrite: bool = False
+
+    def places(self) -> list[Path]:
+        """The files that are wanted."""
+        return [Path(path) for _, path, _ in self._wanted() if path is not None]
+
+    def _wanted(self):
+        return (
+            ("--output", self.maps, MAPS),
+            ("--catalog", self.catalogue, tuple(CATALOGUES)),
+            ("--preview", self.preview, PREVIEWS),
+        )
 
     def check(self, inputs=()) -> None:
         """Raises unless every place can be written, has an ending that is known, and is none of the inputs.
@@ -41,12 +52,7 @@ class Outputs:
         Raises:
           ConfigError, DataError: with the name and the remedy.
         """
-        wanted = (
-            ("--output", self.maps, MAPS),
-            ("--catalog", self.catalogue, tuple(CATALOGUES)),
-            ("--preview", self.preview, PREVIEWS),
-        )
-        places = [(option, Path(path), endings) for option, path, endings in wanted if path is not None]
+        places = [(option, Path(path), endings) for option, path, endings in self._wanted() if path is not None]
         taken = {target(Path(path)) for path in inputs if path is not None}
         for _, path, _ in places:
             where = target(path)

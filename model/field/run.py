@@ -20,13 +20,24 @@ from blendinator.model.field.wcs import output_header
 
 @dataclass(frozen=True)
 class Result:
-    """What came out: the report of the segmentation, rows of the catalogue by kind, the comparison with the truth, and
-    what the user should know."""
+    """What came out.
+
+    Attributes:
+      report: of the segmentation.
+      rows: of the catalogue, by kind.
+      comparison: with the truth, or None.
+      warnings: what the user should know.
+      sky_sigma: measured sky noise, electrons per pixel; noise_ratio: over that of the training, if it is known.
+      pixel_scale: arcsec, of the image's WCS, if it has one.
+    """
 
     report: Report
     rows: dict[str, int]
     comparison: dict | None
     warnings: list[str]
+    sky_sigma: float | None = None
+    noise_ratio: float | None = None
+    pixel_scale: float | None = None
 
 
 def run(
@@ -98,16 +109,17 @@ def _run(segmenter, field, outputs, together, num_samples, seed, settings, truth
     true = truth.read_truth(truth_path, wcs, field.shape) if truth_path is not None else None
     cards = _cards(segmenter, field, num_samples, seed)
     history = _history(field, command)
-    maps = together.part(outputs.maps)
-    writer = writing.MapWriter(
-        outputs.maps,
-        maps,
-        field.shape,
-        num_samples if outputs.samples else 0,
-        output_header(field.image.header, field.image.axes),
-        cards,
-        history,
-    )
+    writer = None
+    if outputs.maps is not None:
+        writer = writing.MapWriter(
+            outputs.maps,
+            together.part(outputs.maps),
+            field.shape,
+            num_samples if outputs.samples else 0,
+            output_header(field.image.header, field.image.axes),
+            cards,
+            history,
+        )
     cataloguer = (
         catalogue.Cataloguer(field.shape, num_samples, settings, field.sigma_rows, None if true is None else true[0])
         if outputs.catalogue
@@ -116,8 +128,8 @@ def _run(segmenter, field, outputs, together, num_samples, seed, settings, truth
     previewer = Previewer(field.shape) if outputs.preview else None
     if opened:
         opened(field)
-    with writer:
-        sinks = [_MapSink(writer), *(sink for sink in (cataloguer, previewer) if sink is not None)]
+    with writer or contextlib.nullcontext():
+        sinks = [sink for sink in (writer and _MapSink(writer), cataloguer, previewer) if sink is not None]
         report = segment(segmenter, field, sinks, num_samples, seed, progress)
     rows, comparison = {}, None
     if cataloguer is not None:
@@ -134,10 +146,19 @@ def _run(segmenter, field, outputs, together, num_samples, seed, settings, truth
             previewer.save(
                 together.part(outputs.preview), field.sky_sigma, Path(field.image.name).name, ending(outputs.preview)
             )
-    if outputs.maps.suffix.lower() == ".gz":
+    if writer is not None and outputs.maps.suffix.lower() == ".gz":
         with writes(outputs.maps):
-            compress(maps)
-    return Result(report, rows, comparison, field.warnings)
+            compress(writer.part)
+    known = field.training_sigma and field.sky_sigma and field.conversion.calibrated
+    return Result(
+        report,
+        rows,
+        comparison,
+        field.warnings,
+        field.sky_sigma,
+        field.sky_sigma / field.training_sigma if known else None,
+        wcs.pixel_scale if wcs else None,
+    )
 
 
 def _catalogue(segmenter, field, columns, wcs, cards, history, settings, comparison):

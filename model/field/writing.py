@@ -70,7 +70,7 @@ class MapWriter:
         history=(),
     ):
         self.path, self.shape, self.num_samples = path, shape, num_samples
-        self._part = part
+        self.part = part
         self._wcs = list(header.cards)
         self._headers, self._offsets = {}, {}
         position = self._place("PRIMARY", _primary(cards, history), 0, 0)
@@ -78,7 +78,7 @@ class MapWriter:
             extension = self._extension(name)
             size = shape[0] * shape[1] * (num_samples if name == SAMPLES else np.dtype(_type(name)).itemsize)
             position = self._place(name, extension, position, size)
-        free = shutil.disk_usage(self._part.parent).free
+        free = shutil.disk_usage(self.part.parent).free
         if free < position:
             raise DataError(
                 f"{self.path}: the file will have {position / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free"
@@ -89,7 +89,7 @@ class MapWriter:
 
     def __enter__(self):
         with writes(self.path):
-            self._file = open(self._part, "wb+")
+            self._file = open(self.part, "wb+")
             self._file.truncate(self.bytes)
             for header, start in self._headers.values():
                 self._file.seek(start)

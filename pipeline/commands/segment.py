@@ -1,20 +1,23 @@
 """`blendinator segment`."""
 
+import sys
+import warnings
+from importlib import metadata
 from pathlib import Path
 
 import click
 
+from blendinator.errors import ConfigError
 from blendinator.escape import printable
-from blendinator.pipeline.commands._options import choose_model, model_option, trust_option, write_samples_option
+from blendinator.pipeline.commands._options import choose_model, model_option, trust_option
+from blendinator.pipeline.commands._segment_options import catalogue_options, output_options, reading_options
 from blendinator.pipeline.config_checks import read_config
 from blendinator.stack import load_tensorflow_quietly
 
-FILE = click.Path(dir_okay=False, path_type=Path)
-
 
 @click.command()
-@click.argument("field", type=FILE)
-@click.option("--output", type=FILE, required=True, help="The maps: a multi-extension FITS file, .fits or .fits.gz.")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
+@output_options
 @click.option(
     "--samples",
     "num_samples",
@@ -27,131 +30,72 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @model_option
 @trust_option
 @click.option("--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults.")
-@click.option("--hdu", help="Number, NAME or NAME,VERSION of the HDU; by default the first image. Or FIELD[HDU].")
-@click.option(
-    "--unit",
-    help="Of the pixels, if BUNIT is missing or wrong: electron, electron/s, adu, adu/s, Jy, uJy, nJy, ...; with"
-    " --match-noise or --weight also unknown.",
-)
-@click.option("--gain", type=float, help="Electrons per count; by default the header's.")
-@click.option("--exposure-time", type=float, help="Seconds; by default the header's.")
-@click.option(
-    "--zero-point", type=float, help="AB magnitude of one unit of the image: brings it to the survey's fluxes."
-)
-@click.option("--no-background", is_flag=True, help="The sky is subtracted already.")
-@click.option(
-    "--background-box",
-    type=click.IntRange(16, 4096),
-    default=128,
-    show_default=True,
-    help="Pixels a side of the background's mesh.",
-)
-@click.option(
-    "--no-data",
-    type=float,
-    multiple=True,
-    help="A value that stands for no data; by default values that fill much of the image are found (nan: none is).",
-)
-@click.option("--weight", type=FILE, help="Map of the noise, FILE or FILE[HDU]: scales every pixel to the training's.")
-@click.option("--weight-hdu", help="Its HDU; by default one that is named like such a map, or the first image.")
-@click.option(
-    "--weight-type",
-    type=click.Choice(["rms", "variance", "weight"]),
-    default="rms",
-    show_default=True,
-    help="What it holds; weight is 1 / variance. In the image's unit.",
-)
-@click.option("--mask", type=FILE, help="An image that is not 0 where there is no data: FILE or FILE[HDU].")
-@click.option("--mask-hdu", help="Its HDU; by default one that is named like a mask, or the first image.")
-@click.option(
-    "--mask-bits",
-    help="Bits of the mask that mean no data, by number from 0 or by name from its header's MP_ keywords: 0,3,SAT."
-    "  [default: all]",
-)
-@click.option("--match-noise", is_flag=True, help="Scale the field so that its measured noise is that of the training.")
-@write_samples_option
-@click.option(
-    "--catalog", "catalogue", type=FILE, help="Write a catalogue of objects and blends: .ecsv, .fits, .vot or .parquet."
-)
-@click.option(
-    "--threshold",
-    type=click.FloatRange(0.01, 0.99),
-    default=0.5,
-    show_default=True,
-    help="Probability from which on pixels form an object or a blend.",
-)
-@click.option(
-    "--min-pixels", type=click.IntRange(1), default=3, show_default=True, help="Smallest object in the catalogue."
-)
-@click.option("--truth", type=FILE, help="Table of true galaxies: completeness and purity of the catalogue.")
-@click.option("--preview", type=FILE, help="Write a picture: .png, .jpg or .pdf.")
+@reading_options
+@catalogue_options
 @click.option(
     "--tile",
     type=click.IntRange(64, 8192),
     default=1024,
     show_default=True,
-    help="Pixels a side of a tile: more take more memory.",
+    help="Pixels per side of a tile: more take more memory.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
-def segment(
-    field,
-    output,
-    num_samples,
-    seed,
-    model,
-    trust_model,
-    config_path,
-    catalogue,
-    threshold,
-    min_pixels,
-    truth,
-    preview,
-    no_background,
-    background_box,
-    write_samples,
-    tile,
-    overwrite,
-    **reading,
-):
-    """Segment a FITS image of any size with a pushed model.
+def segment(images, model, trust_model, config_path, output_dir, tile, no_background, background_box, **given):
+    """Segment FITS images of any size with a pushed model.
 
-    FIELD is a FITS file, gzipped or not, a pipe, or - for standard input.
-    Writes the most probable class of each pixel, P(galaxy), P(blended), entropy and mutual information, on request
-    sample maps, a catalogue with intervals and a picture. docs/segmentation.md has the details. Examples:
+    One image: a FITS file, gzipped or not, a pipe, or - for standard input. Many, with --output-dir: files, quoted
+    patterns, or @LIST for a text file of paths; what is done and unchanged is skipped, and a failure does not stop the
+    rest. Writes the most probable class of each pixel, P(galaxy), P(blended), entropy and mutual information; on
+    request sample maps, a catalogue with intervals and a picture. docs/segmentation.md has the details. Examples:
 
     \b
       blendinator segment field.fits --output maps.fits --catalog objects.ecsv --preview maps.png
       blendinator segment field.fits --output maps.fits --unit adu --gain 3.1 --samples 64
       blendinator segment mosaic.fits --output maps.fits --weight rms.fits --write-samples
+      blendinator segment 'survey/*.fits' --output-dir results --weight '{folder}/{name}.rms.fits'
+      blendinator segment @tiles.txt --output-dir results --shard 3/100 --catalog .parquet --no-maps
     """
-    import sys
-    import warnings
-
     warnings.simplefilter("ignore")
+    given |= {"background": not no_background, "box": background_box}
+    work = _many if output_dir is not None else _one
+    if output_dir is None:
+        _check_one(images, given)
     model = choose_model(read_config(config_path), model, trust_model)
+    work(images, model, tile, output_dir, **given)
+
+
+def _check_one(images, given):
+    if len(images) > 1:
+        raise click.UsageError("many images need --output-dir DIR; --output is for one")
+    if given["output"] is None and not given["no_maps"]:
+        raise click.UsageError("give --output FILE for one image, or --output-dir DIR for many")
+    if given["no_maps"] and (given["output"] is not None or given["write_samples"] or given["catalogue"] is None):
+        raise click.UsageError("--no-maps needs --catalog, and neither --output nor --write-samples")
+    if given["shard"] is not None:
+        raise click.UsageError("--shard needs --output-dir DIR")
+
+
+def _one(images, model, tile, _, *, output, catalogue, preview, write_samples, overwrite, truth, **given):
     load_tensorflow_quietly()
-
     from blendinator.model.client import Segmenter, check_draws
-    from blendinator.model.field import catalogue as catalogues, run, truth as truths
+    from blendinator.model.field import run, truth as truths
     from blendinator.model.field.outputs import Outputs
+    from blendinator.pipeline.commands._segment_progress import FieldProgress
 
-    check_draws(num_samples, seed)
+    draws, settings, reading = _split(given)
+    check_draws(**draws)
     outputs = Outputs(output, catalogue, preview, write_samples, overwrite)
     outputs.check()  # before a model is loaded
-    with _Progress() as progress:
+    with FieldProgress() as progress:
         result = run.run(
             Segmenter.load(model, tile),
-            field,
+            images[0],
             outputs,
-            num_samples=num_samples,
-            seed=seed,
-            settings=catalogues.Settings(threshold, min_pixels),
+            **draws,
+            settings=settings,
             truth_path=truth,
             progress=progress.advance,
-            opened=progress.start,
-            command="blendinator " + " ".join(sys.argv[1:]),
-            background=not no_background,
-            box=background_box,
+            opened=progress.opened,
+            command=_command(),
             **reading,
         )
     report = result.report
@@ -161,50 +105,77 @@ def segment(
     )
     if report.missing:
         click.echo(f"no data in {report.missing / report.pixels:.2%} of the pixels")
-    click.echo(printable(str(output)))
-    if catalogue is not None:
-        click.echo(printable(str(catalogue)) + f": {result.rows['object']} objects, {result.rows['blend']} blends")
+    for path in outputs.places():
+        counts = f": {result.rows['object']} objects, {result.rows['blend']} blends" if path == catalogue else ""
+        click.echo(printable(str(path)) + counts)
     if result.comparison is not None:
         for line in truths.describe(result.comparison):
             click.echo(line)
-    if preview is not None:
-        click.echo(printable(str(preview)))
 
 
-class _Progress:
-    """A bar with the rate and the time left, on a terminal; silent elsewhere."""
+def _many(images, model, tile, folder, *, output, catalogue, preview, write_samples, overwrite, truth, shard, **given):
+    from blendinator.model.client import find_model
+    from blendinator.model.field.batch import inputs, record, run, summary
+    from blendinator.pipeline.commands._segment_progress import FieldProgress
 
-    def __init__(self):
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    every = inputs.expand(images)
+    mine = inputs.shard(every, shard)
+    formats = run.Formats(
+        None if given["no_maps"] else _ending("--output", output, ".fits"),
+        _ending("--catalog", catalogue, ".ecsv"),
+        _ending("--preview", preview, None),
+        write_samples,
+    )
+    if given["no_maps"] and (output is not None or write_samples):
+        raise click.UsageError("--no-maps allows neither --output nor --write-samples")
 
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:3.0f} %"),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
+    def load():
+        load_tensorflow_quietly()
+        from blendinator.model.client import Segmenter
+
+        return Segmenter.load(path, tile)
+
+    path = find_model(model)
+    draws, settings, reading = _split(given)
+    truth = str(truth) if truth is not None else None
+    version = metadata.version("blendinator")
+    job = run.Job(load, path, folder, formats, **draws, settings=settings, truth=truth, options=reading,
+                  overwrite=overwrite, version=version)  # fmt: skip
+    with FieldProgress(len(mine)) as progress:
+        run.segment_images(job, mine, every, progress, _command(images))
+    records = summary.read_records(folder, every)
+    counts = ", ".join(f"{count} {state}" for state, count in summary.states(records).items())
+    click.echo(f"{printable(str(folder / summary.SUMMARY))}: {counts}")
+    if text := summary.mixed(records):
+        click.echo(f"warning: {printable(text)}", err=True)
+    failed = [one["name"] for one in summary.read_records(folder, mine) if one["state"] == record.FAILED]
+    if failed:
+        click.echo(f"{len(failed)} of {len(mine)} images failed; the summary says why", err=True)
+        sys.exit(1)
+
+
+def _split(given):
+    """The options of the draws, of the catalogue, and of `reading.open_field`."""
+    from blendinator.model.field.catalogue import Settings
+
+    given = {name: value for name, value in given.items() if name not in ("no_maps", "shard")}
+    draws = {name: given.pop(name) for name in ("num_samples", "seed")}
+    return draws, Settings(given.pop("threshold"), given.pop("min_pixels")), given
+
+
+def _ending(option, given: Path | None, default: str | None) -> str | None:
+    """With many images, an output is an ending."""
+    if given is None:
+        return default
+    if not str(given).startswith(".") or "/" in str(given):
+        raise ConfigError(
+            f"{option}: received {given}; allowed with --output-dir: an ending, such as {default or '.png'}. The files"
+            " are named after the images."
         )
-        self._bar.disable = not self._bar.console.is_terminal
+    return str(given)
 
-    def __enter__(self):
-        self._bar.start()
-        self._task = self._bar.add_task("reading", total=None, rate="")
-        return self
 
-    def __exit__(self, *_):
-        self._bar.stop()
-
-    def start(self, field):
-        """The field is open: its pixels are what is to be done, and what the user should know is known."""
-        for text in field.warnings:
-            self._bar.console.print(f"warning: {printable(text)}", markup=False, highlight=False, soft_wrap=True)
-        self._bar.reset(self._task, total=field.shape[0] * field.shape[1], description="segmenting")
-
-    def advance(self, pixels):
-        """More pixels are done."""
-        self._bar.advance(self._task, pixels)
-        speed = self._bar.tasks[0].speed
-        self._bar.update(self._task, rate=f"{speed / 1e6:.2f} Mpx/s" if speed else "")
+def _command(images=()):
+    """The command line for the results' history; with many images, the one that the result is of."""
+    words = [word for word in sys.argv[1:] if word not in images]
+    return " ".join(["blendinator", *words[:1], *(["{path}"] if images else []), *words[1:]])

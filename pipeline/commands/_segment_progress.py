@@ -1,0 +1,75 @@
+"""What the terminal shows while fields are segmented."""
+
+import click
+
+from blendinator.escape import printable
+from blendinator.model.field.batch import record
+from blendinator.model.field.batch.run import Listener
+
+
+class FieldProgress(Listener):
+    """Bars with the rate and the time left, on a terminal; silent elsewhere but for the lines.
+
+    Args:
+      images: how many there are; with more than one they have a bar, and each gets a line.
+    """
+
+    def __init__(self, images: int = 1):
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f} %"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._bar.disable = not self._bar.console.is_terminal
+        self._images = self._bar.add_task("images", total=images, rate="") if images > 1 else None
+        self._task = self._bar.add_task("reading", total=None, rate="")
+        self._label = ""
+
+    def __enter__(self):
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_):
+        self._bar.stop()
+
+    def begin(self, name, number, total):
+        """The next of many images."""
+        self._label = f"{number}/{total} {printable(name)}: "
+        self._bar.reset(self._task, total=None, description="reading")
+
+    def opened(self, field):
+        """The field is open: its pixels are what is to be done, and what the user should know is known."""
+        for text in field.warnings:
+            self._say(f"{self._label}warning: {printable(text)}")
+        self._bar.reset(self._task, total=field.shape[0] * field.shape[1], description="segmenting")
+
+    def advance(self, pixels):
+        """More pixels are done."""
+        self._bar.advance(self._task, pixels)
+        speed = next(task.speed for task in self._bar.tasks if task.id == self._task)
+        self._bar.update(self._task, rate=f"{speed / 1e6:.2f} Mpx/s" if speed else "")
+
+    def end(self, name, content, skipped):
+        """One of many images is done, has failed, or was skipped."""
+        if self._images is not None:
+            self._bar.advance(self._images)
+        if skipped:
+            text = "unchanged, skipped"
+        elif content["state"] == record.FAILED:
+            text = f"failed: {printable(content['error'])}"
+        else:
+            text = f"{content['objects']} objects, {content['blends']} blends in {content['seconds']:.1f} s"
+        if self._bar.disable:
+            click.echo(self._label + text)
+        else:
+            self._say(self._label + text)
+
+    def _say(self, text):
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
