@@ -28,46 +28,9 @@ from blendinator.model import released
 from blendinator.model.live import training_key
 from blendinator.pipeline.fingerprint import code_fingerprint
 
-# What a step's result depends on besides its inputs: the sources that it runs.
-# The configuration's code is no part of it: every value that a step reads is among its parameters.
-CONTRACT = ("data/records.py",)
-TRAINING = (
-    *(
-        f"model/{name}.py"
-        for name in (
-            "export",
-            "input_data",
-            "losses",
-            "monitors",
-            "muon",
-            "network",
-            "phases",
-            "preprocessing",
-            "probaunet",
-            "recalibration",
-            "sampling",
-            "trainer",
-            "training",
-            "warm_start",
-            "serving_warmup",
-        )
-    ),
-    *CONTRACT,
-    "data/survey.py",
-    "model/live.py",
-)
 # Of the simulation: the stamp size, and what the export tells about the images that it takes.
 EXPORTED = ("stamp_size", "survey", "noise_scale", "psf_scale", "truth_threshold")
-SCHEMA = ("schemas/schema.py", "schemas/scene.pbtxt")
-SCORING = (
-    "components/calibration_evaluator",
-    "model/metrics",
-    "model/classical.py",
-    "model/gallery.py",
-    "model/live.py",
-    "data/spans.py",
-    *CONTRACT,
-)
+SCHEMA = ("schemas/scene.pbtxt",)  # which schemas/schema.py reads
 
 
 def create_pipeline(
@@ -100,10 +63,10 @@ def create_pipeline(
         spans=parameters.get("spans", spans),
         stamp_size=size,
         fingerprint=fingerprint,
-        code=code_fingerprint("components/span_example_gen", "data/spans.py", *CONTRACT),
+        code=code_fingerprint("components.span_example_gen"),
     )
     statistics_gen = tfx_components.StatisticsGen(examples=example_gen.outputs["examples"])
-    schema_gen = SceneSchema(stamp_size=size, code=code_fingerprint("components/scene_schema", *SCHEMA))
+    schema_gen = SceneSchema(stamp_size=size, code=code_fingerprint("components.scene_schema", files=SCHEMA))
     validator = tfx_components.ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
     )
@@ -112,7 +75,7 @@ def create_pipeline(
         statistics=statistics_gen.outputs["statistics"],
         anomalies=validator.outputs["anomalies"],
         schema=schema_gen.outputs["schema"],
-        code=code_fingerprint("components/anomaly_gate", *SCHEMA, "data/spans.py", "files.py"),
+        code=code_fingerprint("components.anomaly_gate", files=SCHEMA),
     )
     examples = gate.outputs["checked_examples"]
 
@@ -122,13 +85,13 @@ def create_pipeline(
         serving_dir=str(config.serving_dir),
         key=training_key(custom_config),
         version=live,
-        code=code_fingerprint("components/live_model", "model/live.py", "model/released.py", "files.py", *shipped),
+        code=code_fingerprint("components.live_model", files=shipped),
     )
     drift_gate = DriftGate(
         statistics=statistics_gen.outputs["statistics"],
         live_model=live_model.outputs["model"],
         config=json.dumps(config_to_dict(config.retraining.drift)),
-        code=code_fingerprint("components/drift_gate", "model/live.py", *CONTRACT),
+        code=code_fingerprint("components.drift_gate"),
     )
     drift_gate.add_upstream_node(gate)
 
@@ -141,7 +104,7 @@ def create_pipeline(
         materialize=False,
         disable_statistics=True,
         disable_analyzer_cache=True,
-        custom_config={"code": code_fingerprint("model/preprocessing.py")},
+        custom_config={"code": code_fingerprint("model.preprocessing")},
     )
     transform.add_upstream_node(drift_gate)  # nothing is computed on data that drifted
     trainer = tfx_components.Trainer(
@@ -160,7 +123,7 @@ def create_pipeline(
         baseline_model=live_model.outputs["model"],
         config=json.dumps(evaluator_config(config)),
         thresholds=parameters.get("thresholds", ""),
-        code=code_fingerprint(*SCORING),
+        code=code_fingerprint("components.calibration_evaluator"),
     )
     export_check = ExportCheck(
         examples=examples,
@@ -168,7 +131,7 @@ def create_pipeline(
         stamp_size=size,
         num_samples=config.evaluation.num_samples,
         seed=config.evaluation.seed,
-        code=code_fingerprint("components/export_check", "data/spans.py", *CONTRACT),
+        code=code_fingerprint("components.export_check"),
     )
     # A Pusher with both blessings rather than a condition: it leaves a record that it did not push.
     pusher = Pusher(
@@ -217,7 +180,7 @@ def trainer_config(config: Config, fingerprint: str) -> dict[str, str]:
         "evaluation": {"num_samples": evaluation["num_samples"], "seed": evaluation["seed"]},
         "retraining": {"warm_start": warm_start},
     }
-    return {"config": json.dumps(part), "code": code_fingerprint(*TRAINING), "data": fingerprint}
+    return {"config": json.dumps(part), "code": code_fingerprint("model.trainer"), "data": fingerprint}
 
 
 def evaluator_config(config: Config) -> dict:

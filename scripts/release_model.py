@@ -33,23 +33,14 @@ from blendinator.model.export import WEIGHTS_FILE
 from blendinator.model.live import FACTS_FILE, read_facts
 from blendinator.model.metrics import scenes
 from blendinator.model.metrics.evaluation import evaluate_rows
+from blendinator.model.metrics.headlines import HEADLINES
 
 LARGEST = 6_000_000  # bytes
 LEFT_OUT = ("fingerprint.pb", "tf_serving_warmup_requests")
 SPAN = 900_002  # of the scenes; spans of a pipeline are counted from 1
 BATCH, COMPARED, SAMPLES = 32, 128, 16
 FACTS = ("config", "key", "code", "spans", "steps", "best_step", "seconds", "calibration")
-HEADLINES = (
-    "iou_galaxy",
-    "iou_blended",
-    "ece_near_sources",
-    "reliability_blended",
-    "blended_area_ratio",
-    "ged",
-    "energy_score",
-    "coverage_galaxy_area_68",
-    "coverage_blended_area_68",
-)
+CARD = tuple(headline.name for headline in HEADLINES if headline.card)
 
 
 def rounded(values: np.ndarray) -> np.ndarray:
@@ -138,7 +129,7 @@ def main() -> None:
         "rounding": moved,
         "facts": {name: facts[name] for name in FACTS},
         "metrics": {
-            population: {"scenes": part["scenes"]} | {name: part["metrics"][name] for name in HEADLINES}
+            population: {"scenes": part["scenes"]} | {name: part["metrics"][name] for name in CARD}
             for population, part in report.items()
         },
     }

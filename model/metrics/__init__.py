@@ -8,4 +8,5 @@ The data flow, in order of the files:
 3. `bootstrap.py`: weights of the scenes, one set per replicate.
 4. `aggregate.py`: summed rows to named metrics.
 5. `evaluation.py`: metrics with intervals by population and slice; `rules.py`: the verdict.
+6. `headlines.py`: the metrics that reports and lists show.
 """

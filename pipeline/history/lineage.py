@@ -9,13 +9,14 @@ from blendinator.config import Config
 from blendinator.errors import ConfigError, DataError, ModelError
 from blendinator.model import versions
 from blendinator.model.live import list_versions, readable_facts
+from blendinator.model.metrics.headlines import HEADLINES
 from blendinator.pipeline.history import metadata
 
 log = logging.getLogger("blendinator.versions")
 
 FORMAT_VERSION = 1
 METRICS = "metrics.json"
-HEADLINES = (("boosted", "iou_galaxy"), ("boosted", "iou_blended"), ("boosted", "ece_near_sources"), ("boosted", "ged"))
+LISTED = "boosted"  # population of the listed metrics
 ORIGIN = "republished.json"  # beside the SavedModel of a version that a rollback made
 
 
@@ -120,10 +121,10 @@ def baselines(config: Config, names: set[str]) -> set[str]:
 def headlines(evaluation: dict) -> dict[str, float | None]:
     """The metrics of `metrics.json` that a list has room for, of the boosted population."""
     found = {}
-    for population, name in HEADLINES:
-        metric = evaluation.get("populations", {}).get(population, {}).get("metrics", {}).get(name)
-        if metric:
-            found[f"{population} {name}"] = metric["value"]
+    metrics = evaluation.get("populations", {}).get(LISTED, {}).get("metrics", {})
+    for headline in HEADLINES:
+        if headline.listed and metrics.get(headline.name):
+            found[f"{LISTED} {headline.name}"] = metrics[headline.name]["value"]
     return found
 
 

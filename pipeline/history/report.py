@@ -11,30 +11,11 @@ from blendinator.data import spans as span_files
 from blendinator.errors import DataError
 from blendinator.escape import code, markdown
 from blendinator.model.live import FACTS_FILE
+from blendinator.model.metrics.headlines import HEADLINES
 from blendinator.pipeline.history import explain as explanations, report_figures as figures
 
 PAGE, SUMMARY, TEMPLATE = "report.html", "report.md", "report_template.html"
 VERSIONS = ("tensorflow", "keras", "tensorflow-probability", "tfx", "apache-beam", "numpy", "scipy")
-# Metric, what it is; the direction is told by an arrow.
-HEADLINES = (
-    ("iou_galaxy", "IoU, one source", "↑"),
-    ("iou_blended", "IoU, blended", "↑"),
-    ("object_completeness", "completeness of blends", "↑"),
-    ("object_purity", "purity of blends", "↑"),
-    ("object_f1", "F1 of blends", "↑"),
-    ("nll_near_sources", "NLL near sources (nats per pixel)", "↓"),
-    ("brier_near_sources", "Brier score near sources", "↓"),
-    ("reliability_blended", "P(blended) against frequency, mean deviation", "↓"),
-    ("blended_area_ratio", "expected over true blended area", "1"),
-    ("ece_near_sources", "calibration error near sources", "↓"),
-    ("error_auroc_near_sources", "AUROC of entropy against error", "↑"),
-    ("ged", "energy distance (GED, unbiased)", "↓"),
-    ("energy_score", "energy score of areas and components", "↓"),
-    ("coverage_galaxy_area_68", "coverage of the 68 % interval, galaxy area", "68 %"),
-    ("coverage_blended_area_68", "coverage of the 68 % interval, blended area", "68 %"),
-    ("blend_presence_brier", "Brier score of “the scene holds a blend”", "↓"),
-    ("diversity_blended", "diversity of samples, scenes with a blend", ""),
-)
 # How a metric is called for what a method gives: samples, independent pixels or a single map.
 MAP_NAMES = {
     "object_completeness": "object_completeness_map",
@@ -196,14 +177,17 @@ def _headline_table(metrics, live, classical):
     columns = ["this model", "independent pixels", "single map"]
     columns += (["live model"] if live else []) + (["SEP"] if classical else [])
     table = []
-    for name, label, better in HEADLINES:
+    for headline in HEADLINES:
+        name = headline.name
         single = name if name.startswith(("iou_", "completeness_", "purity_")) else MAP_NAMES.get(name)
         sources = [metrics.get(name), metrics.get(name + "_independent"), metrics.get(single)]
         sources += [live["metrics"].get(name)] if live else []
         # The classical peer is a single map: of what is defined by samples only its single-map form applies.
         peer = single if single in ("ged_map", "energy_score_map") else name
         sources += [classical["metrics"].get(peer)] if classical else []
-        table.append({"name": name, "label": label, "better": better, "cells": [_cell(one) for one in sources]})
+        table.append(
+            {"name": name, "label": headline.label, "better": headline.better, "cells": [_cell(one) for one in sources]}
+        )
     return columns, table
 
 
