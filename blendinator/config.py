@@ -31,7 +31,8 @@ class PopulationConfig:
     boosted_separation_max: float = _limit(3.0, 0.0, 10.0)
     boosted_magnitude_difference: float = _limit(3.0, 0.0, 10.0)  # drawn uniformly from 0 to this
     boosted_groups_max: int = _limit(2, 1, 20)  # groups per boosted scene: 1 to this many
-    boosted_single_share: float = _limit(0.25, 0.0, 1.0)  # of the groups, which are one bright galaxy and no pair
+    boosted_companions_max: int = _limit(2, 1, 20)  # companions of a group's first galaxy: 1 to this many
+    boosted_single_share: float = _limit(0.25, 0.0, 1.0)  # of the groups, which are a galaxy without companion
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,8 @@ class WarmStartConfig:
     enabled: bool = _limit(True)
     steps_share: float = _limit(0.1, 0.001, 1.0)  # of training.steps
     learning_rate_share: float = _limit(0.3, 1e-4, 1.0)  # of the learning rates of `training`
-    multi_sample_share: float = _limit(1.0, 0.0, 1.0)  # last share of the steps on draws from the prior; before: ELBO
+    deterministic_share: float = _limit(0.0, 0.0, 0.95)  # share of the steps with z = 0, before the latent
+    multi_sample_share: float = _limit(1.0, 0.0, 1.0)  # last share of the steps on draws from the prior; between: ELBO
     max_sigma_change: float = _limit(0.05, 0.0, 1.0)  # of the normalisation, relative; beyond it training starts cold
 
 

@@ -1,7 +1,7 @@
 """Which galaxies lie in a scene: number counts, sizes, shapes, bulges and positions.
 
 Two populations. `natural`: the density of the sky, random positions (and, if configured, clustering). `boosted`: the
-same, plus pairs drawn uniformly in separation and magnitude difference, because a blend is rare in a natural stamp.
+same, plus groups drawn uniformly in separation and magnitude difference, because a blend is rare in a natural stamp.
 
 The formulas are those in use in the field, attributed as they are commonly quoted: the number counts to the LSST
 Science Book (2009), sizes, ellipticities and bulge fractions to Miller et al. (2013), the shape measurement of
@@ -190,25 +190,29 @@ def draw_natural(
 def draw_boosted(
     rng: np.random.Generator, config: PopulationConfig, survey: Survey, stamp_size: int, source=None
 ) -> Sources:
-    """A boosted scene's galaxies: a natural scene, and 1 to `boosted_groups_max` groups: pairs, or single galaxies.
+    """A boosted scene's galaxies: a natural scene, and 1 to `boosted_groups_max` groups of galaxies that may overlap.
 
-    A pair's first magnitude is uniform between `boosted_magnitude_bright` and `boosted_magnitude_faint`, the second is
-    fainter by a uniform difference. The separation is uniform in units of the sum of the two half-light radii along the
-    major axes, in a random direction. The first galaxy's centre is uniform over the stamp; the second may lie outside.
+    A group is a galaxy with 1 to `boosted_companions_max` companions, or without any in a share
+    `boosted_single_share` of the groups. The first one's magnitude is uniform between `boosted_magnitude_bright` and
+    `boosted_magnitude_faint`, a companion is fainter by a uniform difference. Its separation from the first one is
+    uniform in units of the sum of the two half-light radii along the major axes, in a random direction. The first
+    galaxy's centre is uniform over the stamp; companions may lie outside.
     """
     background = draw_natural(rng, config, survey, stamp_size, source)
-    count = int(rng.integers(1, config.boosted_groups_max + 1))
-    first = rng.uniform(config.boosted_magnitude_bright, config.boosted_magnitude_faint, count)
-    second = first + rng.uniform(0.0, config.boosted_magnitude_difference, count)
-    magnitudes = np.concatenate((first, second))
-    single = rng.random(count) < config.boosted_single_share
-    pairs = source.draw_like(rng, magnitudes) if source else draw_galaxies(rng, magnitudes)
-    x, y = rng.uniform(-0.5, stamp_size - 0.5, (2, count))
-    semi_major = pairs.half_light / np.sqrt((pairs.share * pairs.axis_ratio).sum(axis=1))
-    radius = (semi_major[:count] + semi_major[count:]) / survey.pixel_scale
-    distance = radius * rng.uniform(config.boosted_separation_min, config.boosted_separation_max, count)
-    angle = 2.0 * np.pi * rng.random(count)
-    pairs = pairs.replace(
-        x=np.concatenate((x, x + distance * np.cos(angle))), y=np.concatenate((y, y + distance * np.sin(angle)))
+    groups = int(rng.integers(1, config.boosted_groups_max + 1))
+    first = rng.uniform(config.boosted_magnitude_bright, config.boosted_magnitude_faint, groups)
+    companions = rng.integers(1, config.boosted_companions_max + 1, groups)
+    host = np.repeat(np.arange(groups), np.where(rng.random(groups) < config.boosted_single_share, 0, companions))
+    fainter = first[host] + rng.uniform(0.0, config.boosted_magnitude_difference, len(host))
+    magnitudes = np.concatenate((first, fainter))
+    galaxies = source.draw_like(rng, magnitudes) if source else draw_galaxies(rng, magnitudes)
+    x, y = rng.uniform(-0.5, stamp_size - 0.5, (2, groups))
+    semi_major = galaxies.half_light / np.sqrt((galaxies.share * galaxies.axis_ratio).sum(axis=1))
+    radius = (semi_major[host] + semi_major[groups:]) / survey.pixel_scale
+    distance = radius * rng.uniform(config.boosted_separation_min, config.boosted_separation_max, len(host))
+    angle = 2.0 * np.pi * rng.random(len(host))
+    galaxies = galaxies.replace(
+        x=np.concatenate((x, x[host] + distance * np.cos(angle))),
+        y=np.concatenate((y, y[host] + distance * np.sin(angle))),
     )
-    return Sources.concatenate((pairs.take(np.concatenate((np.ones(count, bool), ~single))), background))
+    return Sources.concatenate((galaxies, background))

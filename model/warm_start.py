@@ -79,7 +79,8 @@ def why_cold(facts: dict, config: Config, sky_sigma: float) -> str | None:
 
 
 def warm_training(config: Config) -> TrainingConfig:
-    """The training after a warm start: fewer steps at a lower rate, from the live weights, without the first phase."""
+    """The training after a warm start: fewer steps at a lower rate, from the live weights, by default without the first
+    phase."""
     warm, training = config.retraining.warm_start, config.training
     steps = max(1, round(training.steps * warm.steps_share))
     rates = {
@@ -90,7 +91,7 @@ def warm_training(config: Config) -> TrainingConfig:
     return dataclasses.replace(
         training,
         steps=steps,
-        deterministic_share=0.0,
+        deterministic_share=warm.deterministic_share,
         multi_sample_share=warm.multi_sample_share,
         evaluate_every=min(training.evaluate_every, max(1, steps // 4)),
         **rates,

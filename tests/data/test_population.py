@@ -86,7 +86,9 @@ def test_clustering_brings_neighbours_closer_and_keeps_the_number():
 
 
 def test_boosted_pairs_are_uniform_in_separation_and_magnitude_difference():
-    config = PopulationConfig(density_scale=0.0, boosted_groups_max=1, boosted_single_share=0.0)
+    config = PopulationConfig(
+        density_scale=0.0, boosted_groups_max=1, boosted_companions_max=1, boosted_single_share=0.0
+    )
     pairs = [population.draw_boosted(np.random.default_rng(i), config, SURVEY, 64) for i in range(2000)]
     assert {len(pair) for pair in pairs} == {2}
     first, second = (np.array([pair.magnitude[i] for pair in pairs]) for i in (0, 1))
@@ -99,6 +101,16 @@ def test_boosted_pairs_are_uniform_in_separation_and_magnitude_difference():
     np.testing.assert_allclose(
         np.quantile(distance / radii, [0.0, 0.25, 0.5, 0.75, 1.0]), [0.3, 0.975, 1.65, 2.325, 3.0], atol=0.1
     )
+
+
+def test_groups_of_a_galaxy_and_its_companions():
+    config = PopulationConfig(
+        density_scale=0.0, boosted_groups_max=1, boosted_companions_max=3, boosted_single_share=0.25
+    )
+    groups = [population.draw_boosted(np.random.default_rng(i), config, SURVEY, 64) for i in range(2000)]
+    sizes = np.bincount([len(group) for group in groups]) / 2000
+    np.testing.assert_allclose(sizes, [0.0, 0.25, 0.25, 0.25, 0.25], atol=0.03)
+    assert all((group.magnitude[1:] >= group.magnitude[0]).all() for group in groups)
 
 
 def test_the_natural_sky_has_the_published_shares_and_density():

@@ -98,11 +98,13 @@ def test_weights_of_other_code_leave_the_network_as_it_was(live):
 
 def test_schedule_after_a_warm_start():
     training = TrainingConfig(steps=1000, learning_rate=0.01, kernel_learning_rate=0.04, evaluate_every=600)
-    warm = WarmStartConfig(steps_share=0.5, learning_rate_share=0.25, multi_sample_share=0.75)
+    warm = WarmStartConfig(
+        steps_share=0.5, learning_rate_share=0.25, deterministic_share=0.125, multi_sample_share=0.75
+    )
     config = dataclasses.replace(CONFIG, training=training, retraining=RetrainingConfig(warm_start=warm))
     found = warm_start.warm_training(config)
     assert (found.steps, found.learning_rate, found.kernel_learning_rate) == (500, 0.0025, 0.01)
-    assert found.deterministic_share == 0.0
+    assert found.deterministic_share == 0.125
     assert (found.multi_sample_share, found.evaluate_every, found.batch_size) == (0.75, 125, training.batch_size)
 
 
