@@ -1,6 +1,7 @@
 """The configuration as frozen dataclasses: every key, its default and what is allowed.
 
-`blendinator/config_loader.py` reads them from one YAML file; `configs/default.yaml` spells the same out with comments.
+`blendinator/config_loader.py` reads them from one YAML file; `configs/default.yaml` is made from this file, with the
+comments of the fields, by `scripts/default_config.py`.
 """
 
 from dataclasses import dataclass, field
@@ -109,7 +110,7 @@ class TrainingConfig:
     seed: int = _limit(1, 0, 2**31 - 1)
     steps: int = _limit(5600, 1, 10**8)
     batch_size: int = _limit(32, 1, 8192)
-    learning_rate: float = _limit(3e-3, 1e-7, 1.0)
+    learning_rate: float = _limit(3e-3, 1e-7, 1.0)  # of all other weights, by Adam
     kernel_learning_rate: float = _limit(0.01, 1e-7, 1.0)  # of the convolutions' kernels, by Muon
     weight_decay: float = _limit(1e-5, 0.0, 1.0)
     gradient_clip: float = _limit(100.0, 1e-3, 1e9)  # global norm of the pixel-summed loss's gradient, per image
@@ -137,7 +138,7 @@ class ThresholdConfig:
     metric: str = _limit("")
     population: str = _limit("boosted", choices=("boosted", "natural"))
     slice: str = _limit("")  # a bin of evaluation.slices, as "min_separation 0.3 to 0.7"; the whole population if empty
-    # What must keep to min and max: the value, or the worse (pessimistic) or better (optimistic) end of its interval.
+    # what must keep to min and max: the value, or the worse (pessimistic) or better (optimistic) end of its interval.
     bound: str = _limit("value", choices=("value", "pessimistic", "optimistic"))
     min: float | None = _limit(None)
     max: float | None = _limit(None)
@@ -151,7 +152,7 @@ class RelativeConfig:
     population: str = _limit("boosted", choices=("boosted", "natural"))
     slice: str = _limit("")  # as in a threshold
     margin: float = _limit(0.0, 0.0, 1e9)  # in the metric's own unit
-    # Which end of the paired difference's interval must keep to it: pessimistic asks for proof that the model is not
+    # which end of the paired difference's interval must keep to it: pessimistic asks for proof that the model is not
     # worse, optimistic refuses it only when it is shown to be worse.
     bound: str = _limit("optimistic", choices=("value", "pessimistic", "optimistic"))
 
@@ -236,9 +237,7 @@ class DriftConfig:
     """How far the data may be from those that the live model was trained on."""
 
     action: str = _limit("stop", choices=("stop", "warn", "off"))
-    standard_errors: float = _limit(
-        5.0, 1.0, 100.0
-    )  # a difference within this many of its own standard errors is noise
+    standard_errors: float = _limit(5.0, 1.0, 100.0)  # a difference within this many standard errors is noise
     location: float = _limit(0.1, 0.0, 100.0)  # of a scalar's mean, in units of its spread in the reference
     relative: float = _limit(0.1, 0.0, 100.0)  # of a scalar's mean, and of the pixels' noise
     distance: float = _limit(0.1, 0.0, 1.0)  # Jensen-Shannon divergence of the histograms, in bits
@@ -246,7 +245,7 @@ class DriftConfig:
 
 @dataclass(frozen=True)
 class RetrainingConfig:
-    """What `blendinator retrain` does, and what is kept of earlier runs."""
+    """What `blendinator retrain` does, and what is kept of earlier runs; see docs/retraining.md."""
 
     spans: str = _limit("latest")  # the spans to train on: latest, latest:3, or numbers and ranges
     simulate: bool = _limit(True)  # simulate a new span first, when the newest one has been used
@@ -254,7 +253,7 @@ class RetrainingConfig:
     keep_runs: int = _limit(3, 1, 10**4)  # runs whose artifacts and reports stay; those of kept versions do as well
     keep_spans: int = _limit(8, 0, 10**6)  # simulated spans; 0 for all
     keep_logs: int = _limit(30, 1, 10**6)
-    on_failure: str = _limit("")  # a command for the shell when a run failed; see docs/retraining.md
+    on_failure: str = _limit("")  # a command for the shell when a run failed
     on_refusal: str = _limit("")  # likewise when the model was not pushed
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
     drift: DriftConfig = field(default_factory=DriftConfig)
@@ -293,7 +292,7 @@ class SecretConfig:
 
 @dataclass(frozen=True)
 class KubeflowConfig:
-    """The pipeline on Kubeflow Pipelines v2."""
+    """The pipeline on Kubeflow Pipelines v2; see docs/kubeflow.md."""
 
     host: str = _limit("")  # address of the API, such as http://localhost:8080
     namespace: str = _limit("")  # of the user, on a multi-user installation
