@@ -6,6 +6,7 @@ it than to any other: what a sample marks there is counted to it, so that a samp
 footprint, too.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,8 @@ EDGE, MISSING = 1, 2  # flags
 INTERVALS = {"68": (0.16, 0.84), "95": (0.025, 0.975)}
 CHUNK = 2**21  # pixels measured at a time: the copies made on the way take about 100 bytes each
 KINDS = ("object", "blend")
-_ADDED = ("pixels", "weight", "x", "y", "geometric_x", "geometric_y", "variance", "edge", "missing")
+_MOMENTS = ("xx", "xy", "yy")
+_ADDED = ("pixels", "weight", "x", "y", "geometric_x", "geometric_y", *_MOMENTS, "variance", "edge", "missing")
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,26 @@ class Cataloguer:
       settings: what counts as an object.
       sigma_rows: (start, stop) -> sky noise per pixel of these rows in electrons, a number or an array.
       truth_xy: positions [G, 2] (0-based column, row) of true galaxies, whose owners are looked up.
+      labels: called with the first row and the labels of the next full rows, int [rows, W], 0 where there is no object;
+        `finish` sets `ids`, the catalogue's id of each label, 0 for those without a row.
     """
 
-    def __init__(self, shape, num_samples: int, settings: Settings, sigma_rows, truth_xy: np.ndarray | None = None):
+    def __init__(
+        self,
+        shape,
+        num_samples: int,
+        settings: Settings,
+        sigma_rows,
+        truth_xy: np.ndarray | None = None,
+        labels: Callable[[int, np.ndarray], None] | None = None,
+    ):
         self.shape, self.num_samples, self.settings, self.sigma_rows = shape, num_samples, settings, sigma_rows
         self._labellers = {kind: components.StripLabeller(settings.reach) for kind in KINDS}
         self._measured = {kind: [] for kind in KINDS}
         self._kept: dict[str, np.ndarray] | None = None
         self._kept_from, self._counted = 0, 0
-        self._truth = truth_xy
+        self._truth, self._write_labels = truth_xy, labels
+        self.ids = np.zeros(1, np.int64)
         self._owners: Any = None if truth_xy is None else np.full(len(truth_xy), -1, np.int64)
 
     def write(self, top: int, maps: dict[str, np.ndarray]) -> None:
@@ -95,6 +108,9 @@ class Cataloguer:
             if kind == "object":
                 objects, first_object = footprint, first
                 self._look_up(footprint, first, count_to)
+                if self._write_labels:
+                    part_of = footprint[counted].astype(np.int64)
+                    self._write_labels(self._counted, np.where(part_of > 0, part_of + first, 0))
             else:  # every blended pixel lies in an object, because its P(galaxy) + P(blended) is no smaller
                 inside = footprint[counted] > 0
                 part["parent"] = np.full(count, -1, np.int64)
@@ -120,6 +136,9 @@ class Cataloguer:
                 "y": weight * row,
                 "geometric_x": x.astype(float),
                 "geometric_y": row.astype(float),
+                "xx": np.square(x, dtype=float),
+                "xy": np.multiply(x, row, dtype=float),
+                "yy": np.square(row, dtype=float),
                 "variance": variance,
                 "edge": at_edge.astype(float),
             }.items()
@@ -166,6 +185,7 @@ class Cataloguer:
             table = self._columns(kind, {name: value[keep] for name, value in total.items()})
             if kind == "object":
                 table["parent"] = np.zeros(len(keep), np.int64)
+                self.ids = np.append(0, rows_of[kind][:-1] + 1)
                 if self._owners is not None:
                     owners = rows_of[kind][self._owners]
             else:
@@ -186,6 +206,7 @@ class Cataloguer:
             "x": np.where(bright, total["x"] / weight, total["geometric_x"] / pixels),
             "y": np.where(bright, total["y"] / weight, total["geometric_y"] / pixels),
             "footprint": total["pixels"].astype(np.int64),
+            **ellipse(total, pixels),
         }
         for name, values in (("area", total["area"]), ("blended_area", total["blended"]), ("flux", total["flux"])):
             out.update(intervals(name, values))
@@ -194,6 +215,28 @@ class Cataloguer:
         out["sky_variance"] = total["variance"] / pixels
         out["flags"] = (EDGE * (total["edge"] > 0) + MISSING * (total["missing"] > 0)).astype(np.int64)
         return out
+
+
+def ellipse(total: dict[str, np.ndarray], pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """The ellipse that has the second moments of a footprint, as if it were filled evenly.
+
+    Args:
+      total: sums over the footprint's pixels of x, y and their products, by name.
+      pixels: their number, at least 1.
+
+    Returns:
+      {semimajor, semiminor, theta}: pixels, pixels, and degrees from the x axis towards the y axis, -90 to 90. A single
+      pixel, of which the variance is 1/12, gets semi-axes of 1 / sqrt(3).
+    """
+    x, y = total["geometric_x"] / pixels, total["geometric_y"] / pixels
+    xx, yy = total["xx"] / pixels - x**2 + 1 / 12, total["yy"] / pixels - y**2 + 1 / 12
+    xy = total["xy"] / pixels - x * y
+    mean, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    return {
+        "semimajor": 2 * np.sqrt(mean + half),
+        "semiminor": 2 * np.sqrt(np.maximum(mean - half, 1 / 12)),
+        "theta": np.degrees(np.arctan2(2 * xy, xx - yy)) / 2,
+    }
 
 
 def intervals(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
@@ -209,84 +252,3 @@ def _joined(values, roots):
     out = np.zeros_like(values)
     np.add.at(out, roots, values)
     return out
-
-
-def to_table(
-    columns: dict[str, np.ndarray],
-    *,
-    wcs=None,
-    poisson: bool = False,
-    electron_magnitude: float | None = None,
-    flux_unit: str = "electron",
-    meta: dict | None = None,
-):
-    """The catalogue as an astropy Table with units and descriptions.
-
-    Args:
-      columns: from `Cataloguer.finish`; positions become 1-based, as in FITS headers and DS9.
-      wcs: a `wcs.Celestial`, for sky positions.
-      poisson: whether the electrons are those counted, so that their own noise adds to the sky's.
-      electron_magnitude: AB magnitude of one electron, for magnitudes.
-      flux_unit: of the fluxes.
-      meta: what else the file should say.
-    """
-    from astropy import units as u
-    from astropy.table import Table
-
-    table = Table({name: columns[name] for name in ("id", "kind", "parent")})
-    table["x"], table["y"] = columns["x"] + 1.0, columns["y"] + 1.0
-    if wcs is not None:
-        table["ra"], table["dec"] = wcs.to_sky(columns["x"], columns["y"])
-        table["ra"].unit = table["dec"].unit = u.deg
-    noise = np.sqrt(columns["area"] * columns["sky_variance"] + (np.maximum(columns["flux"], 0.0) if poisson else 0.0))
-    for name, values in columns.items():
-        if name not in table.colnames and name not in ("sky_variance", "flags"):
-            table[name] = values
-    table["snr"] = columns["flux"] / np.where(noise > 0, noise, np.inf)
-    if electron_magnitude is not None:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            table["magnitude"] = electron_magnitude - 2.5 * np.log10(
-                np.where(columns["flux"] > 0, columns["flux"], np.nan)
-            )
-        table["magnitude"].unit = u.ABmag
-    table["flags"] = columns["flags"]
-    for name in table.colnames:
-        column = table[name]
-        column.description = _DESCRIPTIONS.get(name.split("_lo")[0].split("_hi")[0], "") + _interval_text(name)
-        if name in ("x", "y") or name == "footprint" or name.startswith(("area", "blended_area")):
-            column.unit = u.pixel
-        if name.startswith("flux"):
-            column.unit = u.Unit(flux_unit) if flux_unit else None
-        if column.dtype.kind == "f":
-            table[name][:] = np.round(column, 7 if name in ("ra", "dec") else 3)
-    table.meta.update(meta or {})
-    return table
-
-
-def _interval_text(name):
-    for label in INTERVALS:
-        if name.endswith(f"_lo{label}"):
-            return f"; lower end of the central {label} % of the samples"
-        if name.endswith(f"_hi{label}"):
-            return f"; upper end of the central {label} % of the samples"
-    return ""
-
-
-_DESCRIPTIONS = {
-    "id": "number of the row",
-    "kind": "object: connected pixels with a galaxy; blend: connected blended pixels",
-    "parent": "id of the object that holds the blend; 0 for objects",
-    "x": "column of the flux-weighted centre of the footprint; the first pixel's centre is 1",
-    "y": "row of the flux-weighted centre of the footprint; the first pixel's centre is 1",
-    "ra": "right ascension, ICRS",
-    "dec": "declination, ICRS",
-    "footprint": "pixels whose probability reaches the threshold",
-    "area": "pixels of the row's kind in a sample's map, median over the samples",
-    "blended_area": "blended pixels in a sample's map, median over the samples",
-    "flux": "sky-subtracted sum over the pixels of `area`, median over the samples",
-    "p_exists": "share of the samples that mark anything there",
-    "p_blend": "share of the samples with a blended pixel there",
-    "snr": "flux over its noise: of the sky, and of the source where its electrons are counted",
-    "magnitude": "AB, of the flux in the mask, not corrected to a total one",
-    "flags": "1: touches the field's edge; 2: pixels without data within or beside it",
-}

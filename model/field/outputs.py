@@ -15,6 +15,7 @@ from blendinator.errors import BlendinatorError, ConfigError, DataError
 MAPS = (".fits", ".fit", ".fits.gz", ".fit.gz")
 CATALOGUES = {".ecsv": "ascii.ecsv", ".fits": "fits", ".fit": "fits", ".vot": "votable", ".parquet": "parquet"}
 PREVIEWS = (".png", ".jpg", ".jpeg", ".pdf")
+REGIONS, CUTOUTS = (".reg",), (".png",)
 GZIP_LEVEL = 1  # floating-point noise gains little from more, and takes several times as long
 
 
@@ -23,8 +24,8 @@ class Outputs:
     """Where the results go. The ending of a name says its format.
 
     Attributes:
-      maps: FITS, gzipped if the name says so. catalogue: see `CATALOGUES`. preview: see `PREVIEWS`. None for those not
-        wanted; at least one is.
+      maps: FITS, gzipped if the name says so. catalogue: see `CATALOGUES`. preview: see `PREVIEWS`. regions: for DS9.
+        cutouts: a page of the most uncertain blends. None for those not wanted; at least one is.
       samples: whether the sample maps go into the FITS file.
       overwrite: whether existing files may be replaced.
     """
@@ -34,6 +35,13 @@ class Outputs:
     preview: Path | None = None
     samples: bool = False
     overwrite: bool = False
+    regions: Path | None = None
+    cutouts: Path | None = None
+
+    @property
+    def needs_catalogue(self) -> bool:
+        """Whether anything is made from the catalogue."""
+        return any(one is not None for one in (self.catalogue, self.regions, self.cutouts))
 
     def places(self) -> list[Path]:
         """The files that are wanted."""
@@ -44,6 +52,8 @@ class Outputs:
             ("--output", self.maps, MAPS),
             ("--catalog", self.catalogue, tuple(CATALOGUES)),
             ("--preview", self.preview, PREVIEWS),
+            ("--regions", self.regions, REGIONS),
+            ("--cutouts", self.cutouts, CUTOUTS),
         )
 
     def check(self, inputs=()) -> None:
@@ -69,8 +79,8 @@ class Outputs:
         parquet = self.catalogue is not None and ending(self.catalogue) == ".parquet"
         if parquet and importlib.util.find_spec("pyarrow") is None:
             raise ConfigError(
-                f"--catalog: received {self.catalogue}; Parquet needs pyarrow, which is not installed. Install it,"
-                " or write an .ecsv or .fits file."
+                f"--catalog: received {self.catalogue}; Parquet needs pyarrow, which is not installed. Install it"
+                " (pip install pyarrow), or write an .ecsv, .fits or .vot file."
             )
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blendinator.errors import ConfigError
-from blendinator.escape import printable
 from blendinator.model.client import Segmenter
-from blendinator.model.field import catalogue, truth, units, writing
+from blendinator.model.field import catalogue, columns, cutouts, provenance, truth, units, writing
 from blendinator.model.field.outputs import Outputs, Together, compress, ending, writes
 from blendinator.model.field.plane import split_hdu
 from blendinator.model.field.preview import Previewer
-from blendinator.model.field.reading import Field, open_field
+from blendinator.model.field.reading import open_field
+from blendinator.model.field.regions import to_regions
 from blendinator.model.field.segment import Report, segment
 from blendinator.model.field.spool import Spool
 from blendinator.model.field.tables import write_table
@@ -105,10 +105,8 @@ def run(
 
 
 def _run(segmenter, field, outputs, together, num_samples, seed, settings, truth_path, progress, opened, command):
-    wcs = field.wcs
-    true = truth.read_truth(truth_path, wcs, field.shape) if truth_path is not None else None
-    cards = _cards(segmenter, field, num_samples, seed)
-    history = _history(field, command)
+    true = truth.read_truth(truth_path, field.wcs, field.shape) if truth_path is not None else None
+    cards, history = provenance.cards(segmenter, field, num_samples, seed), provenance.history(field, command)
     writer = None
     if outputs.maps is not None:
         writer = writing.MapWriter(
@@ -119,28 +117,36 @@ def _run(segmenter, field, outputs, together, num_samples, seed, settings, truth
             output_header(field.image.header, field.image.axes),
             cards,
             history,
+            labels=outputs.needs_catalogue,
         )
-    cataloguer = (
-        catalogue.Cataloguer(field.shape, num_samples, settings, field.sigma_rows, None if true is None else true[0])
-        if outputs.catalogue
-        else None
-    )
+    cataloguer = None
+    if outputs.needs_catalogue:
+        cataloguer = catalogue.Cataloguer(
+            field.shape,
+            num_samples,
+            settings,
+            field.sigma_rows,
+            None if true is None else true[0],
+            writer.write_labels if writer is not None else None,
+        )
     previewer = Previewer(field.shape) if outputs.preview else None
     if opened:
         opened(field)
+    rows, comparison, found, owners = {}, None, None, None
     with writer or contextlib.nullcontext():
         sinks = [sink for sink in (writer and _MapSink(writer), cataloguer, previewer) if sink is not None]
         report = segment(segmenter, field, sinks, num_samples, seed, progress)
-    rows, comparison = {}, None
-    if cataloguer is not None:
-        columns, owners = cataloguer.finish()
-        rows = {kind: int((columns["kind"] == kind).sum()) for kind in catalogue.KINDS}
+        if cataloguer is not None:
+            found, owners = cataloguer.finish()
+            if writer is not None:
+                writer.renumber(cataloguer.ids)
+    if found is not None:
+        rows = {kind: int((found["kind"] == kind).sum()) for kind in catalogue.KINDS}
         if true is not None and owners is not None:
-            scale = (wcs.pixel_scale if wcs else None) or (segmenter.survey or {}).get("pixel_scale", 1.0)
-            comparison = truth.compare(columns, owners, *true, field.shape, scale)
-        table = _catalogue(segmenter, field, columns, wcs, cards, history, settings, comparison)
-        with writes(outputs.catalogue):
-            write_table(table, together.part(outputs.catalogue), ending(outputs.catalogue))
+            scale = (field.wcs.pixel_scale if field.wcs else None) or (segmenter.survey or {}).get("pixel_scale", 1.0)
+            comparison = truth.compare(found, owners, *true, field.shape, scale)
+        meta = {**_settings(cards, history, settings), **({"truth": comparison} if comparison else {})}
+        _write_objects(segmenter, field, found, outputs, together, meta, num_samples, seed)
     if previewer is not None:
         with writes(outputs.preview):
             previewer.save(
@@ -157,29 +163,42 @@ def _run(segmenter, field, outputs, together, num_samples, seed, settings, truth
         field.warnings,
         field.sky_sigma,
         field.sky_sigma / field.training_sigma if known else None,
-        wcs.pixel_scale if wcs else None,
+        field.wcs.pixel_scale if field.wcs else None,
     )
 
 
-def _catalogue(segmenter, field, columns, wcs, cards, history, settings, comparison):
-    calibrated = field.conversion.calibrated
-    known = segmenter.survey and not field.conversion.counted
-    magnitude = units.electron_magnitude(segmenter.survey) if known else None
-    return catalogue.to_table(
-        columns,
-        wcs=wcs,
-        poisson=field.conversion.counted,
-        electron_magnitude=magnitude if calibrated else None,
-        flux_unit="electron" if calibrated else "",
-        meta={
-            **{keyword: value for keyword, value, _ in cards},
-            "HISTORY": history,
-            "threshold": settings.threshold,
-            "min_pixels": settings.min_pixels,
-            "reach": settings.reach,
-            **({"truth": comparison} if comparison else {}),
-        },
-    )
+def _settings(cards, history, settings):
+    return {
+        **{keyword: value for keyword, value, _ in cards},
+        "HISTORY": history,
+        "threshold": settings.threshold,
+        "min_pixels": settings.min_pixels,
+        "reach": settings.reach,
+    }
+
+
+def _write_objects(segmenter, field, found, outputs, together, meta, num_samples, seed):
+    """What is made from the catalogue: the table, the regions, the page of cutouts."""
+    if outputs.catalogue is not None:
+        calibrated = field.conversion.calibrated
+        known = segmenter.survey and not field.conversion.counted
+        magnitude = units.electron_magnitude(segmenter.survey) if known else None
+        table = columns.to_table(
+            found,
+            wcs=field.wcs,
+            poisson=field.conversion.counted,
+            electron_magnitude=magnitude if calibrated else None,
+            flux_unit="electron" if calibrated else "",
+            meta=meta,
+        )
+        with writes(outputs.catalogue):
+            write_table(table, together.part(outputs.catalogue), ending(outputs.catalogue))
+    if outputs.regions is not None:
+        with writes(outputs.regions):
+            together.part(outputs.regions).write_text(to_regions(found), encoding="utf-8")
+    if outputs.cutouts is not None:
+        with writes(outputs.cutouts):
+            cutouts.save(together.part(outputs.cutouts), segmenter, field, found, num_samples, seed)
 
 
 class _MapSink:
@@ -188,50 +207,3 @@ class _MapSink:
 
     def write(self, top, maps):
         self._writer.write(top, writing.planes_of(maps))
-
-
-def _cards(segmenter, field: Field, num_samples, seed):
-    """Provenance: (keyword, value, comment)."""
-    import astropy
-    import numpy
-    import tensorflow as tf
-
-    survey = segmenter.survey or {}
-    cards = [
-        ("ORIGIN", "Blendinator", "probabilistic segmentation of blended galaxies"),
-        ("MODEL", segmenter.path.name, "version of the model"),
-        ("MODELKEY", segmenter.key, "what the model was trained from"),
-        ("SURVEY", survey.get("name", ""), "that the model was trained for"),
-        ("POPULATN", segmenter.population or "unknown", "density of the sky that probabilities hold for"),
-        ("NSAMPLES", num_samples, "draws behind the maps"),
-        ("SEED", seed, "of the draws"),
-        ("TILE", segmenter.tile, "pixels a side of a tile's core"),
-        ("HALO", segmenter.halo, "pixels of context around a tile"),
-        ("EPERUNIT", field.conversion.factor, "electrons per unit of the image"),
-        ("SKYSIGMA", field.sky_sigma, "measured sky noise, electrons per pixel"),
-        ("NOISESCL", field.noise_scale, "factor on the electrons for the network"),
-        ("TFVER", tf.__version__, "TensorFlow"),
-        ("NPVER", numpy.__version__, "NumPy"),
-        ("APVER", astropy.__version__, "astropy"),
-    ]
-    if survey:
-        cards.append(("TRAINSIG", survey["sky_sigma"], "sky noise of the training, electrons per pixel"))
-    return cards
-
-
-def _history(field, command):
-    lines = [
-        *([command] if command else []),
-        f"field: {field.image.name}",
-        f"electrons: {field.conversion.text}",
-    ]
-    lines.append(
-        f"background: mesh of {field.sky.box} pixels, clipped mode, 3 x 3 median, linear between"
-        if field.subtract
-        else "background: not subtracted"
-    )
-    if field.weight is not None:
-        lines.append(f"noise: scaled per pixel to the training's by {field.weight.name} ({field.weight_type})")
-    elif field.noise_scale != 1.0:
-        lines.append("noise: the whole field scaled to the training's")
-    return [printable(line) for line in (*lines, *(f"warning: {text}" for text in field.warnings))]

@@ -4,6 +4,7 @@ import json
 import warnings
 from pathlib import Path
 
+from blendinator.model.field.columns import ucd
 from blendinator.model.field.outputs import CATALOGUES
 
 
@@ -11,7 +12,7 @@ def write_table(table, path: Path, ending: str) -> None:
     """Writes a catalogue.
 
     Args:
-      table: of `catalogue.to_table`.
+      table: of `columns.to_table`.
       path: a temporary name. ending: of the final one, which names the format.
     """
     kind = CATALOGUES[ending]
@@ -62,6 +63,7 @@ def _write_votable(table, path):
         plain = table.copy(copy_data=False)
         for column in plain.columns.values():
             column.unit = _unit(column)
+            column.meta["ucd"] = ucd(column.name)
         votable = from_table(plain)
         [resource] = votable.resources
         for name, value in table.meta.items():

@@ -18,6 +18,7 @@ from blendinator.model.client import NO_DATA
 from blendinator.model.field.outputs import writes
 
 BLOCK = 2880  # bytes of a FITS block
+CHUNK = 2**22  # pixels renumbered at a time
 # EXTNAME: (type on disk, what it holds)
 PLANES = {
     "CLASS": ("u1", "0 background, 1 one source, 2 blended, 255 no data"),
@@ -26,7 +27,11 @@ PLANES = {
     "ENTROPY": (">f4", "entropy of the class probabilities, nats"),
     "MUTUAL_INFO": (">f4", "mutual information of class and draw, nats"),
 }
-SAMPLES = "SAMPLES"
+LABELS, SAMPLES = "LABELS", "SAMPLES"
+_OPTIONAL = {
+    LABELS: (">i4", "id of the catalogue's object that the pixel belongs to, 0 for none"),
+    SAMPLES: ("u1", "plausible class maps, one a plane"),
+}
 _UNITS = {"ENTROPY": "nat", "MUTUAL_INFO": "nat"}
 
 
@@ -54,6 +59,7 @@ class MapWriter:
       header: the WCS cards of each extension.
       cards: (keyword, value, comment) for the primary header.
       history: lines for the primary header.
+      labels: whether there is a plane of labels, see `write_labels`.
 
     Raises:
       DataError: its folder lacks the space, or it cannot be written.
@@ -68,13 +74,14 @@ class MapWriter:
         header,
         cards=(),
         history=(),
+        labels: bool = False,
     ):
         self.path, self.shape, self.num_samples = path, shape, num_samples
         self.part = part
         self._wcs = list(header.cards)
         self._headers, self._offsets = {}, {}
         position = self._place("PRIMARY", _primary(cards, history), 0, 0)
-        for name in [*PLANES, *([SAMPLES] if num_samples else [])]:
+        for name in [*PLANES, *([LABELS] if labels else []), *([SAMPLES] if num_samples else [])]:
             extension = self._extension(name)
             size = shape[0] * shape[1] * (num_samples if name == SAMPLES else np.dtype(_type(name)).itemsize)
             position = self._place(name, extension, position, size)
@@ -108,16 +115,31 @@ class MapWriter:
 
     def write(self, top: int, planes: dict[str, np.ndarray]) -> None:
         """Writes full rows of every plane, [rows, W] (samples [N, rows, W]), from row `top` on."""
-        width = self.shape[1]
-        for name, offset in self._offsets.items():
-            if name == "PRIMARY":
-                continue
-            kind = np.dtype(_type(name))
-            stack = planes[name] if name == SAMPLES else planes[name][None]
-            for i, plane in enumerate(stack):
-                with writes(self.path):
-                    self._file.seek(offset + (i * self.shape[0] + top) * width * kind.itemsize)
-                    self._file.write(np.ascontiguousarray(plane, kind).data)
+        for name in self._offsets:
+            if name not in ("PRIMARY", LABELS):
+                for i, plane in enumerate(planes[name] if name == SAMPLES else planes[name][None]):
+                    self._write(name, i * self.shape[0] + top, plane)
+
+    def write_labels(self, top: int, numbers: np.ndarray) -> None:
+        """Writes full rows of labels, int [rows, W]: numbers that `renumber` turns into ids when those are known."""
+        self._write(LABELS, top, numbers)
+
+    def renumber(self, ids: np.ndarray) -> None:
+        """Replaces each label by `ids[label]`, int [1 + the largest label]."""
+        height, width = self.shape
+        step, kind = max(CHUNK // width, 1), np.dtype(_type(LABELS))
+        for top in range(0, height, step):
+            count = min(step, height - top) * width
+            with writes(self.path):
+                self._file.seek(self._offsets[LABELS] + top * width * kind.itemsize)
+                numbers = np.frombuffer(self._file.read(count * kind.itemsize), kind)
+            self._write(LABELS, top, ids[numbers])
+
+    def _write(self, name, row, plane):
+        kind = np.dtype(_type(name))
+        with writes(self.path):
+            self._file.seek(self._offsets[name] + row * self.shape[1] * kind.itemsize)
+            self._file.write(np.ascontiguousarray(plane, kind).data)
 
     def _place(self, name, header, position, size):
         self._headers[name] = header, position
@@ -131,7 +153,7 @@ class MapWriter:
         kind = _type(name)
         header = fits.Header()
         header["XTENSION"] = ("IMAGE", "image extension")
-        header["BITPIX"] = 8 if kind == "u1" else -32
+        header["BITPIX"] = {"u1": 8, ">i4": 32, ">f4": -32}[kind]
         sides = [self.shape[1], self.shape[0], *([self.num_samples] if name == SAMPLES else [])]
         header["NAXIS"] = len(sides)
         for i, side in enumerate(sides, 1):
@@ -140,7 +162,7 @@ class MapWriter:
         header["EXTNAME"] = name
         if name in _UNITS:
             header["BUNIT"] = _UNITS[name]
-        header["COMMENT"] = "plausible class maps, one a plane" if name == SAMPLES else PLANES[name][1]
+        header["COMMENT"] = {**PLANES, **_OPTIONAL}[name][1]
         for card in self._wcs:
             header.append(card, end=True)
         _reserve_checksums(header)
@@ -201,7 +223,7 @@ def _fold(total):
 
 
 def _type(name):
-    return "u1" if name == SAMPLES else PLANES[name][0]
+    return {**PLANES, **_OPTIONAL}[name][0]
 
 
 def _primary(cards, history):

@@ -77,7 +77,7 @@ output_options = _group(
         "--output-dir",
         type=FOLDER,
         help="For many images: a folder for the maps, catalogue and record of each, and summary.ecsv. --output,"
-        " --catalog and --preview are then endings, such as .fits.gz.",
+        " --catalog, --preview, --regions and --cutouts are then endings, such as .fits.gz.",
     ),
     click.option("--shard", metavar="I/N", help="With --output-dir: the I-th of N parts of the images, I from 1."),
     click.option("--no-maps", is_flag=True, help="Write no maps: the catalogue alone."),
@@ -89,6 +89,8 @@ output_options = _group(
         help="Write a catalogue of objects and blends: .ecsv, .fits, .vot or .parquet.",
     ),
     click.option("--preview", type=FILE, help="Write a picture: .png, .jpg or .pdf."),
+    click.option("--regions", type=FILE, help="Write the objects and blends as regions for DS9: .reg."),
+    click.option("--cutouts", type=FILE, help="Write a page of the most uncertain blends: .png."),
     click.option("--overwrite", is_flag=True, help="Replace files that exist."),
 )
 

@@ -74,7 +74,9 @@ def _check_one(images, given):
         raise click.UsageError("--shard needs --output-dir DIR")
 
 
-def _one(images, model, tile, _, *, output, catalogue, preview, write_samples, overwrite, truth, **given):
+def _one(
+    images, model, tile, _, *, output, catalogue, preview, regions, cutouts, write_samples, overwrite, truth, **given
+):
     load_tensorflow_quietly()
     from blendinator.model.client import Segmenter, check_draws
     from blendinator.model.field import run, truth as truths
@@ -83,7 +85,7 @@ def _one(images, model, tile, _, *, output, catalogue, preview, write_samples, o
 
     draws, settings, reading = _split(given)
     check_draws(**draws)
-    outputs = Outputs(output, catalogue, preview, write_samples, overwrite)
+    outputs = Outputs(output, catalogue, preview, write_samples, overwrite, regions, cutouts)
     outputs.check()  # before a model is loaded
     with FieldProgress() as progress:
         result = run.run(
@@ -113,7 +115,23 @@ def _one(images, model, tile, _, *, output, catalogue, preview, write_samples, o
             click.echo(line)
 
 
-def _many(images, model, tile, folder, *, output, catalogue, preview, write_samples, overwrite, truth, shard, **given):
+def _many(
+    images,
+    model,
+    tile,
+    folder,
+    *,
+    output,
+    catalogue,
+    preview,
+    regions,
+    cutouts,
+    write_samples,
+    overwrite,
+    truth,
+    shard,
+    **given,
+):
     from blendinator.model.client import find_model
     from blendinator.model.field.batch import inputs, record, run, summary
     from blendinator.pipeline.commands._segment_progress import FieldProgress
@@ -125,6 +143,8 @@ def _many(images, model, tile, folder, *, output, catalogue, preview, write_samp
         _ending("--catalog", catalogue, ".ecsv"),
         _ending("--preview", preview, None),
         write_samples,
+        _ending("--regions", regions, None, ".reg"),
+        _ending("--cutouts", cutouts, None, ".png"),
     )
     if given["no_maps"] and (output is not None or write_samples):
         raise click.UsageError("--no-maps allows neither --output nor --write-samples")
@@ -163,13 +183,13 @@ def _split(given):
     return draws, Settings(given.pop("threshold"), given.pop("min_pixels")), given
 
 
-def _ending(option, given: Path | None, default: str | None) -> str | None:
+def _ending(option, given: Path | None, default: str | None, example: str = ".png") -> str | None:
     """With many images, an output is an ending."""
     if given is None:
         return default
     if not str(given).startswith(".") or "/" in str(given):
         raise ConfigError(
-            f"{option}: received {given}; allowed with --output-dir: an ending, such as {default or '.png'}. The files"
+            f"{option}: received {given}; allowed with --output-dir: an ending, such as {default or example}. The files"
             " are named after the images."
         )
     return str(given)

@@ -17,7 +17,7 @@ from blendinator.model.field.plane import split_hdu
 
 BESIDE = ("weight", "mask", "truth")  # files that belong to an image
 # Option of `run.run` -> its name after the image's.
-SUFFIXES = {"maps": ".maps", "catalogue": ".objects", "preview": ".preview"}
+SUFFIXES = {"maps": ".maps", "catalogue": ".objects", "preview": ".preview", "regions": "", "cutouts": ".cutouts"}
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Formats:
     catalogue: str | None = ".ecsv"
     preview: str | None = None
     samples: bool = False
+    regions: str | None = None
+    cutouts: str | None = None
 
     def outputs(self, folder: Path, name: str, overwrite: bool) -> Outputs:
         """Where the results of an image go."""

@@ -7,18 +7,23 @@ import pytest
 from astropy.table import Table
 from scipy import ndimage
 
-from blendinator.model.field.catalogue import EDGE, MISSING, Cataloguer, Settings, intervals, to_table
+from blendinator.model.field.catalogue import EDGE, MISSING, Cataloguer, Settings, intervals
+from blendinator.model.field.columns import to_table
 
 
-def catalogue(maps, cuts, settings=Settings(min_pixels=1, reach=2), truth=None):
+def catalogue(maps, cuts, settings=Settings(min_pixels=1, reach=2), truth=None, labels=None):
     shape = maps["class_map"].shape
-    cataloguer = Cataloguer(shape, len(maps["samples"]), settings, lambda start, stop: 2.0, truth)
+    write = None if labels is None else lambda top, part: labels.__setitem__(slice(top, top + len(part)), part)
+    cataloguer = Cataloguer(shape, len(maps["samples"]), settings, lambda start, stop: 2.0, truth, write)
     for top, bottom in itertools.pairwise(cuts):
         cataloguer.write(
             top,
             {name: value[:, top:bottom] if name == "samples" else value[top:bottom] for name, value in maps.items()},
         )
-    return cataloguer.finish()
+    found = cataloguer.finish()
+    if labels is not None:
+        labels[:] = cataloguer.ids[labels]
+    return found
 
 
 @pytest.fixture
@@ -49,6 +54,10 @@ def test_by_hand(one_object):
     assert columns["kind"].tolist() == ["object", "blend"] and columns["parent"].tolist() == [0, 1]
     assert columns["footprint"].tolist() == [6, 2] and owners.tolist() == [0, -1, -1]
     assert (columns["x"][0], columns["y"][0]) == (6.0, 4.5) and (columns["x"][1], columns["y"][1]) == (5.5, 4.0)
+    # A rectangle of 3 x 2 pixels: variances of 9/12 and 4/12.
+    np.testing.assert_allclose(columns["semimajor"], [np.sqrt(3), 2 * np.sqrt(4 / 12)])
+    np.testing.assert_allclose(columns["semiminor"], [2 * np.sqrt(4 / 12), 2 * np.sqrt(1 / 12)])
+    np.testing.assert_allclose(columns["theta"], 0, atol=1e-6)
     assert columns["area"].tolist() == [6, 2] and columns["area_hi95"][0] == pytest.approx(6.95)  # of 6, 7, 6
     assert columns["blended_area"].tolist() == [2, 2]  # of 2, 3, 0
     assert columns["flux"].tolist() == [60, 20]
@@ -108,6 +117,32 @@ def test_rows_may_come_in_any_pieces(cuts):
         parents = table["parent"][blend] - 1
         assert (table["kind"][parents] == "object").all()
         assert (table["footprint"][parents] >= table["footprint"][blend]).all()
+
+
+@pytest.mark.parametrize("cuts", [[0, 120], [0, 8, 16, 50, 51, 52, 110, 120]])
+def test_labels_are_the_ids_of_the_rows(cuts):
+    maps, labels = random_maps(), np.full((120, 90), -1)
+    columns, _ = catalogue(maps, cuts, Settings(min_pixels=20), labels=labels)
+    objects = columns["kind"] == "object"
+    np.testing.assert_array_equal(np.unique(labels), [0, *columns["id"][objects]])
+    np.testing.assert_array_equal(np.bincount(labels.ravel())[1:], columns["footprint"][objects])
+
+
+def test_the_ellipse_of_a_turned_bar():
+    """Ten pixels on the diagonal: the axis points 45 degrees up, and its half length is about that of the bar."""
+    probabilities = np.zeros((20, 20, 3), np.float32)
+    for i in range(10):
+        probabilities[5 + i, 5 + i, 1] = 1
+    maps = {
+        "probabilities": probabilities,
+        "class_map": probabilities.argmax(-1).astype(np.uint8),
+        "image": np.ones((20, 20), np.float32),
+        "samples": np.zeros((1, 20, 20), np.uint8),
+    }
+    columns, _ = catalogue(maps, [0, 7, 20])
+    assert columns["theta"][0] == pytest.approx(45)
+    assert columns["semimajor"][0] == pytest.approx(2 * np.sqrt(2 * 99 / 12 + 1 / 12))  # 99/12: variance of 0 to 9
+    assert columns["semiminor"][0] == pytest.approx(2 * np.sqrt(1 / 12))
 
 
 def test_small_footprints_get_no_row(one_object):

@@ -71,7 +71,7 @@ def test_endings_in_capitals(tmp_path):
 
 def test_parquet_without_its_library(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match="Parquet needs pyarrow, which is not installed. Install it, or write"):
+    with pytest.raises(ConfigError, match="Parquet needs pyarrow, which is not installed. Install it"):
         Outputs(tmp_path / "m.fits", tmp_path / "c.parquet").check()
 
 

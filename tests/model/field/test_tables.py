@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.io.votable import parse
+from astropy.io.votable.ucd import check_ucd
 from astropy.table import Table
 
 from blendinator.model.field import run as runs
@@ -47,6 +48,36 @@ def test_provenance(written):
     infos = {info.name: info.value for info in parse(str(written / "c.vot")).resources[0].infos}
     assert infos["MODEL"] == "1700000000" and history[1] in infos["HISTORY"]
     assert Table.read(written / "c.parquet").meta["HISTORY"] == history
+
+
+def test_every_column_has_a_ucd_of_the_vocabulary(written):
+    fields = list(parse(str(written / "c.vot")).get_first_table().fields)
+    assert all(check_ucd(field.ucd, check_controlled_vocabulary=True) for field in fields)
+    ucds = {field.name: field.ucd for field in fields}
+    assert ucds["ra"] == "pos.eq.ra;meta.main" and ucds["flux_hi95"] == "phot.count;stat.max"
+    assert all(field.description for field in fields)
+
+
+@pytest.fixture(scope="module")
+def labels(written):
+    return fits.getdata(written / "maps.fits.gz", "LABELS").astype(np.int32)
+
+
+def test_labels_are_the_catalogues_objects(written, labels):
+    table = Table.read(written / "c.ecsv")
+    objects = table[table["kind"] == "object"]
+    assert labels.ndim == 2 and len(objects) > 0
+    np.testing.assert_array_equal(np.unique(labels[labels > 0]), objects["id"])
+    np.testing.assert_array_equal([np.sum(labels == one["id"]) for one in objects], objects["footprint"])
+
+
+def test_photutils_reads_the_labels(written, labels, image):
+    segmentation = pytest.importorskip("photutils.segmentation")
+    table = Table.read(written / "c.ecsv")
+    sources = segmentation.SourceCatalog(image.astype(float), segmentation.SegmentationImage(labels))
+    objects = table[table["kind"] == "object"]
+    np.testing.assert_array_equal(sources.labels, objects["id"])
+    np.testing.assert_array_equal(sources.area.value, objects["footprint"])
 
 
 def test_gzipped_maps_and_a_picture(written):

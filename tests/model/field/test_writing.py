@@ -26,8 +26,11 @@ def planes(samples=3):
 def write(path, content, header=fits.Header()):
     with outputs.Together() as together:
         part = together.part(path)
-        with writing.MapWriter(path, part, SHAPE, 3, header, [("SEED", 7, "of the draws")], ["line ü"]) as writer:
+        cards, labels = [("SEED", 7, "of the draws")], writing.LABELS in content
+        with writing.MapWriter(path, part, SHAPE, 3, header, cards, ["line ü"], labels) as writer:
             for top in range(0, SHAPE[0], 10):
+                if labels:
+                    writer.write_labels(top, content[writing.LABELS][top : top + 10])
                 writer.write(top, {name: value[..., top : top + 10, :] for name, value in content.items()})
 
 
@@ -45,6 +48,22 @@ def test_content_wcs_and_checksums(tmp_path, wcs_header):
                 np.testing.assert_array_equal(file[name].data, value)
                 np.testing.assert_allclose(WCS(file[name].header, naxis=2).all_pix2world(39, 29, 0), (150, 2))
     assert [item.name for item in tmp_path.iterdir()] == ["maps.fits"]
+
+
+def test_labels_are_renumbered(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "CHUNK", 100)
+    numbers, path = np.random.default_rng(2).integers(0, 5, SHAPE), tmp_path / "maps.fits"
+    ids = np.array([0, 7, 0, 70000, 3])
+    with (
+        outputs.Together() as together,
+        writing.MapWriter(path, together.part(path), SHAPE, 0, fits.Header(), labels=True) as writer,
+    ):
+        writer.write_labels(0, numbers[:20])
+        writer.write_labels(20, numbers[20:])
+        writer.renumber(ids)
+    with fits.open(path, checksum=True) as file:
+        assert file["LABELS"].data.dtype == ">i4" and file["LABELS"].verify_checksum() == 1
+        np.testing.assert_array_equal(file["LABELS"].data, ids[numbers])
 
 
 def test_an_error_on_the_way_leaves_nothing(tmp_path):

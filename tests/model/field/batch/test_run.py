@@ -114,7 +114,7 @@ def test_a_defect_in_one_image_is_recorded(segment, images, tmp_path, monkeypatc
     def broken(*_, **__):
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr("blendinator.model.field.run.catalogue.to_table", broken)
+    monkeypatch.setattr("blendinator.model.field.run.columns.to_table", broken)
     segment()
     content = json.loads((tmp_path / "out" / "a.record.json").read_text())
     assert content["state"] == "failed" and content["error"] == "ZeroDivisionError: a defect"
