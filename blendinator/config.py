@@ -28,8 +28,8 @@ class PopulationConfig:
     clustering_radius: float = _limit(3.0, 0.1, 60.0)  # arcsec; largest distance of such neighbours
     boosted_magnitude_bright: float = _limit(17.0, 10.0, 30.0)  # bright end of the primaries in the boosted population
     boosted_magnitude_faint: float = _limit(25.0, 15.0, 32.0)  # faint end of the primaries in the boosted population
-    boosted_separation_min: float = _limit(0.3, 0.0, 10.0)  # separation / sum of the semi-major half-light radii
-    boosted_separation_max: float = _limit(3.0, 0.0, 10.0)
+    boosted_separation_min: float = _limit(0.1, 0.01, 10.0)  # separation / sum of the semi-major half-light radii; log-uniform
+    boosted_separation_max: float = _limit(3.0, 0.01, 10.0)
     boosted_magnitude_difference: float = _limit(3.0, 0.0, 10.0)  # drawn uniformly from 0 to this
     boosted_groups_max: int = _limit(2, 1, 20)  # groups per boosted scene: 1 to this many
     boosted_companions_max: int = _limit(2, 1, 20)  # companions of a group's first galaxy: 1 to this many

@@ -1,7 +1,7 @@
 """Which galaxies lie in a scene: number counts, sizes, shapes, bulges and positions.
 
 Two populations. `natural`: the density of the sky, random positions (and, if configured, clustering). `boosted`: the
-same, plus groups drawn uniformly in separation and magnitude difference, because a blend is rare in a natural stamp.
+same, plus groups drawn evenly in separation and magnitude difference, because a blend is rare in a natural stamp.
 
 The formulas are those in use in the field, attributed as they are commonly quoted: the number counts to the LSST
 Science Book (2009), sizes, ellipticities and bulge fractions to Miller et al. (2013), the shape measurement of
@@ -194,9 +194,10 @@ def draw_boosted(
 
     A group is a galaxy with 1 to `boosted_companions_max` companions, or without any in a share
     `boosted_single_share` of the groups. The first one's magnitude is uniform between `boosted_magnitude_bright` and
-    `boosted_magnitude_faint`, a companion is fainter by a uniform difference. Its separation from the first one is
-    uniform in units of the sum of the two half-light radii along the major axes, in a random direction. The first
-    galaxy's centre is uniform over the stamp; companions may lie outside.
+    `boosted_magnitude_faint`, a companion is fainter by a uniform difference. Its separation from the first one, in
+    units of the sum of the two half-light radii along the major axes, is uniform in its logarithm: companions inside
+    the body of a large galaxy are as frequent as those at its edge. The first galaxy's centre is uniform over the
+    stamp; companions may lie outside.
     """
     background = draw_natural(rng, config, survey, stamp_size, source)
     groups = int(rng.integers(1, config.boosted_groups_max + 1))
@@ -209,7 +210,8 @@ def draw_boosted(
     x, y = rng.uniform(-0.5, stamp_size - 0.5, (2, groups))
     semi_major = galaxies.half_light / np.sqrt((galaxies.share * galaxies.axis_ratio).sum(axis=1))
     radius = (semi_major[host] + semi_major[groups:]) / survey.pixel_scale
-    distance = radius * rng.uniform(config.boosted_separation_min, config.boosted_separation_max, len(host))
+    ends = np.log([config.boosted_separation_min, config.boosted_separation_max])
+    distance = radius * np.exp(rng.uniform(*ends, len(host)))
     angle = 2.0 * np.pi * rng.random(len(host))
     galaxies = galaxies.replace(
         x=np.concatenate((x, x[host] + distance * np.cos(angle))),
