@@ -28,7 +28,9 @@ class PopulationConfig:
     clustering_radius: float = _limit(3.0, 0.1, 60.0)  # arcsec; largest distance of such neighbours
     boosted_magnitude_bright: float = _limit(17.0, 10.0, 30.0)  # bright end of the primaries in the boosted population
     boosted_magnitude_faint: float = _limit(25.0, 15.0, 32.0)  # faint end of the primaries in the boosted population
-    boosted_separation_min: float = _limit(0.1, 0.01, 10.0)  # separation / sum of the semi-major half-light radii; log-uniform
+    boosted_separation_min: float = _limit(
+        0.1, 0.01, 10.0
+    )  # separation / sum of the semi-major half-light radii; log-uniform
     boosted_separation_max: float = _limit(3.0, 0.01, 10.0)
     boosted_magnitude_difference: float = _limit(3.0, 0.0, 10.0)  # drawn uniformly from 0 to this
     boosted_groups_max: int = _limit(2, 1, 20)  # groups per boosted scene: 1 to this many
@@ -42,7 +44,7 @@ class StructureConfig:
 
     share: float = _limit(0.8, 0.0, 1.0)  # of the galaxies that get structure; 0 for smooth ellipses
     faintest: float = _limit(24.5, 10.0, 32.0)  # AB magnitude; fainter galaxies stay smooth
-    max_fraction: float = _limit(0.6, 0.0, 0.95)  # of a galaxy's flux that blobs may hold
+    max_fraction: float = _limit(0.3, 0.0, 0.95)  # of a galaxy's flux that blobs may hold
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,9 @@ class TrainingConfig:
 
     seed: int = _limit(1, 0, 2**31 - 1)
     steps: int = _limit(5600, 1, 10**8)
+    minutes: float = _limit(
+        0.0, 0.0, 1e6
+    )  # a time budget that shortens `steps` to what this machine can do; 0 for none
     batch_size: int = _limit(32, 1, 8192)
     learning_rate: float = _limit(3e-3, 1e-7, 1.0)  # of all other weights, by Adam
     kernel_learning_rate: float = _limit(0.01, 1e-7, 1.0)  # of the convolutions' kernels, by Muon

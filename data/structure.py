@@ -143,10 +143,10 @@ def _extras(rng, disk, strength):
     radius[:, DUST], azimuth[:, DUST] = np.hypot(lane, offset), turn + np.arctan2(offset, lane)
     sigma[:, DUST], contrast[:, DUST] = 0.35, -uniform(0.1, 0.6) * has(0.25) * disk.is_disk
     radius[:, LOPSIDED], azimuth[:, LOPSIDED] = uniform(0.3, 1.8, 2), 2.0 * np.pi * uniform(0.0, 1.0, 2)
-    sigma[:, LOPSIDED], contrast[:, LOPSIDED] = uniform(0.4, 0.9, 2), uniform(0.0, 0.5, 2) * has(0.3)
+    sigma[:, LOPSIDED], contrast[:, LOPSIDED] = uniform(0.4, 0.9, 2), uniform(0.0, 0.25, 2) * has(0.3)
     radius[:, GIANT] = np.minimum(rng.standard_gamma(2.0, (count, 2)), 3.5)
     azimuth[:, GIANT], sigma[:, GIANT] = 2.0 * np.pi * uniform(0.0, 1.0, 2), uniform(0.12, 0.3, 2)
-    contrast[:, GIANT] = uniform(0.3, 2.0, 2) * has(0.1) * disk.is_disk
+    contrast[:, GIANT] = uniform(0.3, 2.0, 2) * has(0.02) * disk.is_disk
     blobs = disk.blobs(radius, azimuth, sigma, contrast * strength)
     # A nucleus has a share of the whole galaxy's light, and no size.
     blobs[:, NUCLEUS, SIGMA] = 0.005  # arcsec, far below any pixel

@@ -99,7 +99,9 @@ def test_boosted_pairs_are_uniform_in_separation_and_magnitude_difference():
         np.array([np.hypot(*(pair.x[1] - pair.x[0], pair.y[1] - pair.y[0])) for pair in pairs]) * SURVEY.pixel_scale
     )
     np.testing.assert_allclose(
-        np.quantile(np.log(distance / radii), [0.0, 0.25, 0.5, 0.75, 1.0]), np.linspace(*np.log([0.1, 3.0]), 5), atol=0.1
+        np.quantile(np.log(distance / radii), [0.0, 0.25, 0.5, 0.75, 1.0]),
+        np.linspace(*np.log([0.1, 3.0]), 5),
+        atol=0.1,
     )
 
 
