@@ -16,7 +16,7 @@ import tensorflow_transform as tft
 
 from blendinator.config import Config
 from blendinator.config_loader import config_from_dict
-from blendinator.model import warm_start
+from blendinator.model import pace, warm_start
 from blendinator.model.export import export
 from blendinator.model.input_data import load_normalise, load_scenes
 from blendinator.model.live import STATISTICS_FILE, training_key
@@ -48,6 +48,8 @@ def run_fn(fn_args) -> None:
     start = warm_start.start(model, fn_args.base_model, config, sky_sigma)
     training = warm_start.warm_training(config) if start["kind"] == "warm" else config.training
     work_dir = checkpoint_dir(config, fn_args, start)
+    with strategy.scope():
+        training, budget = pace.budget(config, training, work_dir)
     log.info(
         "training on %d scenes, %d held out, %d weights, %s, z %s of %d",
         scenes.count,
@@ -71,6 +73,7 @@ def run_fn(fn_args) -> None:
     facts["latent_warnings"] = latent_warnings(facts["history"], facts["monitors"])
     for warning in facts["latent_warnings"]:
         log.warning(warning)
+    facts["budget"] = budget
     facts["start"], facts["sky_sigma"], facts["spans"] = start, sky_sigma, span_numbers(fn_args.train_files)
     facts["config"] = json.loads(fn_args.custom_config["config"])
     facts["code"] = fn_args.custom_config.get("code", "")

@@ -1,4 +1,4 @@
-"""Checks of the machine, the installed libraries and an output folder; imports no library of the stack.
+"""Checks of the machine, the installed libraries and an output folder. Only `pace` imports TensorFlow.
 
 Each check is a function that returns one `Check` and raises nothing.
 """
@@ -58,6 +58,7 @@ def examine(config: Config) -> list[Check]:
         libraries,
         pins,
         processor,
+        lambda: pace(config),
         gpu,
         memory,
         lambda: disk(config),
@@ -136,8 +137,20 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Check:
         "processor",
         OK,
         text
-        + (f"bfloat16 by {found[0]}" if found else "no bfloat16: training is in float32 and takes about twice as long"),
+        + (f"bfloat16 by {found[0]}" if found else "no bfloat16: training is in float32 and takes about twice as long")
+        + f"; oneDNN {'on' if os.environ.get('TF_ENABLE_ONEDNN_OPTS') == '1' else 'switched off'}",
     )
+
+
+def pace(config: Config) -> Check:
+    """How long a training would take here, after a second of convolutions."""
+    try:
+        from blendinator.model import pace
+
+        warm, cold = (pace.outlook(config, warm) for warm in (True, False))
+    except Exception as error:  # a broken installation, which other checks explain
+        return Check("pace", WARNING, f"TensorFlow does not compute ({type(error).__name__}: {error})", SET_UP)
+    return Check("pace", OK, f"{warm}; {cold}")
 
 
 def gpu(folder: Path = Path("/proc/driver/nvidia/gpus")) -> Check:

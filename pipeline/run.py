@@ -147,19 +147,19 @@ def run_pipeline(config: Config, spans: str, console: Console, entry: dict, enab
     console.print("Loading TensorFlow and TFX", style="dim")
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
-    from blendinator.model.live import find_live, training_key
+    from blendinator.model import pace
+    from blendinator.model.live import NO_VERSION, find_live, training_key
     from blendinator.pipeline.dag import create_pipeline, trainer_config
     from blendinator.pipeline.history import retention, summary
     from blendinator.pipeline.history.report import write_report
 
     Path(config.metadata_path).parent.mkdir(parents=True, exist_ok=True)
     live = find_live(config.serving_dir, training_key(trainer_config(config, fingerprint)))
+    start = live.name if live else first_model(config)
+    warm = config.retraining.warm_start.enabled and start != NO_VERSION
+    console.print(f"Expect {pace.outlook(config, warm)}")
     use_in_memory_runner()
-    LocalDagRunner().run(
-        create_pipeline(
-            config, ",".join(map(str, chosen)), fingerprint, live.name if live else first_model(config), enable_cache
-        )
-    )
+    LocalDagRunner().run(create_pipeline(config, ",".join(map(str, chosen)), fingerprint, start, enable_cache))
     page, _ = write_report(config)
     result = summary.collect(config, chosen, page)
     if result.pushed:
