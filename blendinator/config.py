@@ -86,6 +86,9 @@ class SimulationConfig:
     test_boosted_share: float = _limit(0.2, 0.0, 1.0)
     scenes_per_shard: int = _limit(500, 1, 10**6)
     catalog: str = _limit("")  # a galaxy catalogue to draw from instead of the analytic population
+    stamps: str = _limit("")  # a FITS file of galaxies to render instead of profiles; see docs/simulations.md
+    stamps_share: float = _limit(1.0, 0.0, 1.0)  # of the galaxies brighter than stamps_faintest
+    stamps_faintest: float = _limit(24.5, 10.0, 32.0)  # AB magnitude; fainter galaxies keep their profiles
     population: PopulationConfig = field(default_factory=PopulationConfig)
     structure: StructureConfig = field(default_factory=StructureConfig)
     stars: StarConfig = field(default_factory=StarConfig)

@@ -66,11 +66,9 @@ def load_config(path: str | Path | None = None, base: str | Path | None = None) 
         raise ConfigError("the current folder no longer exists. Change to another one, and call again.")
     try:
         output = here / Path(config.output_dir).expanduser()
-        catalog = config.simulation.catalog
-        if catalog.startswith("~"):
-            config = dataclasses.replace(
-                config, simulation=dataclasses.replace(config.simulation, catalog=str(Path(catalog).expanduser()))
-            )
+        files = {name: getattr(config.simulation, name) for name in ("catalog", "stamps")}
+        files = {name: str(Path(path).expanduser()) for name, path in files.items() if path.startswith("~")}
+        config = dataclasses.replace(config, simulation=dataclasses.replace(config.simulation, **files))
         return dataclasses.replace(config, output_dir=str(output.resolve()))
     except (OSError, RuntimeError) as error:
         raise ConfigError(f"{path}: output_dir: received {config.output_dir!r}; allowed: a folder ({error})")

@@ -11,7 +11,6 @@ import numpy as np
 from blendinator.data.population import Sources, draw_natural
 from blendinator.data.scene import Simulator
 from blendinator.data.stars import Optics, sample_stars, saturate
-from blendinator.data.structure import add_structure
 
 BATCH = 64  # sources rendered at once
 _SIDES = (32, 64, 128, 256, 512, 1024)  # pixels per side of patches
@@ -79,7 +78,7 @@ class FieldSimulator(Simulator):
         optics = Optics(float(rng.uniform(0.0, 2.0 * np.pi)), float(rng.random()))
         fwhm = self.survey.psf_fwhm * config.psf_scale
         reach = self._reach(sources, fwhm, self.sky_sigma)
-        sources = add_structure(rng, sources, reach * scale, config.structure)
+        sources = self._dress(rng, sources, reach, fwhm)
         noise_free = np.zeros((side, side), np.float32)
         owners = np.zeros((side, side), np.uint8)
         pixels, power = np.zeros(len(sources), np.int64), np.zeros(len(sources))

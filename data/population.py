@@ -21,6 +21,7 @@ COUNTS_SLOPE = 0.31
 EXPONENTIAL_HALF_LIGHT = 1.6783469900166605  # half-light radius over scale length of an exponential disk
 MAX_ELLIPTICITY = 0.804  # of Miller et al. 2013's disks
 GALAXY, STAR = 0, 1  # kinds of source
+NO_STAMP = -1
 CLUSTERING_SLOPE = 0.8  # of the angular correlation function w(theta) ~ theta^-0.8 (Peebles 1980)
 
 
@@ -39,6 +40,8 @@ class Sources:
       angle: of the major axis, radians from +x towards +y [G, 2].
       blobs: K Gaussian blobs that hold a part of a galaxy's light [G, K, 4]: offset from its centre in x and in y and
         sigma, in arcsec, and fraction of its flux, below 0 for dust. K may be 0.
+      stamp: number of the image in a library of stamps that the galaxy is rendered from, NO_STAMP for its profile [G].
+      turn: of that image, radians; below 0 it is flipped first [G].
     """
 
     kind: np.ndarray
@@ -51,11 +54,15 @@ class Sources:
     axis_ratio: np.ndarray
     angle: np.ndarray
     blobs: np.ndarray
+    stamp: np.ndarray
+    turn: np.ndarray
 
     @staticmethod
     def make(**values) -> "Sources":
-        """Sources of these attributes, without blobs unless they are given."""
-        return Sources(**{"blobs": np.zeros((len(values["x"]), 0, 4)), **values})
+        """Sources of these attributes, without blobs and stamps unless they are given."""
+        count = len(values["x"])
+        plain = {"blobs": np.zeros((count, 0, 4)), "stamp": np.full(count, NO_STAMP), "turn": np.zeros(count)}
+        return Sources(**{**plain, **values})
 
     def __len__(self):
         return len(self.x)

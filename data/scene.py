@@ -12,10 +12,11 @@ from scipy import ndimage
 from blendinator.config import SimulationConfig
 from blendinator.data.fourier_renderer import FourierRenderer
 from blendinator.data.galsim_renderer import GalSimRenderer
-from blendinator.data.population import GALAXY, STAR, Sources, draw_boosted, draw_natural
+from blendinator.data.population import GALAXY, NO_STAMP, STAR, Sources, draw_boosted, draw_natural
 from blendinator.data.profiles import Psf, sersic_reach
 from blendinator.data.records import UNDEFINED
 from blendinator.data.spans import SPLITS
+from blendinator.data.stamps import StampRenderer
 from blendinator.data.stars import FAINTEST, Optics, StarRenderer, points, sample_stars, saturate
 from blendinator.data.structure import add_structure
 from blendinator.data.survey import get_survey
@@ -84,34 +85,47 @@ def population_of(config: SimulationConfig, number: int) -> str:
     )
 
 
+def read_libraries(config: SimulationConfig) -> dict:
+    """`source` and `stamps` of a `Simulator`, as far as the configuration names files for them."""
+    found = {}
+    survey = get_survey(config.survey)
+    if config.catalog:
+        from blendinator.data.catalog import read_catalog  # astropy's tables take a second to import
+
+        found["source"] = read_catalog(config.catalog, survey.pixel_scale)
+    if config.stamps:
+        from blendinator.data.stamps import read_stamps
+
+        found["stamps"] = read_stamps(config.stamps, survey.psf_fwhm * config.psf_scale)
+    return found
+
+
 class Simulator:
     """Draws the scenes of a configuration; it holds tables only, so any number of them gives the same scenes.
 
     Args:
       config: the settings.
       source: a `blendinator.data.catalog.Catalog` to draw galaxies from, by default the analytic population.
+      stamps: a `blendinator.data.stamps.Stamps` to render galaxies from, by default their profiles.
       renderer: draws the galaxies; by default the one that the configuration names.
     """
 
-    def __init__(self, config: SimulationConfig, source=None, renderer=None):
-        self.config, self.source = config, source
+    def __init__(self, config: SimulationConfig, source=None, renderer=None, stamps=None):
+        self.config, self.source, self._stamps = config, source, stamps
         self.survey = get_survey(config.survey)
         self.sky_sigma = self.survey.sky_sigma * config.noise_scale
         self.psf = Psf(self.survey, config.psf_profile, config.psf_moffat_beta)
         self._renderer = renderer or self._make_renderer()
         self._star_renderer = StarRenderer(self.psf)
+        self._stamp_renderer = StampRenderer(stamps, self.survey.pixel_scale) if stamps else None
         # Rounding to a power of two below 1/64 sigma makes the files several times smaller and adds an error of at
         # most 1/128 sigma per pixel.
         self.quantum = 2.0 ** np.floor(np.log2(self.sky_sigma / 64.0))
 
     @classmethod
     def configured(cls, config: SimulationConfig) -> "Simulator":
-        """With the catalogue that the configuration names, if there is one."""
-        if not config.catalog:
-            return cls(config)
-        from blendinator.data.catalog import read_catalog  # astropy's tables take a second to import
-
-        return cls(config, read_catalog(config.catalog, get_survey(config.survey).pixel_scale))
+        """With the catalogue and the library of stamps that the configuration names, if there are any."""
+        return cls(config, **read_libraries(config))
 
     def draw(self, span: int, number: int) -> Parameters:
         """The parameters of a scene."""
@@ -134,7 +148,7 @@ class Simulator:
         )
         seen = np.hypot(outside_x, outside_y) < reach
         sources, reach = sources.take(seen), reach[seen]
-        sources = add_structure(rng, sources, reach * self.survey.pixel_scale, config.structure)
+        sources = self._dress(rng, sources, reach, fwhm)
         return Parameters(
             number=number,
             population=population,
@@ -149,6 +163,13 @@ class Simulator:
             reach=reach,
             rng=rng,
         )
+
+    def _dress(self, rng, sources: Sources, reach, fwhm: float) -> Sources:
+        """The galaxies with what makes them more than ellipses: stamps, or structure."""
+        config = self.config
+        if self._stamps:
+            sources = self._stamps.choose(rng, sources, fwhm, config.stamps_share, config.stamps_faintest)
+        return add_structure(rng, sources, reach * self.survey.pixel_scale, config.structure)
 
     def scenes(self, span: int, numbers) -> list[dict]:
         """Scenes as `blendinator.data.records.encode` takes them."""
@@ -181,11 +202,15 @@ class Simulator:
         """
         flux = self.survey.flux(sources.magnitude)
         stamps = np.zeros((len(sources), size, size), np.float32)
-        rows = np.flatnonzero(sources.kind == GALAXY)
+        rows = np.flatnonzero((sources.kind == GALAXY) & (sources.stamp == NO_STAMP))
         if rows.size:
             stamps[rows] = self._renderer.render(
                 sources.take(rows), flux[rows], reach[rows], *(values[rows] for values in psf), size
             )
+        rows = np.flatnonzero(sources.stamp != NO_STAMP)
+        if rows.size:
+            seen = (values[rows] for values in psf)
+            stamps[rows] = self._stamp_renderer.render(sources.take(rows), flux[rows], *seen, size)
         rows = np.flatnonzero(sources.kind == STAR)
         if rows.size:
             stamps[rows] = self._star_renderer.render(

@@ -26,14 +26,14 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from blendinator.config import SimulationConfig
 from blendinator.data import spans
 from blendinator.data.records import NUM_CLASSES, POPULATIONS, encode
-from blendinator.data.scene import Simulator, split_sizes, split_start
-from blendinator.data.survey import get_survey
+from blendinator.data.scene import Simulator, read_libraries, split_sizes, split_start
 from blendinator.errors import DataError
 from blendinator.lock import hold
 from blendinator.stack import use_in_memory_runner
 
 SETTINGS = "settings.json"
 PARTS = "parts"
+LIBRARIES = {"source": "catalog", "stamps": "stamps"}  # arguments of `Simulator` -> keys of the settings
 BATCH = 32  # scenes rendered together; scenes do not depend on it
 SCENES_PER_WORKER = 3000  # a further process takes some 10 s to start, in which one simulates this many scenes
 
@@ -126,12 +126,10 @@ def _simulate(config, folder, span, wanted, workers, progress, pipeline_args):
 
 
 def span_settings(config: SimulationConfig, span: int) -> dict:
-    """What defines a span's content, as JSON holds it: settings, span and, if there is one, the catalogue."""
+    """What defines a span's content, as JSON holds it: settings, span and the libraries that are used, if any."""
     settings = {"format_version": spans.FORMAT_VERSION, "span": span, "simulation": dataclasses.asdict(config)}
-    if config.catalog:
-        from blendinator.data.catalog import read_catalog
-
-        settings["catalog"] = read_catalog(config.catalog, get_survey(config.survey).pixel_scale).provenance
+    for name, library in read_libraries(config).items():
+        settings[LIBRARIES[name]] = library.provenance
     return json.loads(json.dumps(settings))
 
 
@@ -248,11 +246,11 @@ def _claim(folder, wanted):
 
 
 def _content(settings):
-    """Settings without the path of the catalogue, which has many spellings: its checksum says which one it is."""
+    """Settings without the paths of libraries, which have many spellings: their checksums say which ones they are."""
     simulation = settings.get("simulation") if isinstance(settings, dict) else None
-    if not isinstance(simulation, dict) or not settings.get("catalog"):
+    if not isinstance(simulation, dict):
         return settings
-    return {**settings, "simulation": {**simulation, "catalog": ""}}
+    return {**settings, "simulation": {**simulation, **{name: "" for name in LIBRARIES.values() if settings.get(name)}}}
 
 
 def _differences(found, wanted, prefix=""):

@@ -15,7 +15,7 @@ spirals r ~ exp(phi tan(pitch)); clumps at random places of the disk are the ide
 import numpy as np
 
 from blendinator.config import StructureConfig
-from blendinator.data.population import EXPONENTIAL_HALF_LIGHT, GALAXY, Sources
+from blendinator.data.population import EXPONENTIAL_HALF_LIGHT, GALAXY, NO_STAMP, Sources
 
 CHAIN, EXTRAS = 48, 16  # blobs of an arm, a ring or a field of clumps; of everything else
 BLOBS = CHAIN + EXTRAS
@@ -29,7 +29,7 @@ def add_structure(rng: np.random.Generator, sources: Sources, extent, config: St
     """Gives the galaxies brighter than `config.faintest` their structure, and another Sersic index to some.
 
     Args:
-      sources: any; stars stay as they are.
+      sources: any; stars, and galaxies from stamps, stay as they are.
       extent: distance from the centre, arcsec, beyond which no blob may reach [G].
     """
     if config.share == 0.0:
@@ -37,7 +37,7 @@ def add_structure(rng: np.random.Generator, sources: Sources, extent, config: St
     chosen = (
         (sources.kind == GALAXY) & (sources.magnitude < config.faintest) & (rng.random(len(sources)) < config.share)
     )
-    rows = np.flatnonzero(chosen)
+    rows = np.flatnonzero(chosen & (sources.stamp == NO_STAMP))
     everything = np.zeros((len(sources), BLOBS, 4))
     if not rows.size:
         return sources.replace(blobs=everything)
