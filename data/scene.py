@@ -5,6 +5,7 @@ Every scene has a random stream of its own, seeded by (seed, span, number).
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -87,7 +88,7 @@ def population_of(config: SimulationConfig, number: int) -> str:
 
 def read_libraries(config: SimulationConfig) -> dict:
     """`source` and `stamps` of a `Simulator`, as far as the configuration names files for them."""
-    found = {}
+    found: dict[str, Any] = {}
     survey = get_survey(config.survey)
     if config.catalog:
         from blendinator.data.catalog import read_catalog  # astropy's tables take a second to import
@@ -208,9 +209,9 @@ class Simulator:
                 sources.take(rows), flux[rows], reach[rows], *(values[rows] for values in psf), size
             )
         rows = np.flatnonzero(sources.stamp != NO_STAMP)
-        if rows.size:
-            seen = (values[rows] for values in psf)
-            stamps[rows] = self._stamp_renderer.render(sources.take(rows), flux[rows], *seen, size)
+        if rows.size and self._stamp_renderer:
+            fwhm, g1, g2 = (values[rows] for values in psf)
+            stamps[rows] = self._stamp_renderer.render(sources.take(rows), flux[rows], fwhm, g1, g2, size)
         rows = np.flatnonzero(sources.kind == STAR)
         if rows.size:
             stamps[rows] = self._star_renderer.render(
