@@ -1,5 +1,6 @@
 """Pages of the site that are made from files outside docs/, so that each fact stands in one place (mkdocs' hook)."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 100  # columns of the commands' help
 # The page, and the file at the root of the project that it shows.
 ROOT_PAGES = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
+NOTEBOOKS = {"tutorial.md": "docs/tutorial.ipynb"}
 CONFIGURATION = """# Configuration
 
 One YAML file, given by `--config`. This is `configs/default.yaml`: every key with its default, what it means, and in
@@ -35,6 +37,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def pages() -> dict[str, str]:
     """Name and Markdown of each generated page."""
     found = {page: as_page((ROOT / source).read_text(encoding="utf-8")) for page, source in ROOT_PAGES.items()}
+    for page, source in NOTEBOOKS.items():
+        found[page] = notebook((ROOT / source).read_text(encoding="utf-8"), source)
     found["commands.md"] = "# Commands\n\nWhat `--help` prints.\n\n" + "\n".join(commands(main, "blendinator"))
     found["configuration.md"] = CONFIGURATION.format((ROOT / "configs/default.yaml").read_text(encoding="utf-8"))
     return found
@@ -47,6 +51,16 @@ def commands(command: click.Command, name: str, parent: click.Context | None = N
     yield f"## {context.command_path}\n\n```text\n{command.get_help(context)}\n```\n"
     for below in command.list_commands(context) if isinstance(command, click.Group) else ():
         yield from commands(command.get_command(context, below), below, context)
+
+
+def notebook(text: str, source: str) -> str:
+    """A Jupyter notebook as Markdown: its text and code, without results, and where to find it."""
+    parts = []
+    for cell in json.loads(text)["cells"]:
+        content = "".join(cell["source"])
+        parts.append(content if cell["cell_type"] == "markdown" else f"```python\n{content}\n```")
+    parts.insert(1, f"*This page is the notebook `{source}`, which the tests run.*")
+    return "\n\n".join(parts) + "\n"
 
 
 def as_page(text: str) -> str:
