@@ -2,7 +2,7 @@
 # STACK=compatible asks for one of the two stacks of libraries; unset, the machine decides (docs/stacks.md).
 CONFIG ?= configs/default.yaml
 
-.PHONY: run test nightly test-current setup lock lint docs clean
+.PHONY: run test nightly test-current test-flink setup lock lint docs clean
 
 run: setup
 	@.venv/bin/blendinator run --config $(CONFIG) || test $$? -eq 3  # 3: the model was not good enough to be pushed
@@ -20,6 +20,11 @@ test-current:
 	@sh scripts/setup.sh uv
 	@sh scripts/trixie.sh exec make test STACK=current TESTS="$(TESTS)"
 	@sh scripts/setup.sh && .venv/bin/python -m pytest --import-mode=importlib tests/test_stacks.py
+
+# The Beam jobs on a Flink session cluster on this machine, which is put into .tools. Needs Java and Maven.
+test-flink: setup
+	@sh scripts/flink.sh setup
+	@.venv/bin/python -m pytest --import-mode=importlib -k flink tests/engines
 
 setup:
 	@sh scripts/setup.sh

@@ -103,5 +103,10 @@ setup(
             "ruff>=0.14,<1",
         ],
     },
-    entry_points={"console_scripts": ["blendinator=blendinator.pipeline.cli:main"]},
+    entry_points={
+        "console_scripts": [
+            "blendinator=blendinator.pipeline.cli:main",
+            "blendinator-beam-worker=blendinator.pipeline.beam_worker:main",
+        ]
+    },
 )

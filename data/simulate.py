@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import threading
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -140,7 +141,8 @@ def write_shard(shard: Shard, simulator: Simulator, folder: str | Path, span: in
     """
     folder = Path(folder)
     target = folder / shard.name
-    temporary = folder / f"{shard.name}.{os.getpid()}.tmp"
+    # Workers on several machines may have one process number, and an engine may try a shard twice at a time.
+    temporary = folder / f"{shard.name}.{uuid.uuid4().hex}.tmp"
     classes = {name: [0] * NUM_CLASSES for name in POPULATIONS}
     populations = dict.fromkeys(POPULATIONS, 0)
     try:
@@ -334,7 +336,7 @@ def _finish(folder, config, wanted):
 
 def _write_json(path, content):
     """Writes a file that is either whole or not there."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         os.replace(temporary, path)

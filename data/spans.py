@@ -222,26 +222,46 @@ def verify_span(folder: str | Path) -> dict:
     Raises:
       DataError: a file is missing, extra, truncated or altered; the message names it.
     """
+    manifest = check_listing(folder)
+    for name, entry in manifest["files"].items():
+        verify_file(Path(folder) / name, entry)
+    return manifest
+
+
+def check_listing(folder: str | Path) -> dict:
+    """The manifest of a span whose folder holds the files that it lists and no others; their content is not read.
+
+    Raises:
+      DataError: a file is missing or extra.
+    """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    remedy = f"Remove {folder} and simulate the span again."
     listed = manifest["files"]
     present = {path.name for path in folder.glob("*.tfrecord.gz")}
     for name in sorted(present - set(listed)):
         raise DataError(
-            f"{folder / name}: this file is not in the manifest. Remove it, or {remedy[0].lower()}{remedy[1:]}"
+            f"{folder / name}: this file is not in the manifest. Remove it, or remove {folder} and simulate the span"
+            " again."
         )
-    for name, entry in listed.items():
-        path = folder / name
+    for name in listed:
         if name not in present:
-            raise DataError(f"{path}: this file is missing. Call {_command(folder)} to make it again.")
-        if sha256(path) != entry["sha256"]:
-            count = sum(1 for _ in read_records(path))  # names the damaged record, where that can be said
-            raise DataError(f"{path}: the checksum differs from the manifest ({count} readable records). {remedy}")
-        count = sum(1 for _ in read_records(path))
-        if count != entry["records"]:
-            raise DataError(f"{path}: received {count} records; the manifest says {entry['records']}. {remedy}")
+            raise DataError(f"{folder / name}: this file is missing. Call {_command(folder)} to make it again.")
     return manifest
+
+
+def verify_file(path: Path, entry: dict) -> None:
+    """Checks one file of a span against its `entry` in the manifest: checksum, framing and number of records.
+
+    Raises:
+      DataError: it is truncated or altered.
+    """
+    remedy = f"Remove {path.parent} and simulate the span again."
+    if sha256(path) != entry["sha256"]:
+        count = sum(1 for _ in read_records(path))  # names the damaged record, where that can be said
+        raise DataError(f"{path}: the checksum differs from the manifest ({count} readable records). {remedy}")
+    count = sum(1 for _ in read_records(path))
+    if count != entry["records"]:
+        raise DataError(f"{path}: received {count} records; the manifest says {entry['records']}. {remedy}")
 
 
 def sha256(path: str | Path) -> str:

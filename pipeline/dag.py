@@ -26,6 +26,7 @@ from blendinator.config import Config
 from blendinator.config_loader import config_to_dict
 from blendinator.model import released
 from blendinator.model.live import training_key
+from blendinator.pipeline.beam_engine import args_on_shared_files
 from blendinator.pipeline.fingerprint import code_fingerprint
 
 # Of the simulation: the stamp size, and what the export tells about the images that it takes.
@@ -64,6 +65,7 @@ def create_pipeline(
         stamp_size=size,
         fingerprint=fingerprint,
         code=code_fingerprint("components.span_example_gen"),
+        pipeline_args=_ingestion_args(config),
     )
     statistics_gen = tfx_components.StatisticsGen(examples=example_gen.outputs["examples"])
     schema_gen = SceneSchema(stamp_size=size, code=code_fingerprint("components.scene_schema", files=SCHEMA))
@@ -191,3 +193,8 @@ def evaluator_config(config: Config) -> dict:
         "model": read["model"],
         "evaluation": read["evaluation"],
     }
+
+
+def _ingestion_args(config):
+    args = args_on_shared_files(config.beam.pipeline_args)
+    return json.dumps(args) if args else ""

@@ -18,6 +18,7 @@ from blendinator.errors import BlendinatorError, DataError
 from blendinator.lock import BusyError, exclusive
 from blendinator.model.live import list_versions
 from blendinator.pipeline import exit_codes
+from blendinator.pipeline.beam_engine import check_engine, simulation_args
 from blendinator.pipeline.console import quiet_console
 from blendinator.pipeline.history import metadata, run_log
 from blendinator.stack import use_in_memory_runner
@@ -144,6 +145,7 @@ def run_pipeline(config: Config, spans: str, console: Console, entry: dict, enab
     if enable_cache and nothing_to_do(config, entry, console):
         return None
 
+    check_engine(config.beam.pipeline_args)
     console.print("Loading TensorFlow and TFX", style="dim")
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
@@ -234,11 +236,18 @@ def simulate_if_missing(config: Config, spans: str, console) -> None:
 
 
 def simulate(config: Config, span: int, console, workers: int | None = None) -> dict:
-    """Simulates a span with a progress bar and returns its manifest; see `blendinator.data.simulate.simulate_span`."""
+    """Simulates a span with a progress bar and returns its manifest; see `blendinator.data.simulate.simulate_span`.
+
+    It runs where `beam.pipeline_args` says; with DirectRunner and Dataflow, or where `workers` is given, in processes of
+    this machine.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from blendinator.data.simulate import simulate_span
 
+    pipeline_args = simulation_args(config.beam.pipeline_args) if workers is None else None
+    if pipeline_args:
+        check_engine(pipeline_args)
     console.print(f"[bold]Simulating span {span}[/bold]")
     started = time.monotonic()
     columns = (
@@ -261,6 +270,7 @@ def simulate(config: Config, span: int, console, workers: int | None = None) -> 
             span,
             workers=config.beam.simulation_workers if workers is None else workers,
             progress=show,
+            pipeline_args=pipeline_args,
         )
     counts = ", ".join(f"{entry['records']} {split}" for split, entry in manifest["splits"].items())
     console.print(f"  {counts} scenes in {time.monotonic() - started:.0f} s", style="dim")

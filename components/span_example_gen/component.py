@@ -16,6 +16,7 @@ class SpanExampleGenSpec(component_spec.ComponentSpec):
         "stamp_size": component_spec.ExecutionParameter(type=int),
         "fingerprint": component_spec.ExecutionParameter(type=str),
         "code": component_spec.ExecutionParameter(type=str),
+        "pipeline_args": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {}
     OUTPUTS = {"examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}
@@ -35,7 +36,15 @@ class SpanExampleGen(base_component.BaseComponent):
     SPEC_CLASS = SpanExampleGenSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, data_root: str, spans: str, stamp_size: int, fingerprint: str = "", code: str = ""):
+    def __init__(
+        self,
+        data_root: str,
+        spans: str,
+        stamp_size: int,
+        fingerprint: str = "",
+        code: str = "",
+        pipeline_args: str = "",
+    ):
         """
         Args:
           data_root: folder of the spans.
@@ -43,6 +52,8 @@ class SpanExampleGen(base_component.BaseComponent):
           stamp_size: pixels per side that the records must have.
           fingerprint: a hash of the spans' manifests, so that the cache sees changed data.
           code: a hash of the code, for the same reason.
+          pipeline_args: JSON, a list: Beam's arguments for a job that verifies and copies; none if empty. The engine's
+            workers must see the same files.
         """
         super().__init__(
             SpanExampleGenSpec(
@@ -51,6 +62,7 @@ class SpanExampleGen(base_component.BaseComponent):
                 stamp_size=stamp_size,
                 fingerprint=fingerprint,
                 code=code,
+                pipeline_args=pipeline_args,
                 examples=types.Channel(type=standard_artifacts.Examples),
             )
         )

@@ -1,17 +1,25 @@
-"""The executor: verifies the spans against their manifests and copies their files."""
+"""The executor: verifies the spans against their manifests and copies their files, in process or as a Beam job."""
 
 import json
 import logging
+import os
 import shutil
+import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from blendinator.data import records, spans
-from blendinator.errors import DataError
+from blendinator.errors import BlendinatorError, DataError
+from blendinator.stack import use_in_memory_runner
+
+ACCOUNT = "account.json"  # what a Beam job has ingested; there only while it runs
 
 log = logging.getLogger("blendinator.ingest")
 
@@ -30,7 +38,8 @@ class Executor(base_executor.BaseExecutor):
         chosen = spans.resolve_spans(exec_properties["spans"], data_root)
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         folders = [spans.span_dir(data_root, span) for span in chosen]
-        counts = ingest(folders, Path(examples.uri), exec_properties["stamp_size"])
+        pipeline_args = json.loads(exec_properties.get("pipeline_args") or "[]")
+        counts = ingest(folders, Path(examples.uri), exec_properties["stamp_size"], pipeline_args)
         log.info("ingested span %s: %s", ", ".join(map(str, chosen)), counts)
 
         examples.split_names = artifact_utils.encode_split_names(list(spans.SPLITS))
@@ -42,8 +51,17 @@ class Executor(base_executor.BaseExecutor):
         examples.set_string_custom_property("records", json.dumps(counts))
 
 
-def ingest(folders: list[Path], destination: Path, stamp_size: int) -> dict[str, int]:
+def ingest(
+    folders: list[Path], destination: Path, stamp_size: int, pipeline_args: Sequence[str] = ()
+) -> dict[str, int]:
     """Verifies spans and copies their files to `destination`/Split-<split>/.
+
+    Args:
+      folders: of the spans.
+      destination: a new folder.
+      stamp_size: pixels per side that the records must have.
+      pipeline_args: of Beam: a job with one element per file. Without them, this process works through the files. The
+        copies are the same bytes.
 
     Returns:
       Records per split, equal to the sum over the manifests.
@@ -51,18 +69,18 @@ def ingest(folders: list[Path], destination: Path, stamp_size: int) -> dict[str,
     Raises:
       DataError: see `Executor.Do`.
     """
-    counts = dict.fromkeys(spans.SPLITS, 0)
     expected = dict.fromkeys(spans.SPLITS, 0)
+    files = []
     for folder in folders:
-        manifest = spans.verify_span(folder)
+        manifest = spans.check_listing(folder)
         for name, entry in manifest["files"].items():
-            split = entry["split"]
-            target = destination / f"Split-{split}" / f"{folder.name}-{name}"
-            check_first_record(folder / name, stamp_size)
-            copy_verified(folder / name, target, entry["sha256"])
-            counts[split] += entry["records"]
+            target = destination / f"Split-{entry['split']}" / f"{folder.name}-{name}"
+            files.append((str(folder / name), str(target), entry))
         for split in spans.SPLITS:
             expected[split] += manifest["splits"].get(split, {}).get("records", 0)
+    counts = dict.fromkeys(spans.SPLITS, 0)
+    for split, records_read in _run(files, destination, stamp_size, pipeline_args):
+        counts[split] += records_read
     for split in spans.SPLITS:
         if counts[split] != expected[split] or not counts[split]:
             names = ", ".join(folder.name for folder in folders)
@@ -72,6 +90,53 @@ def ingest(folders: list[Path], destination: Path, stamp_size: int) -> dict[str,
                 "folder and simulate it again."
             )
     return counts
+
+
+def ingest_file(file: tuple[str, str, dict], stamp_size: int) -> tuple[str, int]:
+    """Verifies one file and copies it: (source, target, entry of the manifest) to its split and number of records."""
+    source, target, entry = Path(file[0]), Path(file[1]), file[2]
+    spans.verify_file(source, entry)
+    check_first_record(source, stamp_size)
+    copy_verified(source, target, entry["sha256"])
+    return entry["split"], entry["records"]
+
+
+def _run(files, destination, stamp_size, pipeline_args):
+    if not pipeline_args:
+        return [ingest_file(file, stamp_size) for file in files]
+    account = destination / ACCOUNT
+    destination.mkdir(parents=True, exist_ok=True)
+    use_in_memory_runner()
+    with beam.Pipeline(options=PipelineOptions(list(pipeline_args))) as pipeline:
+        (
+            pipeline
+            | "Files" >> beam.Create(list(enumerate(files)), reshuffle=False)
+            | "Spread" >> beam.Reshuffle()
+            | "Ingest" >> beam.Map(_ingest_or_report, stamp_size=stamp_size)
+            | "Collect" >> beam.combiners.ToList()
+            | "Account" >> beam.Map(_write_account, path=str(account))
+        )
+    entries = sorted(json.loads(account.read_text(encoding="utf-8")))
+    account.unlink()
+    for _, _, error in entries:
+        if error:
+            raise DataError(error)
+    if [number for number, _, _ in entries] != list(range(len(files))):
+        raise DataError(f"{destination}: {len(files)} files were to be ingested and {len(entries)} were. Run again.")
+    return [found for _, found, _ in entries]
+
+
+def _ingest_or_report(numbered, stamp_size):
+    """(number, result, "") or (number, [], message): an error raised on a worker would be wrapped by its engine."""
+    number, file = numbered
+    try:
+        return number, list(ingest_file(tuple(file), stamp_size)), ""
+    except BlendinatorError as error:
+        return number, [], str(error)
+
+
+def _write_account(entries, path):
+    Path(path).write_text(json.dumps(entries), encoding="utf-8")
 
 
 def check_first_record(path: Path, stamp_size: int) -> None:
@@ -88,7 +153,9 @@ def check_first_record(path: Path, stamp_size: int) -> None:
 def copy_verified(source: Path, target: Path, sha256: str) -> None:
     """Copies a file and checks the copy, so that the artifact is the data that was verified whatever happens later."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")  # an engine may try a file twice at a time
+    shutil.copyfile(source, part)
+    os.replace(part, target)
     if spans.sha256(target) != sha256:
         raise DataError(
             f"{source}: the file changed while it was ingested, or the disk is faulty (the checksum of the "

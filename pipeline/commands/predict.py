@@ -2,6 +2,7 @@
 
 import click
 
+from blendinator.pipeline.beam_engine import check_engine
 from blendinator.pipeline.commands._options import (
     choose_model,
     model_option,
@@ -40,6 +41,7 @@ def predict(records, output, num_samples, seed, model, trust_model, config_path,
       blendinator predict 'output/data/span-0001/test-*' --output predictions
     """
     config = read_config(config_path)
+    check_engine(config.beam.pipeline_args, config_path or "configuration")
     folder = choose_model(config, model, trust_model)
     load_tensorflow_quietly()
 

@@ -20,7 +20,9 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @renamed("--catalog", "--galaxies")
 @click.option(
-    "--workers", type=click.IntRange(0), help="Processes; 0 for one per core. Overrides beam.simulation_workers."
+    "--workers",
+    type=click.IntRange(0),
+    help="Processes of this machine; 0 for one per core. Overrides beam.simulation_workers and beam.pipeline_args.",
 )
 @click.option("--scene", "scene_id", metavar="SPAN:NUMBER", help="This scene alone, for example 1:4711.")
 @click.option("--show", is_flag=True, help="With --scene: write a picture of it.")

@@ -115,3 +115,26 @@ def test_component_has_one_output(span_maker):
     component = SpanExampleGen(data_root="data", spans="1", stamp_size=8)
     assert list(component.outputs) == ["examples"]
     assert component.outputs["examples"].type is standard_artifacts.Examples
+
+
+WORKERS = ("--runner=DirectRunner", "--direct_num_workers=2", "--direct_running_mode=multi_threading")
+
+
+def test_a_beam_job_copies_the_same_bytes(span_maker, tmp_path):
+    folders = [span_maker.write(1), span_maker.write(2)]
+    counts = [executor.ingest(folders, tmp_path / str(len(args)), 8, args) for args in ((), WORKERS)]
+    assert counts[0] == counts[1] == {"train": 8, "calibration": 8, "test": 8}
+    found = [
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        for root in (tmp_path / "0", tmp_path / "3")
+    ]
+    assert found[0] == found[1] and len(found[0]) == 12
+
+
+def test_a_beam_job_names_the_first_damaged_file(span_maker, tmp_path):
+    folder = span_maker.write()
+    for number in (1, 0):
+        path = folder / spans.shard_name("train", number, 2)
+        path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(DataError, match=r"train-00000-of-00002.tfrecord.gz: record \d cannot be read.*simulate it"):
+        executor.ingest([folder], tmp_path / "examples", 8, WORKERS)

@@ -1,14 +1,10 @@
-"""Beam's steps in other processes: Beam's own job service and worker pool, as a cluster would run them.
+"""The pipeline's Beam steps on each engine: the same counts, transform and metrics as in process.
 
 Nothing may depend on the process that started the job: code is pickled or imported, and all data go through files.
 """
 
 import json
 import os
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -69,59 +65,9 @@ class Steps:
         return outputs
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(port: int, process: subprocess.Popen, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.2)
-    raise TimeoutError(f"nothing listens on port {port}; exit code {process.poll()}")
-
-
-@pytest.fixture(scope="module")
-def beam_args(tmp_path_factory):
-    """A job service and a worker pool of Beam's; the arguments that send a job there."""
-    jobs, workers = free_port(), free_port()
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # Beam starts its programs by name
-    log = open(tmp_path_factory.mktemp("beam") / "log", "wb")  # noqa: SIM115 closed with the processes
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", module, option, str(port)], stdout=log, stderr=log, env={**os.environ, "PATH": path}
-        )
-        for module, option, port in (
-            ("apache_beam.runners.portability.local_job_service_main", "--port", jobs),
-            ("apache_beam.runners.worker.worker_pool_main", "--service_port", workers),
-        )
-    ]
-    try:
-        for port, process in zip((jobs, workers), processes):
-            wait_for(port, process)
-        yield [
-            "--runner=PortableRunner",
-            f"--job_endpoint=localhost:{jobs}",
-            "--environment_type=EXTERNAL",
-            f"--environment_config=localhost:{workers}",
-            "--sdk_container_image=none",
-        ]
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(30)
-        log.close()
-
-
 @pytest.fixture(scope="module")
 def both(tmp_path_factory, beam_args):
-    """The steps in process and on the portable runner, and the model that both evaluate."""
+    """The steps in process and on an engine, and the model that both evaluate."""
     folder = tmp_path_factory.mktemp("portable")
     config = config_from_dict({**RAW, "output_dir": str(folder)})
     simulate_span(config.simulation, config.data_root, 1, workers=1)
