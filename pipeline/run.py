@@ -238,8 +238,8 @@ def simulate_if_missing(config: Config, spans: str, console) -> None:
 def simulate(config: Config, span: int, console, workers: int | None = None) -> dict:
     """Simulates a span with a progress bar and returns its manifest; see `blendinator.data.simulate.simulate_span`.
 
-    It runs where `beam.pipeline_args` says; with DirectRunner and Dataflow, or where `workers` is given, in processes of
-    this machine.
+    It runs where `beam.pipeline_args` says; with DirectRunner and Dataflow, or where `workers` is given, in processes
+    of this machine.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
