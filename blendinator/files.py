@@ -1,11 +1,86 @@
-"""Files: links in place of copies, and folders that appear whole or not at all."""
+"""Files: written whole or not at all, checksums, links in place of copies, and one message for what goes wrong."""
 
+import contextlib
 import errno
+import hashlib
+import json
 import os
 import shutil
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from blendinator.errors import DataError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK)
+_BLOCK = 1 << 20  # bytes
+
+
+def write_error(path: str | Path | None, error: OSError) -> DataError:
+    """The message for a file that cannot be written."""
+    if error.errno in NO_ROOM:
+        remedy = "The disk is full: free some space or choose another folder, then run again."
+    else:
+        remedy = "Check the folder's permissions, or choose another folder."
+    return DataError(f"{path}: this cannot be written ({error.strerror or error}). {remedy}")
+
+
+def read_error(path: str | Path, error: OSError) -> DataError:
+    """The message for a file that cannot be read."""
+    return DataError(
+        f"{path}: this file cannot be read ({error.strerror or error}). Check its name, its permissions and the disk."
+    )
+
+
+@contextlib.contextmanager
+def write_errors(path: str | Path) -> Iterator[None]:
+    """Raises an OSError of the block as `write_error` of the path."""
+    try:
+        yield
+    except OSError as error:
+        raise write_error(path, error)
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """A temporary name in the folder of `path` for its content, which gets the name `path` when the block ends.
+
+    When the block raises, the temporary file is removed, and a file that `path` names stays as it is.
+    """
+    path = Path(path)
+    # Of a long name only a part: file systems allow 255 bytes.
+    temporary = path.with_name(f"{path.name[:40]}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Writes a JSON file that is either whole or not there."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def sha256(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file's content.
+
+    Raises:
+      DataError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise read_error(path, error)
+    return digest.hexdigest()
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 from blendinator.data.field import SimulatedField, field_header
 from blendinator.data.population import STAR
 from blendinator.data.survey import Survey
-from blendinator.errors import ConfigError, DataError
+from blendinator.errors import ConfigError
+from blendinator.files import write_errors
 
 ENDINGS = (".fits", ".fits.gz", ".fit")
 
@@ -73,9 +74,8 @@ def write_field(field: SimulatedField, survey: Survey, path: str | Path, overwri
     classes = field_header(len(field.image), survey.pixel_scale)
     del classes["BUNIT"]
     hdus = fits.HDUList([fits.PrimaryHDU(field.image, header), fits.ImageHDU(field.mask, classes, name="CLASS")])
-    try:
+    with write_errors(path):
         hdus.writeto(path, overwrite=overwrite)
+    with write_errors(truth):
         table.write(truth, overwrite=overwrite)
-    except OSError as error:
-        raise DataError(f"{path}: the field cannot be written ({error}). Give a path in a folder that exists.")
     return truth

@@ -7,16 +7,13 @@ which an interrupted job goes on and from which progress is read, whatever runne
 
 import contextlib
 import dataclasses
-import errno
 import gzip
 import importlib.metadata
 import json
 import logging
 import os
-import re
 import shutil
 import threading
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,11 +21,14 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from blendinator.beam_errors import unwrap
 from blendinator.config import SimulationConfig
 from blendinator.data import spans
 from blendinator.data.records import NUM_CLASSES, POPULATIONS, encode
 from blendinator.data.scene import Simulator, read_libraries, split_sizes, split_start
+from blendinator.data.tfrecords import frame_record
 from blendinator.errors import DataError
+from blendinator.files import atomic_write, sha256, write_error, write_json
 from blendinator.lock import hold
 from blendinator.stack import use_in_memory_runner
 
@@ -99,7 +99,7 @@ def simulate_span(
                 )
             )
         except OSError as error:
-            raise _write_error(folder, error)
+            raise write_error(folder, error)
         return _simulate(config, folder, span, wanted, workers, progress, pipeline_args)
 
 
@@ -113,7 +113,7 @@ def _simulate(config, folder, span, wanted, workers, progress, pipeline_args):
     try:
         (folder / spans.MANIFEST).unlink(missing_ok=True)  # of a span that has lost a file: it is completed
     except OSError as error:
-        raise _write_error(folder, error)
+        raise write_error(folder, error)
     todo = _pending(folder, config)
     _check_space(folder, config, todo)
     if todo:
@@ -141,33 +141,30 @@ def write_shard(shard: Shard, simulator: Simulator, folder: str | Path, span: in
     """
     folder = Path(folder)
     target = folder / shard.name
-    # Workers on several machines may have one process number, and an engine may try a shard twice at a time.
-    temporary = folder / f"{shard.name}.{uuid.uuid4().hex}.tmp"
     classes = {name: [0] * NUM_CLASSES for name in POPULATIONS}
     populations = dict.fromkeys(POPULATIONS, 0)
     try:
         # No name and no time in gzip's header: the same scenes give the same bytes. Level 1 is four times as fast as
         # the default and the files are a few per cent larger.
-        with open(temporary, "wb") as raw, gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as file:
-            for start in range(shard.start, shard.stop, BATCH):
-                for scene in simulator.scenes(span, range(start, min(start + BATCH, shard.stop))):
-                    file.write(spans.frame_record(encode(scene)))
-                    populations[scene["population"]] += 1
-                    counts = np.bincount(scene["mask"].ravel(), minlength=NUM_CLASSES).tolist()
-                    classes[scene["population"]] = [a + b for a, b in zip(classes[scene["population"]], counts)]
-        part = {
-            "split": shard.split,
-            "records": shard.stop - shard.start,
-            "bytes": temporary.stat().st_size,
-            "sha256": spans.sha256(temporary),
-            "populations": populations,
-            "class_pixels": classes,
-        }
-        os.replace(temporary, target)
-        _write_json(folder / PARTS / f"{shard.name}.json", part)
+        with atomic_write(target) as temporary:
+            with open(temporary, "wb") as raw, gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as file:
+                for start in range(shard.start, shard.stop, BATCH):
+                    for scene in simulator.scenes(span, range(start, min(start + BATCH, shard.stop))):
+                        file.write(frame_record(encode(scene)))
+                        populations[scene["population"]] += 1
+                        counts = np.bincount(scene["mask"].ravel(), minlength=NUM_CLASSES).tolist()
+                        classes[scene["population"]] = [a + b for a, b in zip(classes[scene["population"]], counts)]
+            part = {
+                "split": shard.split,
+                "records": shard.stop - shard.start,
+                "bytes": temporary.stat().st_size,
+                "sha256": sha256(temporary),
+                "populations": populations,
+                "class_pixels": classes,
+            }
+        write_json(folder / PARTS / f"{shard.name}.json", part)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise _write_error(target, error)
+        raise write_error(target, error)
     return part
 
 
@@ -196,22 +193,10 @@ def _run(todo, config, folder, span, pipeline_args):
                 | "Simulate" >> beam.ParDo(_WriteShard(config, folder, span))
             )
     except Exception as error:
-        ours = unwrap_beam_error(error)
+        ours = unwrap(error)
         if ours is None:
             raise
         raise ours from None
-
-
-def unwrap_beam_error(error: Exception) -> DataError | None:
-    """The DataError that a worker raised, from what Beam made of it; None if it was another error.
-
-    Beam raises an error of this process again as the same class with a longer text, and one of another process as a
-    RuntimeError that quotes the traceback.
-    """
-    if isinstance(error, DataError):
-        return DataError(str(error).split(" [while running")[0])
-    match = re.search(r"(?:^|[.\s])DataError: (.*?)(?: \[while running|\n|\\n|$)", str(error))
-    return DataError(match[1]) if match else None
 
 
 def _local_args(workers):
@@ -242,9 +227,9 @@ def _claim(folder, wanted):
         if begun or any((folder / PARTS).glob("*")):
             raise DataError(f"{folder}: the folder is not empty and holds no span of this simulator. {go_on}")
         (folder / PARTS).mkdir(parents=True, exist_ok=True)
-        _write_json(path, wanted)
+        write_json(path, wanted)
     except OSError as error:
-        raise _write_error(folder, error)
+        raise write_error(folder, error)
 
 
 def _content(settings):
@@ -271,7 +256,7 @@ def _pending(folder, config):
         for left in (*folder.glob("*.tmp"), *(folder / PARTS).glob("*.tmp")):
             left.unlink()
     except OSError as error:
-        raise _write_error(folder, error)
+        raise write_error(folder, error)
     return [shard for shard in shards(config) if _part(folder, shard) is None]
 
 
@@ -327,31 +312,11 @@ def _finish(folder, config, wanted):
         "complete": True,
     }
     try:
-        _write_json(folder / spans.MANIFEST, manifest)
+        write_json(folder / spans.MANIFEST, manifest)
         shutil.rmtree(folder / PARTS)
     except OSError as error:
-        raise _write_error(folder / spans.MANIFEST, error)
+        raise write_error(folder / spans.MANIFEST, error)
     return manifest
-
-
-def _write_json(path, content):
-    """Writes a file that is either whole or not there."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _write_error(path, error):
-    remedy = "Check the folder's permissions, or choose another output_dir."
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        remedy = (
-            "The disk is full: free some space or choose another output_dir, then call `blendinator simulate` again."
-        )
-    return DataError(f"{path}: this cannot be written ({error.strerror}). {remedy}")
 
 
 @contextlib.contextmanager

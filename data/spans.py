@@ -4,23 +4,19 @@ A span is a folder `span-0001` with `{split}-00000-of-00020.tfrecord.gz` files a
 last: a folder without a complete manifest is not a span that later steps may read.
 """
 
-import gzip
-import hashlib
 import json
 import logging
 import re
 import reprlib
-import struct
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
-import google_crc32c
-
+from blendinator.data.tfrecords import read_records
 from blendinator.errors import ConfigError, DataError
+from blendinator.files import sha256
 
 log = logging.getLogger("blendinator.spans")
 
+REMEDY = "Remove the span's folder and simulate it again."  # for a file of a span that is damaged
 SPLITS = ("train", "calibration", "test")
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -257,67 +253,8 @@ def verify_file(path: Path, entry: dict) -> None:
     """
     remedy = f"Remove {path.parent} and simulate the span again."
     if sha256(path) != entry["sha256"]:
-        count = sum(1 for _ in read_records(path))  # names the damaged record, where that can be said
+        count = sum(1 for _ in read_records(path, REMEDY))  # names the damaged record, where that can be said
         raise DataError(f"{path}: the checksum differs from the manifest ({count} readable records). {remedy}")
-    count = sum(1 for _ in read_records(path))
+    count = sum(1 for _ in read_records(path, REMEDY))
     if count != entry["records"]:
         raise DataError(f"{path}: received {count} records; the manifest says {entry['records']}. {remedy}")
-
-
-def sha256(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file; DataError when it cannot be read."""
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise DataError(f"{path}: this file cannot be read ({error.strerror}). Check its permissions and the disk.")
-    return digest.hexdigest()
-
-
-def read_records(path: str | Path) -> Iterator[bytes]:
-    """Yields the serialized records of a gzip-compressed TFRecord file, checking each checksum.
-
-    Raises:
-      DataError: the file is missing, truncated or corrupt; the message names the file and the record.
-    """
-    index = 0
-    try:
-        with gzip.open(path, "rb") as file:
-            while header := file.read(12):
-                length, crc = struct.unpack("<QI", header)
-                if _masked_crc(header[:8]) != crc:
-                    raise ValueError("the checksum of its length is wrong")
-                data = file.read(length)
-                footer = file.read(4)
-                if len(data) < length or len(footer) < 4:
-                    raise EOFError("the file ends within it")
-                if _masked_crc(data) != struct.unpack("<I", footer)[0]:
-                    raise ValueError("its checksum is wrong")
-                yield data
-                index += 1
-    except FileNotFoundError:
-        raise DataError(f"{path}: this file is missing. Simulate the span again.")
-    except (OSError, EOFError, ValueError, OverflowError, MemoryError, struct.error, zlib.error) as error:
-        raise DataError(
-            f"{path}: record {index} cannot be read: the file is truncated or corrupt ({error}). "
-            "Remove the span's folder and simulate it again."
-        )
-
-
-def is_record_header(head: bytes) -> bool:
-    """Whether these are a record's first 12 bytes: its length, and the checksum of that."""
-    return len(head) == 12 and _masked_crc(head[:8]) == struct.unpack("<I", head[8:])[0]
-
-
-def frame_record(data: bytes) -> bytes:
-    """A record with TFRecord's framing: length and its checksum before, the data's checksum after."""
-    length = struct.pack("<Q", len(data))
-    return b"".join((length, struct.pack("<I", _masked_crc(length)), data, struct.pack("<I", _masked_crc(data))))
-
-
-def _masked_crc(data):
-    # The rotated and shifted CRC-32C of TensorFlow's record_writer.h.
-    crc = google_crc32c.value(data)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

@@ -17,9 +17,10 @@ import numpy as np
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from blendinator.components.calibration_evaluator.scoring import Sampler, read_records
-from blendinator.data.spans import frame_record
-from blendinator.errors import BlendinatorError, ConfigError, DataError, ModelError
+from blendinator.beam_errors import carry, raise_carried
+from blendinator.components.calibration_evaluator.scoring import Sampler
+from blendinator.data.tfrecords import frame_record, read_records
+from blendinator.errors import BlendinatorError, ConfigError, DataError
 from blendinator.stack import use_in_memory_runner
 
 ACCOUNT = "account.json"
@@ -29,7 +30,7 @@ BATCH = 16 * 64 * 64  # pixels of the images that are drawn at once; a larger im
 class PredictFile(beam.DoFn):
     """Path of a TFRecord file to one entry of the account; writes the file of predictions.
 
-    An error that the user can fix travels on as an entry with `error`: raised here, a runner would wrap it.
+    An error that the user can fix travels on as an entry with `error`, see `blendinator.beam_errors`.
 
     Args:
       model: folder of the SavedModel.
@@ -49,7 +50,7 @@ class PredictFile(beam.DoFn):
                 self._sampler = Sampler(self._path)
             yield self._predict(path)
         except BlendinatorError as error:
-            yield {"file": path, "error": (type(error).__name__, str(error))}
+            yield {"file": path, "error": carry(error)}
 
     def _predict(self, path):
         name = prediction_name(path)
@@ -286,11 +287,7 @@ def _write_account(entries, path):
 
 def check_account(account: dict, files: Sequence[str]) -> None:
     """Raises the first error of the account, or DataError unless every file and record is in it once."""
-    kinds = {kind.__name__: kind for kind in (ConfigError, DataError, ModelError)}
-    for entry in account["files"]:
-        if "error" in entry:
-            name, message = entry["error"]
-            raise kinds.get(name, DataError)(message)
+    raise_carried(entry["error"] for entry in account["files"] if "error" in entry)
     seen = [entry["file"] for entry in account["files"]]
     if sorted(seen) != sorted(files):
         raise DataError(f"{len(files)} files were to be predicted and {len(seen)} were. Run again into a new folder.")

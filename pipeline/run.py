@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from blendinator import beam_errors, files
 from blendinator.config import Config
 from blendinator.config_loader import config_to_dict
 from blendinator.errors import BlendinatorError, DataError
@@ -331,21 +332,14 @@ def explain(error: BaseException | None) -> BlendinatorError | KeyboardInterrupt
         seen.add(id(error))
         if isinstance(error, KeyboardInterrupt):
             return type(error)("Interrupted. Run again to go on with what was not finished.")
-        if isinstance(error, BlendinatorError):
-            # Beam appends the name of its step.
-            return type(error)(re.sub(r" \[while running [^\]]*\]$", "", str(error).strip()))
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if (ours := beam_errors.unwrap(error)) is not None:
+            return ours
+        full = isinstance(error, OSError) and error.errno in files.NO_ROOM
         if full or re.search(r"No space left on device|disk is full", str(error)):
             where = getattr(error, "filename", None) or "output_dir"
-            return DataError(
-                f"{where}: there is no space left on the disk. Free some space or set output_dir to "
-                "another disk, then run again."
-            )
+            return files.write_error(where, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
-            return DataError(
-                f"{error.filename}: this cannot be written ({error.strerror}). Check the folder's "
-                "permissions, or set output_dir to another folder."
-            )
+            return files.write_error(error.filename, error)
         if re.search(r"Read-only file system|attempt to write a readonly database", str(error)):
             return DataError(
                 f"{str(error)[:200]}: output_dir cannot be written. Check its permissions and how the "

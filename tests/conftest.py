@@ -19,6 +19,8 @@ import pytest
 
 import blendinator  # noqa: F401
 from blendinator.data import records, spans
+from blendinator.data.tfrecords import frame_record
+from blendinator.files import sha256
 from blendinator.stack import use_in_memory_runner
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,12 +89,12 @@ class SpanMaker:
                 path = folder / spans.shard_name(split, i, 2)
                 part = serialized[i::2]
                 with gzip.open(path, "wb") as file:
-                    file.write(b"".join(map(spans.frame_record, part)))
+                    file.write(b"".join(map(frame_record, part)))
                 manifest["files"][path.name] = {
                     "split": split,
                     "records": len(part),
                     "bytes": path.stat().st_size,
-                    "sha256": spans.sha256(path),
+                    "sha256": sha256(path),
                 }
         (folder / spans.MANIFEST).write_text(json.dumps(manifest))
         return folder

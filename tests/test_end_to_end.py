@@ -18,6 +18,8 @@ import pytest
 import yaml
 
 from blendinator.data import records, spans
+from blendinator.data.tfrecords import frame_record, read_records
+from blendinator.files import sha256
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -132,13 +134,13 @@ def damage_span(project, damage) -> Path:
     shutil.copytree(spans.span_dir(project.output / "data", 1), folder)
     manifest = spans.read_manifest(folder)
     name = sorted(name for name in manifest["files"] if name.startswith("train"))[-1]
-    serialized = list(spans.read_records(folder / name))
+    serialized = list(read_records(folder / name))
     scene = records.decode(serialized[-1])
     damage(scene)
     serialized[-1] = records.encode(scene)
     with gzip.open(folder / name, "wb") as file:
-        file.write(b"".join(map(spans.frame_record, serialized)))
-    manifest["files"][name]["sha256"] = spans.sha256(folder / name)
+        file.write(b"".join(map(frame_record, serialized)))
+    manifest["files"][name]["sha256"] = sha256(folder / name)
     (folder / spans.MANIFEST).write_text(json.dumps(manifest))
     return folder / name
 

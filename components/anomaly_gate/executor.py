@@ -14,7 +14,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from blendinator.data import spans
+from blendinator.data.tfrecords import read_records
 from blendinator.errors import DataError
 from blendinator.files import link_or_copy
 from blendinator.schemas.schema import find_violation
@@ -108,7 +108,7 @@ def find_records(features: dict, names: set[str], folder: Path, data_root: str =
     """{feature: file, record number and fault} of the first record that violates each of the named features."""
     found = {}
     for path in sorted(folder.glob("*")):
-        for index, serialized in enumerate(spans.read_records(path)):
+        for index, serialized in enumerate(read_records(path)):
             example = example_pb2.Example.FromString(serialized)
             for name in sorted(names - set(found)):
                 fault = find_violation(features[name], feature_values(example, name))

@@ -15,6 +15,7 @@ from blendinator.components.calibration_evaluator import scoring
 from blendinator.config import Config
 from blendinator.config_loader import config_from_dict
 from blendinator.data import records
+from blendinator.data.tfrecords import read_records
 from blendinator.errors import ConfigError, DataError
 from blendinator.model import gallery
 from blendinator.model.live import holds_no_model, live_version
@@ -167,7 +168,7 @@ def draw_pages(files: list[str], model_path: str, pages: dict[str, list[str]], c
     wanted = set().union(*pages.values())
     marks = [name.encode() for name in wanted]
     sampler, found = scoring.Sampler(model_path), {}
-    for serialized in (item for file in files for item in scoring.read_records(file)):
+    for serialized in (item for file in files for item in read_records(file)):
         if not any(mark in serialized for mark in marks):  # decoding takes far longer than this
             continue
         scene = records.decode(serialized)

@@ -7,9 +7,10 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
+from blendinator.beam_errors import carry, raise_carried
 from blendinator.config import ClassicalConfig, EvaluationConfig
 from blendinator.data import records
-from blendinator.data.spans import is_record_header
+from blendinator.data.tfrecords import read_records
 from blendinator.errors import BlendinatorError, DataError, ModelError
 from blendinator.model import classical
 from blendinator.model.metrics import scenes
@@ -65,43 +66,6 @@ class ClassicalPeer:
         return np.stack([found, found], axis=1), np.eye(3, dtype=np.float32)[found]
 
 
-def records_compression(head: bytes) -> str | None:
-    """TensorFlow's name for the compression of a TFRecord file that begins so; None where it is no such file."""
-    if not head or is_record_header(head):
-        return ""
-    if head[:3] == b"\x1f\x8b\x08":
-        return "GZIP"
-    return "ZLIB" if head[:1] == b"\x78" and len(head) > 1 and int.from_bytes(head[:2], "big") % 31 == 0 else None
-
-
-def read_records(path: str) -> Iterator[bytes]:
-    """Serialized records of a TFRecord file, compressed or not, whatever its name says.
-
-    Raises:
-      DataError: it cannot be opened, holds no TFRecords, or is damaged.
-    """
-    import tensorflow as tf
-
-    count = 0
-    try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            head = file.read(12)
-    except (tf.errors.OpError, UnicodeEncodeError) as error:
-        why = getattr(error, "message", "its name is not UTF-8")
-        raise DataError(f"{path}: this file cannot be opened ({why}). Check its name and permissions.")
-    compression = records_compression(head)
-    if compression is None:
-        raise DataError(f"{path}: this file holds no TFRecords, compressed or not. Give a file of TFRecords.")
-    try:
-        for item in tf.data.TFRecordDataset(path, compression_type=compression):
-            yield item.numpy()
-            count += 1
-    except tf.errors.OpError as error:
-        raise DataError(
-            f"{path}: record {count} cannot be read ({error.message}). The file is damaged: make or copy it again."
-        )
-
-
 def score_batch(batch: list[dict], method: Sampler | ClassicalPeer, config: EvaluationConfig) -> dict[str, np.ndarray]:
     """Rows of `scenes.DESCRIPTORS` and statistics of decoded records."""
     images = np.stack([scene["image"] for scene in batch])
@@ -126,8 +90,7 @@ def score_batch(batch: list[dict], method: Sampler | ClassicalPeer, config: Eval
 class ScoreFile(beam.DoFn):
     """Path of a TFRecord file to blocks: packed `rows` by method, and a last one with the number of `records` it read.
 
-    An error that the user can fix travels on as a block with `error`: raised here, a runner would turn it into a
-    RuntimeError with a page of traceback.
+    An error that the user can fix travels on as a block with `error`, see `blendinator.beam_errors`.
     """
 
     def __init__(self, models: dict[str, str], config: EvaluationConfig, stamp_size: int):
@@ -142,7 +105,7 @@ class ScoreFile(beam.DoFn):
                     self._methods[CLASSICAL] = ClassicalPeer(self._config.classical)
             yield from self._score(path)
         except BlendinatorError as error:
-            yield {"error": (type(error).__name__, str(error))}
+            yield {"error": carry(error)}
 
     def _score(self, path):
         batch, count = [], 0
@@ -218,12 +181,10 @@ def check_account(scene_ids: np.ndarray, records_read: int, errors: list, files:
     Args:
       scene_ids: sorted, of the rows.
       records_read: the sum over the files.
-      errors: pairs of the error's class name and its message.
+      errors: from `blendinator.beam_errors.carry`.
       files: the files of the split.
     """
-    if errors:
-        kind, message = errors[0]
-        raise {"ModelError": ModelError, "DataError": DataError}.get(kind, BlendinatorError)(message)
+    raise_carried(errors)
     where = files[0] + (f" and {len(files) - 1} more" if len(files) > 1 else "")
     if not len(scene_ids) and not records_read:
         raise DataError(

@@ -13,7 +13,8 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from blendinator.data import records, spans
+from blendinator.data import records
+from blendinator.data.tfrecords import frame_record, read_records
 from blendinator.errors import DataError
 
 log = logging.getLogger("blendinator.export_check")
@@ -65,7 +66,7 @@ def choose_records(folder: Path, count: int = NUM_RECORDS) -> list[bytes]:
     """
     blended, plain = [], []
     for path in sorted(folder.glob("*")):
-        for serialized in spans.read_records(path):
+        for serialized in read_records(path):
             kept = blended if records.decode(serialized)["blended_share"] > 0 else plain
             if len(kept) < count:
                 kept.append(serialized)
@@ -92,7 +93,7 @@ def check_export(model_dir: str, serialized: list[bytes], stamp_size: int, num_s
     script = Path(__file__).with_name("signatures.py")
     with tempfile.TemporaryDirectory() as scratch:
         framed, report = Path(scratch) / "records.tfrecord", Path(scratch) / REPORT
-        framed.write_bytes(b"".join(map(spans.frame_record, serialized)))
+        framed.write_bytes(b"".join(map(frame_record, serialized)))
         # -I keeps the project's folder off sys.path: the script sees installed packages only.
         command = [
             sys.executable,

@@ -2,9 +2,7 @@
 
 import json
 import logging
-import os
 import shutil
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +13,11 @@ from tfx.dsl.components.base import base_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
+from blendinator.beam_errors import carry, raise_carried
 from blendinator.data import records, spans
+from blendinator.data.tfrecords import read_records
 from blendinator.errors import BlendinatorError, DataError
+from blendinator.files import atomic_write, sha256
 from blendinator.stack import use_in_memory_runner
 
 ACCOUNT = "account.json"  # what a Beam job has ingested; there only while it runs
@@ -118,21 +119,19 @@ def _run(files, destination, stamp_size, pipeline_args):
         )
     entries = sorted(json.loads(account.read_text(encoding="utf-8")))
     account.unlink()
-    for _, _, error in entries:
-        if error:
-            raise DataError(error)
+    raise_carried(error for _, _, error in entries if error)
     if [number for number, _, _ in entries] != list(range(len(files))):
         raise DataError(f"{destination}: {len(files)} files were to be ingested and {len(entries)} were. Run again.")
     return [found for _, found, _ in entries]
 
 
 def _ingest_or_report(numbered, stamp_size):
-    """(number, result, "") or (number, [], message): an error raised on a worker would be wrapped by its engine."""
+    """(number, result, None), or (number, [], carried error), see `blendinator.beam_errors`."""
     number, file = numbered
     try:
-        return number, list(ingest_file(tuple(file), stamp_size)), ""
+        return number, list(ingest_file(tuple(file), stamp_size)), None
     except BlendinatorError as error:
-        return number, [], str(error)
+        return number, [], carry(error)
 
 
 def _write_account(entries, path):
@@ -141,7 +140,7 @@ def _write_account(entries, path):
 
 def check_first_record(path: Path, stamp_size: int) -> None:
     """Decodes one record of a file: finds a span of another stamp size or format before any statistics are made."""
-    for serialized in spans.read_records(path):
+    for serialized in read_records(path, spans.REMEDY):
         try:
             scene = records.decode(serialized)
         except DataError as error:
@@ -150,13 +149,12 @@ def check_first_record(path: Path, stamp_size: int) -> None:
         return
 
 
-def copy_verified(source: Path, target: Path, sha256: str) -> None:
+def copy_verified(source: Path, target: Path, checksum: str) -> None:
     """Copies a file and checks the copy, so that the artifact is the data that was verified whatever happens later."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")  # an engine may try a file twice at a time
-    shutil.copyfile(source, part)
-    os.replace(part, target)
-    if spans.sha256(target) != sha256:
+    with atomic_write(target) as part:  # an engine may try a file twice at a time
+        shutil.copyfile(source, part)
+    if sha256(target) != checksum:
         raise DataError(
             f"{source}: the file changed while it was ingested, or the disk is faulty (the checksum of the "
             f"copy {target} differs). Run again."

@@ -10,7 +10,8 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from blendinator.errors import BlendinatorError, ConfigError, DataError
+from blendinator.errors import ConfigError, DataError
+from blendinator.files import write_errors
 
 MAPS = (".fits", ".fit", ".fits.gz", ".fit.gz")
 CATALOGUES = {".ecsv": "ascii.ecsv", ".fits": "fits", ".fit": "fits", ".vot": "votable", ".parquet": "parquet"}
@@ -143,29 +144,12 @@ class Together:
         try:
             if kind is None:
                 for path, part in self._parts.items():
-                    with writes(path):
+                    with write_errors(path):
                         os.replace(part, target(path))
         finally:
             for part in self._parts.values():
                 with contextlib.suppress(OSError):
                     part.unlink()
-
-
-@contextlib.contextmanager
-def writes(path: Path):
-    """Turns what goes wrong while `path` is written into one message.
-
-    Raises:
-      DataError: it cannot be written.
-    """
-    try:
-        yield
-    except BlendinatorError:
-        raise
-    except OSError as error:
-        raise DataError(
-            f"{path}: this cannot be written ({error}). Free some space, or give a place where you may write."
-        )
 
 
 def compress(part: Path) -> None:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blendinator.errors import ConfigError
+from blendinator.files import write_errors
 from blendinator.model.client import Segmenter
 from blendinator.model.field import catalogue, columns, cutouts, provenance, truth, units, writing
-from blendinator.model.field.outputs import Outputs, Together, compress, ending, writes
+from blendinator.model.field.outputs import Outputs, Together, compress, ending
 from blendinator.model.field.plane import split_hdu
 from blendinator.model.field.preview import Previewer
 from blendinator.model.field.reading import open_field
@@ -148,12 +149,12 @@ def _run(segmenter, field, outputs, together, num_samples, seed, settings, truth
         meta = {**_settings(cards, history, settings), **({"truth": comparison} if comparison else {})}
         _write_objects(segmenter, field, found, outputs, together, meta, num_samples, seed)
     if previewer is not None:
-        with writes(outputs.preview):
+        with write_errors(outputs.preview):
             previewer.save(
                 together.part(outputs.preview), field.sky_sigma, Path(field.image.name).name, ending(outputs.preview)
             )
     if writer is not None and outputs.maps.suffix.lower() == ".gz":
-        with writes(outputs.maps):
+        with write_errors(outputs.maps):
             compress(writer.part)
     known = field.training_sigma and field.sky_sigma and field.conversion.calibrated
     return Result(
@@ -191,13 +192,13 @@ def _write_objects(segmenter, field, found, outputs, together, meta, num_samples
             flux_unit="electron" if calibrated else "",
             meta=meta,
         )
-        with writes(outputs.catalogue):
+        with write_errors(outputs.catalogue):
             write_table(table, together.part(outputs.catalogue), ending(outputs.catalogue))
     if outputs.regions is not None:
-        with writes(outputs.regions):
+        with write_errors(outputs.regions):
             together.part(outputs.regions).write_text(to_regions(found), encoding="utf-8")
     if outputs.cutouts is not None:
-        with writes(outputs.cutouts):
+        with write_errors(outputs.cutouts):
             cutouts.save(together.part(outputs.cutouts), segmenter, field, found, num_samples, seed)
 
 

@@ -1,7 +1,6 @@
 """Input that can be read only once, from a pipe or standard input, as a file."""
 
 import contextlib
-import errno
 import os
 import shutil
 import stat
@@ -10,9 +9,9 @@ import tempfile
 from pathlib import Path
 
 from blendinator.errors import BlendinatorError, DataError
+from blendinator.files import NO_ROOM, read_error
 
 STDIN = "-"
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def no_room(name: str | Path) -> DataError:
@@ -64,7 +63,7 @@ class Spool:
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise no_room(shown)
-            raise DataError(f"{shown}: this cannot be read ({error.strerror}).")
+            raise read_error(shown, error)
         self._names[str(copy)] = shown
         return copy
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from blendinator.errors import DataError
 from blendinator.escape import printable
+from blendinator.files import write_errors
 from blendinator.model.client import NO_DATA
-from blendinator.model.field.outputs import writes
 
 BLOCK = 2880  # bytes of a FITS block
 CHUNK = 2**22  # pixels renumbered at a time
@@ -95,7 +95,7 @@ class MapWriter:
         self._file: Any = None
 
     def __enter__(self):
-        with writes(self.path):
+        with write_errors(self.path):
             self._file = open(self.part, "wb+")
             self._file.truncate(self.bytes)
             for header, start in self._headers.values():
@@ -108,7 +108,7 @@ class MapWriter:
             with contextlib.suppress(OSError):  # on a full disk what is still in its buffer cannot be written
                 self._file.close()
             return
-        with writes(self.path):
+        with write_errors(self.path):
             for name in self._headers:
                 self._finish(name)
             self._file.close()
@@ -130,14 +130,14 @@ class MapWriter:
         step, kind = max(CHUNK // width, 1), np.dtype(_type(LABELS))
         for top in range(0, height, step):
             count = min(step, height - top) * width
-            with writes(self.path):
+            with write_errors(self.path):
                 self._file.seek(self._offsets[LABELS] + top * width * kind.itemsize)
                 numbers = np.frombuffer(self._file.read(count * kind.itemsize), kind)
             self._write(LABELS, top, ids[numbers])
 
     def _write(self, name, row, plane):
         kind = np.dtype(_type(name))
-        with writes(self.path):
+        with write_errors(self.path):
             self._file.seek(self._offsets[name] + row * self.shape[1] * kind.itemsize)
             self._file.write(np.ascontiguousarray(plane, kind).data)
 

@@ -1,13 +1,13 @@
 """The ML Metadata store without TensorFlow or TFX, whose import takes ten times as long as a query."""
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from blendinator.errors import DataError
+from blendinator.files import atomic_write
 
 PUSHED_MODEL = "PushedModel"
 BACKUP = ".backup"  # added to the store's name
@@ -48,8 +48,8 @@ def back_up(path: str | Path) -> None:
         if copy.exists():
             raise _damaged(path, "it is empty")
         return
-    temporary = Path(f"{copy}.tmp")
-    temporary.unlink(missing_ok=True)
+    for left in copy.parent.glob(f"{copy.name}.*.tmp"):  # by a run that was killed
+        left.unlink()
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as store:
             store.execute("BEGIN IMMEDIATE")  # waits for another writer, and is refused as it would be in the run
@@ -57,7 +57,7 @@ def back_up(path: str | Path) -> None:
             found = store.execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
                 raise _damaged(path, found.splitlines()[-1])
-            with contextlib.closing(sqlite3.connect(temporary)) as target:
+            with atomic_write(copy) as temporary, contextlib.closing(sqlite3.connect(temporary)) as target:
                 store.backup(target)
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
@@ -71,7 +71,6 @@ def back_up(path: str | Path) -> None:
         )
     except sqlite3.DatabaseError as error:
         raise _damaged(path, str(error))
-    os.replace(temporary, copy)
 
 
 def _damaged(path, what):

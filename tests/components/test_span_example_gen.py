@@ -10,6 +10,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from blendinator.components.span_example_gen import executor
 from blendinator.components.span_example_gen.component import SpanExampleGen
 from blendinator.data import records, spans
+from blendinator.data.tfrecords import read_records
 from blendinator.errors import ConfigError, DataError
 
 
@@ -53,7 +54,7 @@ def test_artifact_outlives_a_change_of_the_span(span_maker, tmp_path):
     name = spans.shard_name("train", 0, 2)
     (folder / name).write_bytes(b"overwritten")
     [uri] = artifact_utils.get_split_uris([examples], "train")
-    assert len(list(spans.read_records(f"{uri}/span-0001-{name}"))) == 2
+    assert len(list(read_records(f"{uri}/span-0001-{name}"))) == 2
 
 
 def test_missing_span(span_maker, tmp_path):

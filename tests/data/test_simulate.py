@@ -14,6 +14,7 @@ from blendinator.config import SimulationConfig
 from blendinator.data import simulate, spans
 from blendinator.data.records import check, decode
 from blendinator.data.scene import Simulator
+from blendinator.data.tfrecords import read_records
 from blendinator.errors import DataError
 from blendinator.lock import BusyError
 
@@ -51,7 +52,7 @@ def test_the_span_is_complete_and_keeps_the_contract(span):
     assert manifest["splits"]["train"] == {"records": 7, "boosted": 5, "natural": 2}  # 0.8 of 7, rounded down
     assert manifest["splits"]["test"] == {"records": 4, "boosted": 2, "natural": 2}
     assert calls[-1] == (14, 14)
-    scenes = [decode(record) for name in names for record in spans.read_records(folder / f"{name}.tfrecord.gz")]
+    scenes = [decode(record) for name in names for record in read_records(folder / f"{name}.tfrecord.gz")]
     assert [scene["scene_id"] for scene in scenes] == [f"1:{i}" for i in range(14)]
     for scene in scenes:
         check(scene, 32)
@@ -146,7 +147,7 @@ def test_too_little_space_is_said_before_the_work(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        (errno.ENOSPC, "The disk is full: free some space or choose another output_dir"),
+        (errno.ENOSPC, "The disk is full: free some space"),
         (errno.EACCES, "Check the folder's permissions"),
     ],
 )
@@ -170,21 +171,10 @@ def test_an_output_folder_that_is_a_file(tmp_path):
 def test_a_scene_drawn_alone_is_the_one_in_the_span(span):
     simulator = Simulator(CONFIG)
     path = spans.span_dir(span[0], 1) / "train-00001-of-00002.tfrecord.gz"
-    stored = decode(list(spans.read_records(path))[2])
+    stored = decode(list(read_records(path))[2])
     (alone,) = simulator.scenes(1, [6])
     for name in ("image", "noise_free", "mask"):
         np.testing.assert_array_equal(alone[name], stored[name])
-
-
-def test_a_worker_s_error_is_told_from_a_defect():
-    quoted = "Error received from SDK harness for instruction bundle_3: Traceback (most recent call last):\n  File x\n"
-    other = RuntimeError(
-        quoted + "blendinator.errors.DataError: a.gz: the disk is full. [while running 'Simulate']\n\n"
-    )
-    here = DataError("a.gz: the disk is full. [while running 'Simulate']")
-    for error in (other, here):
-        assert str(simulate.unwrap_beam_error(error)) == "a.gz: the disk is full."
-    assert simulate.unwrap_beam_error(RuntimeError(quoted + "KeyError: 'x'")) is None
 
 
 def test_a_catalogue_is_recorded_and_must_not_change(tmp_path):

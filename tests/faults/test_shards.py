@@ -7,8 +7,10 @@ import struct
 import numpy as np
 import pytest
 
-from blendinator.data import records, spans
+from blendinator.data import records, spans, tfrecords
+from blendinator.data.tfrecords import frame_record, read_records
 from blendinator.errors import DataError
+from blendinator.files import sha256
 
 NAME = "train-00000-of-00001.tfrecord.gz"
 COUNT = 3
@@ -40,7 +42,7 @@ def scene(number):
 
 ENTRY = {"split": "train", "records": 1, "sha256": "0"}
 RECORDS = [records.encode(scene(i)) for i in range(COUNT)]
-STREAM = b"".join(map(spans.frame_record, RECORDS))
+STREAM = b"".join(map(frame_record, RECORDS))
 SHARD = gzip.compress(STREAM, 1, mtime=0)
 
 
@@ -73,7 +75,7 @@ def write(folder, content, **changed):
     folder = spans.span_dir(folder, 1)
     folder.mkdir()
     (folder / NAME).write_bytes(SHARD)
-    entry = {"split": "train", "records": COUNT, "sha256": spans.sha256(folder / NAME)}
+    entry = {"split": "train", "records": COUNT, "sha256": sha256(folder / NAME)}
     (folder / NAME).write_bytes(content)
     manifest = {
         "complete": True,
@@ -112,7 +114,7 @@ def test_flip_in_a_record(tmp_path, region, record, offset, bit):
     path.write_bytes(gzip.compress(flipped(STREAM, offset, bit), 1))
     read = []
     with pytest.raises(DataError, match=f"{NAME}: record {record} cannot be read.*truncated or corrupt.*simulate it"):
-        read.extend(spans.read_records(path))
+        read.extend(read_records(path, spans.REMEDY))
     assert read == RECORDS[:record]
 
 
@@ -122,7 +124,7 @@ def test_flip_in_the_file(tmp_path, region, offset, bit):
     with pytest.raises(DataError, match=NAME):
         spans.verify_span(folder)
     try:  # without the manifest: an error, or all the records, as with a flip in gzip's time stamp
-        assert list(spans.read_records(folder / NAME)) == RECORDS
+        assert list(read_records(folder / NAME)) == RECORDS
     except DataError as error:
         assert f"{NAME}: record" in str(error)
     (folder / NAME).write_bytes(SHARD)
@@ -145,12 +147,12 @@ def test_file_that_is_empty_longer_or_zeros(tmp_path, content):
 @pytest.mark.parametrize("length", [2**31, 2**62, 2**64 - 1])
 def test_length_that_no_memory_holds(tmp_path, length):
     """Its checksum is right: a file that somebody made so."""
-    framed = spans.frame_record(struct.pack("<Q", length))
-    crc = spans._masked_crc(struct.pack("<Q", length))
+    framed = frame_record(struct.pack("<Q", length))
+    crc = tfrecords._masked_crc(struct.pack("<Q", length))
     path = tmp_path / NAME
     path.write_bytes(gzip.compress(struct.pack("<QI", length, crc) + framed))
     with pytest.raises(DataError, match="record 0 cannot be read"):
-        list(spans.read_records(path))
+        list(read_records(path))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import tensorflow as tf
 from blendinator.config import TrainingConfig
 from blendinator.data import records
 from blendinator.data.scene import unit_noise
-from blendinator.data.spans import MAPPED_BYTES_PER_PIXEL, frame_record
+from blendinator.data.spans import MAPPED_BYTES_PER_PIXEL
+from blendinator.data.tfrecords import frame_record
 from blendinator.errors import DataError
 from blendinator.model import input_data
 

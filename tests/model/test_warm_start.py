@@ -11,6 +11,7 @@ from blendinator.config import Config, ModelConfig, RetrainingConfig, Simulation
 from blendinator.config_loader import config_to_dict
 from blendinator.data import records, spans
 from blendinator.data.simulate import simulate_span
+from blendinator.data.tfrecords import read_records
 from blendinator.model import warm_start
 from blendinator.model.export import WEIGHTS_FILE
 from blendinator.model.live import FACTS_FILE, LIVE_FILE
@@ -123,7 +124,7 @@ def refitted(folder, span, **changes):
         [
             records.decode(one)["image"]
             for path in sorted(spans.span_dir(folder, span).glob("train-*"))
-            for one in spans.read_records(path)
+            for one in read_records(path)
         ]
     )
     inner = np.linspace(0, 1, 2001)[1:-1]

@@ -9,8 +9,9 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from blendinator.components.calibration_evaluator.scoring import Sampler, read_records
-from blendinator.data import records, spans
+from blendinator.components.calibration_evaluator.scoring import Sampler
+from blendinator.data import records
+from blendinator.data.tfrecords import frame_record, read_records
 from blendinator.errors import ConfigError, DataError, ModelError
 from blendinator.pipeline import bulk_inference as bulk
 from blendinator.pipeline.cli import main
@@ -152,7 +153,7 @@ def test_damaged_file_is_named(model, span, tmp_path):
 
 
 def test_size_that_the_model_does_not_take(model, tmp_path):
-    (tmp_path / "odd.tfrecord").write_bytes(spans.frame_record(example(scene_id=b"1:1", image=[1.0] * 9)))
+    (tmp_path / "odd.tfrecord").write_bytes(frame_record(example(scene_id=b"1:1", image=[1.0] * 9)))
     with pytest.raises(DataError, match="odd.tfrecord: the model refuses images of 3 x 3 pixels .*multiples of 2"):
         bulk.predict([str(tmp_path / "odd.tfrecord")], tmp_path / "out", model)
 
@@ -171,7 +172,7 @@ def test_lost_file():
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, zlib.compress])
 @pytest.mark.parametrize("name", ["a.tfrecord", "a.tfrecord.gz", "a[1].tfrecord", "a*?.tfrecord.gz"])
 def test_compression_by_content_and_names_taken_literally(model, tmp_path, pack, name):
-    content = spans.frame_record(example(scene_id=b"1:1", image=[1.0] * 16))
+    content = frame_record(example(scene_id=b"1:1", image=[1.0] * 16))
     (tmp_path / name).write_bytes(pack(content))
     (tmp_path / "a1.tfrecord").write_bytes(b"not meant")
     account = bulk.predict([str(tmp_path / name)], tmp_path / "out[x]", model, num_samples=2)
@@ -181,7 +182,10 @@ def test_compression_by_content_and_names_taken_literally(model, tmp_path, pack,
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: path.write_bytes(b"SIMPLE  =          T"), "a: this file holds no TFRecords"),
+        (
+            lambda path: path.write_bytes(b"SIMPLE  =          T"),
+            "a: record 0 .* holds no TFRecords",
+        ),
         (lambda path: path.mkdir(), "a: this is a folder; allowed: files, such as .*a/\\*"),
         (lambda path: path.symlink_to("nowhere"), "a: there are no such files"),
     ],

@@ -65,12 +65,14 @@ def test_full_disk_is_explained():
     with pytest.raises(OSError) as raised, open("/dev/full", "w") as file:
         file.write("x")
     assert raised.value.errno == errno.ENOSPC
-    assert "no space left on the disk. Free some space or set output_dir" in str(run.explain(raised.value))
+    assert "output_dir: this cannot be written (No space left on device). The disk is full: free some space" in str(
+        run.explain(raised.value)
+    )
 
 
 @pytest.mark.parametrize("text", ["RESOURCE_EXHAUSTED: x/y; No space left on device", "database or disk is full"])
 def test_full_disk_is_explained_when_a_library_says_it_in_its_own_words(text):
-    assert "no space left on the disk" in str(run.explain(RuntimeError(text)))
+    assert "The disk is full: free some space" in str(run.explain(RuntimeError(text)))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.types import standard_artifacts
 
 from blendinator.components.scene_schema import executor
-from blendinator.data import records, spans
+from blendinator.data import records
+from blendinator.data.tfrecords import frame_record
 from blendinator.schemas.schema import find_violation, load_schema
 
 SIZE = 8
@@ -53,7 +54,7 @@ def find_anomalies(serialized, folder):
     path = folder / "records.tfrecord.gz"
     with gzip.open(path, "wb") as file:
         for data in [records.encode(scene(scene_id="1:1")), *serialized]:
-            file.write(spans.frame_record(data))
+            file.write(frame_record(data))
     statistics = tfdv.generate_statistics_from_tfrecord(str(path))
     anomalies = tfdv.validate_statistics(statistics, load_schema(SIZE)).anomaly_info
     return {name: info.description for name, info in anomalies.items()}

@@ -12,11 +12,11 @@ import uuid
 from pathlib import Path
 
 from blendinator.errors import ConfigError, DataError
+from blendinator.files import sha256, write_json
 
 FORMAT = 1
 RUN_FILE = "run.json"
 RUNNING, DONE, FAILED = "running", "done", "failed"
-CHUNK = 2**22  # bytes
 
 
 def file_digest(path: Path) -> str:
@@ -27,14 +27,7 @@ def file_digest(path: Path) -> str:
     """
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
-    found = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            while chunk := file.read(CHUNK):
-                found.update(chunk)
-    except OSError as error:
-        raise DataError(f"{path}: this file cannot be read ({error.strerror})")
-    return found.hexdigest()
+    return sha256(path)
 
 
 def folder_digest(folder: Path) -> str:
@@ -66,13 +59,7 @@ def read(path: Path) -> dict | None:
 
 def write(path: Path, content: dict) -> None:
     """Writes a record under another name and renames it: it is there whole or not at all."""
-    part = _part(path)
-    try:
-        part.write_text(_text(content), encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
+    write_json(path, content)
 
 
 def claim(folder: Path, run: dict, replace: bool) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from blendinator.files import atomic_write
 from blendinator.model.field.batch import record
 from blendinator.model.field.batch.inputs import Image
 from blendinator.model.field.reading import SCALE_TOLERANCE
@@ -42,9 +43,8 @@ def write(folder: Path, records: list[dict], run: dict) -> Path:
     """Writes the summary under another name and renames it; returns its path."""
     table, path = to_table(records), folder / SUMMARY
     table.meta.update({"run": run, "states": states(records), "mixed": mixed(records) or ""})
-    part = path.with_name(f".{SUMMARY}.{record.text_digest(run)[:12]}.part")
-    table.write(part, format="ascii.ecsv", overwrite=True)
-    part.replace(path)
+    with atomic_write(path) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)
     return path
 
 

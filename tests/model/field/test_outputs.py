@@ -7,7 +7,8 @@ import os
 import pytest
 
 from blendinator.errors import ConfigError, DataError
-from blendinator.model.field.outputs import Outputs, Together, compress, writes
+from blendinator.files import write_errors
+from blendinator.model.field.outputs import Outputs, Together, compress
 
 
 def folder(path):
@@ -110,8 +111,8 @@ def test_a_name_as_long_as_the_file_system_takes(tmp_path):
 
 
 def test_a_disk_that_is_full(tmp_path):
-    message = r"x: this cannot be written \(.*No space left.*\). Free some space"
-    with pytest.raises(DataError, match=message), writes(tmp_path / "x"):
+    message = r"x: this cannot be written \(No space left on device\). The disk is full: free some space"
+    with pytest.raises(DataError, match=message), write_errors(tmp_path / "x"):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 

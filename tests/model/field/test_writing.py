@@ -95,7 +95,7 @@ def test_disk_that_is_full_at_the_end(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(writing.MapWriter, "_finish", full)
-    with pytest.raises(DataError, match=r"maps.fits: this cannot be written \(.*No space left.*\). Free some space"):
+    with pytest.raises(DataError, match=r"maps.fits: this cannot be written \(.*No space left.*\). The disk is full"):
         write(tmp_path / "maps.fits", planes())
     assert list(tmp_path.iterdir()) == []
 
