@@ -29,7 +29,7 @@ CORE = [
     "scipy>=1.12,<2",
     "surveycodex>=1.3,<2",
 ]
-# What training, evaluating and pushing need besides.
+# What else training, evaluating and pushing need.
 PIPELINE = [
     *on(
         OLD,

@@ -2,7 +2,7 @@
 
     python benchmarks/evaluation.py output/serving/blendinator/VERSION 1000 10000
 
-Each number runs in a process of its own: 16 samples a scene, classical peer, bootstrap and pictures included, as in the
+Each number runs in a process of its own: 16 samples per scene, classical baseline, bootstrap and pictures, as in the
 pipeline; simulating the scenes and loading TensorFlow are not counted.
 """
 

@@ -1,10 +1,10 @@
-"""Training and sampling speed of the ProbaUNet beside its peers, in one run on one machine.
+"""Training and sampling speed of the ProbaUNet next to its baselines, in one run on one machine.
 
     python benchmarks/network_speed.py [--torch PYTHON] [--wide]
 
-Peers: the same shapes in PyTorch (`torch_probaunet.py`, run by the interpreter `PYTHON` of an environment with torch;
+Baselines: the same shapes in PyTorch (`torch_probaunet.py`, run by the interpreter `PYTHON` of an environment with it;
 float32, and bfloat16 with channels last), and the loop that earlier implementations used (eager steps, a new optimiser
-at each). All figures are medians; peers take turns, so that a drift of the machine's speed touches all alike.
+at each). All figures are medians; baselines take turns, so that a drift of the machine's speed touches all alike.
 """
 
 import argparse

@@ -70,7 +70,7 @@ def read_stamps(folder: str | Path, half: str = "all") -> list[Stamp]:
     for name in ("catalog.csv", "stamps.fits"):
         if not (folder / name).is_file():
             raise DataError(
-                f"{folder / name}: there is no such file. Give the folder of the real galaxies' stamps as --stamps."
+                f"{folder / name}: this file does not exist. Give the folder of the real galaxies' stamps as --stamps."
             )
     parities = {"open": (0,), "hidden": (1,), "all": (0, 1)}[half]
     with open(folder / "catalog.csv", encoding="utf-8", newline="") as file:
@@ -294,7 +294,7 @@ def show(result: dict) -> None:
     for magnitude, share in result["stars"].items():
         others.add_row(f"stars of {magnitude} mag", "called blended", f"{share:.0%}")
     for correlation, count in result["noise"].items():
-        others.add_row(f"noise correlated by {correlation} pixels", "false pixels a scene", f"{count:.2f}")
+        others.add_row(f"noise correlated by {correlation} pixels", "false pixels per scene", f"{count:.2f}")
     for name, share in result["large"].items():
         others.add_row(f"{name} of {LARGE[0]:g} to {LARGE[1]:g} mag", "with a false blend", f"{share:.1%}")
     for name, count in result["field"].items():

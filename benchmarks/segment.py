@@ -155,7 +155,7 @@ def memory(options, folder):
 
 
 def compare_truth(options, folder):
-    """Completeness, purity and pairs of the model and of two classical peers on one field, as JSON."""
+    """Completeness, purity and pairs of the model and of two classical baselines on one field, as JSON."""
     simulated = write_field(folder / "field.fits", options.side, seed=options.seed)
     visible = simulated.pixels >= VISIBLE
     galaxies = simulated.sources.take(visible)

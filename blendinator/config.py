@@ -160,19 +160,19 @@ class RelativeConfig:
     population: str = _limit("boosted", choices=("boosted", "natural"))
     slice: str = _limit("")  # as in a threshold
     margin: float = _limit(0.0, 0.0, 1e9)  # in the metric's own unit
-    # which end of the paired difference's interval must keep to it: pessimistic asks for proof that the model is not
+    # which end of the paired difference's interval must keep to it: pessimistic requires evidence that the model is not
     # worse, optimistic refuses it only when it is shown to be worse.
     bound: str = _limit("optimistic", choices=("value", "pessimistic", "optimistic"))
 
 
 @dataclass(frozen=True)
 class ClassicalConfig:
-    """Source detection and deblending with SExtractor's library, as a peer on the same scenes.
+    """Source detection and deblending with SExtractor's library, as a baseline on the same scenes.
 
     The defaults are the "hot" settings of the Euclid morphology challenge and SExtractor's own extent of an object.
     """
 
-    enabled: bool = _limit(True)  # needs the package `sep`; without it the peer is left out
+    enabled: bool = _limit(True)  # needs the package `sep`; without it the baseline is left out
     threshold: float = _limit(2.0, 0.1, 100.0)  # sky sigma
     min_area: int = _limit(5, 1, 10**4)  # pixels
     deblend_levels: int = _limit(64, 1, 1024)

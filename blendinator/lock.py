@@ -72,7 +72,7 @@ def hold(path: Path, what: str, busy: str) -> Iterator[None]:
 def holder(output_dir: str | Path) -> str | None:
     """Who holds the lock of an output folder, in words, or None.
 
-    It only looks, and stands in nobody's way; but not for the holder itself, whose lock would end with it.
+    It only looks, and does not block others; but not for the holder itself, whose lock would end with it.
     """
     path = Path(output_dir) / LOCK_FILE
     try:

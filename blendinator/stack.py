@@ -12,7 +12,7 @@ from importlib import metadata
 
 CURRENT, COMPATIBLE = "current", "compatible"
 SHOWN = ("tfx", "tensorflow", "keras", "apache-beam", "numpy", "protobuf")
-# What the result of a step may depend on, besides.
+# What else the result of a step may depend on.
 BEHIND_RESULTS = (
     "tensorflow-transform",
     "tensorflow-probability",
@@ -71,7 +71,7 @@ def versions() -> dict[str, str]:
     """Versions of the installed packages on which the result of a step may depend."""
     found = {}
     for package in (*SHOWN, *BEHIND_RESULTS):
-        with contextlib.suppress(metadata.PackageNotFoundError):  # the classical peer may be missing
+        with contextlib.suppress(metadata.PackageNotFoundError):  # the classical baseline may be missing
             found[package] = metadata.version(package)
     return found
 

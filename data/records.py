@@ -84,8 +84,8 @@ def encode(scene: dict) -> bytes:
 def decode(serialized: bytes) -> dict:
     """A serialized scene as a dictionary: square float32 and int64 arrays, Python scalars, and str.
 
-    Pixels come out flat if their number is no square, and empty if they are missing: see `check`. Raises DataError when
-    this is no tf.Example, a feature is of another kind or no text, or a scalar is missing.
+    Pixels come out flat if their number is not a square, and empty if missing: see `check`. Raises DataError when this
+    is not a tf.Example, a feature is of another kind or not text, or a scalar is missing.
     """
     from google.protobuf.message import DecodeError
     from tensorflow.core.example import example_pb2

@@ -20,7 +20,7 @@ def parse_scene_id(text: str) -> tuple[int, int]:
     """Span and scene number of an id such as "1:4711".
 
     Raises:
-      ConfigError: the text is no such id.
+      ConfigError: the text is not such an id.
     """
     span, colon, number = text.partition(":")
     if not (colon and span.isdecimal() and number.isdecimal()):
@@ -93,7 +93,7 @@ def show_scene(config: SimulationConfig, scene_id: str, path: str | Path) -> dic
         axis.text(0.5, 0.5, "No source exceeds the truth threshold in this scene.", ha="center")
     try:
         figure.savefig(path, dpi=110)
-    except (OSError, ValueError) as error:  # ValueError: an ending that is no picture format
+    except (OSError, ValueError) as error:  # ValueError: an ending that is not a picture format
         raise DataError(
             f"{path}: the picture cannot be written ({error}). Give a path ending in .png in a folder that exists."
         )

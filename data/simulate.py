@@ -246,7 +246,7 @@ def _differences(found, wanted, prefix=""):
         if isinstance(a, dict) and isinstance(b, dict):
             yield from _differences(a, b, f"{prefix}{key}.")
         elif a != b:
-            yield f"{prefix}{key}: {a!r} there, {b!r} asked for"
+            yield f"{prefix}{key}: {a!r} there, {b!r} wanted"
 
 
 def _pending(folder, config):

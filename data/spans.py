@@ -190,7 +190,7 @@ def _check_files(path, files):
 
 
 def _check_facts(path, manifest):
-    """What a manifest may tell besides: reports show it, and a user's own images may come without."""
+    """What else a manifest may hold: reports show it, and a user's own images may come without."""
     is_mapping = lambda value: isinstance(value, dict)
     is_number = lambda value: type(value) in (int, float)
     is_shares = lambda value: isinstance(value, list) and len(value) == 3 and all(map(is_number, value))

@@ -22,7 +22,7 @@ FORMATS = {
 
 
 def read_table(path: str | Path, what: str = "table"):
-    """Reads a table; a name may end in .gz besides, and a text may begin with a byte order mark.
+    """Reads a table; a name may also end in .gz, and a text may begin with a byte order mark.
 
     Args:
       path: of the file.

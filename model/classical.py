@@ -1,4 +1,4 @@
-"""A classical peer: detection and deblending with SExtractor's library, turned into the same class map."""
+"""A classical baseline: detection and deblending with SExtractor's library, turned into the same class map."""
 
 import importlib.util
 

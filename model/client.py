@@ -27,7 +27,7 @@ from blendinator.model.live import FIELD_FILE, FIELD_FORMAT, list_versions, read
 
 SIGNATURE = "sample_with_noise"
 NO_DATA = 255  # in class maps and samples
-TILE = 1024  # pixels a side of a tile's core: docs/segmentation.md has the measurements
+TILE = 1024  # pixels per side of a tile's core: docs/segmentation.md has the measurements
 ROW_PIXELS = 2**23  # that a row of tiles may hold, so that memory is flat in the field's width, too
 _loaded_in: set[int] = set()  # processes that loaded a model: those forked from them must not use TensorFlow
 MAPS = ("probabilities", "class_map", "entropy", "mutual_information", "samples")
@@ -66,7 +66,7 @@ class Segmenter:
       signature: the SavedModel's `sample_with_noise`.
       facts: content of `assets.extra/field.json`.
       path: folder of the model.
-      tile: pixels a side of a tile's core.
+      tile: pixels per side of a tile's core.
     """
 
     def __init__(self, signature: Callable, facts: dict, path: Path, tile: int = TILE):
@@ -85,7 +85,7 @@ class Segmenter:
         Args:
           path: a version's folder, or the folder of all versions, of which the newest is taken; None for the released
             model.
-          tile: pixels a side of a tile's core: more take more memory and less time.
+          tile: pixels per side of a tile's core: more take more memory and less time.
 
         Raises:
           ModelError: there is no model, it lacks the signature that tiles need, or has a latent without a place; or
@@ -176,7 +176,7 @@ class Segmenter:
         """The maps of each tile of a row; the next tile's noise is drawn while the network works.
 
         Args:
-          strip: float32 [rows, padded width], the rows of the tiles with their margins (`pad_rows`); NaN is no data.
+          strip: float32 [rows, padded width], the rows of the tiles with their margins (`pad_rows`); NaN means no data.
           row: one row of `tiles`.
           num_samples, seed: as in `sample`.
           timing: is added to.
@@ -343,7 +343,7 @@ def _check_image(image):
         array = array.astype(np.float64) if array.dtype.kind == "O" else array
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"image: this is no array of numbers ({error}); allowed: a two-dimensional array of real numbers"
+            f"image: this is not an array of numbers ({error}); allowed: a two-dimensional array of real numbers"
         )
     if array.ndim != 2 or not array.size or array.dtype.kind not in "fiub":
         raise DataError(

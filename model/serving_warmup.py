@@ -34,7 +34,7 @@ def predict_request(signature: str, inputs: dict, version: int | None = None):
 
 
 def warmup_requests(stamp_size: int, default_draws: int) -> list:
-    """One request for each signature that a server is asked for, on an empty stamp."""
+    """One request for each signature that a server serves, on an empty stamp."""
     image = np.zeros((1, stamp_size, stamp_size), np.float32)
     example = tf.train.Example(
         features=tf.train.Features(

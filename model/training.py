@@ -269,7 +269,7 @@ def train(
                 row["active_units"],
                 row["diversity"],
             )
-            # Weights of the deterministic phase would win early and never be calibrated: they are no candidates.
+            # Weights of the deterministic phase would win early and never be calibrated: they are not candidates.
             if phases.at(step) != "deterministic" or phases.latent_from >= config.steps:
                 if row["prior_nll"] < float(best):
                     best.assign(row["prior_nll"])

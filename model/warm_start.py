@@ -61,7 +61,7 @@ def start(model: ProbaUNet, base_model: str | Path | None, config: Config, sky_s
 
 
 def why_cold(facts: dict, config: Config, sky_sigma: float) -> str | None:
-    """Why the weights of a model with these facts are no start for this training; None when they are."""
+    """Why the weights of a model with these facts cannot initialise this training; None when they are."""
     if "sky_sigma" not in facts or "config" not in facts:
         return "the live model does not tell its normalisation and architecture"
     ours, theirs = config_to_dict(config.model), facts["config"]["model"]

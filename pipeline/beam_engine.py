@@ -38,8 +38,8 @@ def check_engine(args: Sequence[str], source: str = "configuration", seconds: fl
     if jar and "://" not in jar and not os.path.isfile(jar):
         kind = "flink-1.19" if runner == "FlinkRunner" else "spark-3"
         raise ConfigError(
-            f"{source}: beam.pipeline_args: --{JAR[runner]}={jar}: there is no such file. Download it for the installed"
-            f" version of apache-beam from {MAVEN}/beam-runners-{kind}-job-server, or, for a Flink on this machine,"
+            f"{source}: beam.pipeline_args: --{JAR[runner]}={jar}: this file does not exist. Download it for the"
+            f" installed version of apache-beam from {MAVEN}/beam-runners-{kind}-job-server, or, for a Flink on this machine,"
             " call `make test-flink`, which puts one into .tools/flink."
         )
     name = ADDRESS.get(runner, "")

@@ -105,7 +105,7 @@ def parse(serialized: bytes, where: str) -> tuple[str, np.ndarray]:
     """Id and image [S, S] of a tf.Example with `scene_id` and `image`.
 
     Raises:
-      DataError: one is missing, or the image is no square of finite pixels; names `where`.
+      DataError: one is missing, or the image is not a square of finite pixels; names `where`.
     """
     import tensorflow as tf
     from google.protobuf.message import DecodeError
@@ -114,7 +114,7 @@ def parse(serialized: bytes, where: str) -> tuple[str, np.ndarray]:
         features = tf.train.Example.FromString(serialized).features.feature
     except DecodeError as error:
         raise DataError(
-            f"{where}: this is no tf.Example ({error}). Give TFRecords as docs/segmentation.md describes them."
+            f"{where}: this is not a tf.Example ({error}). Give TFRecords as docs/segmentation.md describes them."
         )
     ids, pixels = features["scene_id"].bytes_list.value, np.array(features["image"].float_list.value, np.float32)
     if len(ids) != 1 or not pixels.size:
@@ -211,9 +211,7 @@ def predict(
     """
     files = sorted({path for pattern in patterns for path in find_files(str(pattern))})
     if not files:
-        raise DataError(
-            f"{', '.join(map(str, patterns))}: there are no such files. Give paths or globs of TFRecord files."
-        )
+        raise DataError(f"{', '.join(map(str, patterns))}: no file matches. Give paths or globs of TFRecord files.")
     names = [prediction_name(path) for path in files]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from blendinator.escape import printable
 
-WIDTH = 160  # columns, where the output is no terminal
+WIDTH = 160  # columns, where the output is not a terminal
 
 _COMPONENT = re.compile(r"Component (\S+) is (running|finished)\.")
 _CACHED = re.compile(r"A cached execution \d+ is used\.")

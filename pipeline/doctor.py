@@ -191,7 +191,7 @@ def disk(config: Config) -> Check:
 def writable(name: str, path: str | Path, remedy: str) -> Check:
     """Whether files can be made in a folder, or in the one in which it would be made."""
     if Path(path).exists() and not Path(path).is_dir():
-        return Check(name, PROBLEM, f"{path}: this is no folder", remedy)
+        return Check(name, PROBLEM, f"{path}: this is not a folder", remedy)
     folder = _existing(path)
     try:
         with tempfile.TemporaryFile(dir=folder):

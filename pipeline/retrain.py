@@ -1,4 +1,4 @@
-"""One retraining without a person watching: new span, run, pruning, log line, and a command when it went wrong."""
+"""One retraining unattended: new span, run, pruning, log line, and a command when it went wrong."""
 
 import logging
 import os

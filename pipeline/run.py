@@ -106,7 +106,7 @@ def perform(
                 }
                 if known is None:
                     console.print(f"[bold red]Stopped by an unexpected {type(error).__name__}[/]")
-                    console.print(f"The whole story is in the log: {path}", markup=False, soft_wrap=True)
+                    console.print(f"See the log for details: {path}", markup=False, soft_wrap=True)
                     raise
                 console.print("[bold red]Stopped[/]")
                 console.print(str(known), markup=False, soft_wrap=True)
@@ -229,7 +229,7 @@ def _utc(seconds):
 
 
 def simulate_if_missing(config: Config, spans: str, console) -> None:
-    """Simulates the first span when the latest ones are asked for and there is none."""
+    """Simulates the first span when the latest ones are requested and there is none."""
     from blendinator.data.spans import list_spans, parse_selection
 
     if isinstance(parse_selection(spans), int) and not list_spans(config.data_root):

@@ -31,7 +31,7 @@ def systemd_units(name: str, expression: str, words: list[str], folder: str) -> 
     """
     service = (
         f"[Unit]\nDescription=Retraining of {name}\n\n[Service]\nType=oneshot\nWorkingDirectory={_plain(folder)}\n"
-        f"ExecStart={_exec(words)}\n# 3: the model was refused, which is no failure of the service.\n"
+        f"ExecStart={_exec(words)}\n# 3: the model was refused, which is not a failure of the service.\n"
         "SuccessExitStatus=3\n"
     )
     timer = (

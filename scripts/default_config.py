@@ -93,7 +93,7 @@ def _explanation(section: type) -> str:
 
 
 def _comment(text: str, indent: str, hanging: int = 0) -> list[str]:
-    """Comment lines; with `hanging` further indented, and lines after the first once more."""
+    """Comment lines; with `hanging` further indented, those after the first twice."""
     first = f"{indent}# {' ' * hanging}"
     return textwrap.wrap(
         text, WIDTH, initial_indent=first, subsequent_indent=first + " " * hanging, break_on_hyphens=False

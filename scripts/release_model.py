@@ -112,7 +112,7 @@ def main() -> None:
         round_variables(folder)
         facts["config"]["output_dir"] = Path(
             facts["config"]["output_dir"]
-        ).name  # whose disk it was is nobody's concern
+        ).name  # the path of the disk is not part of the release
         (folder / FACTS_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         numbers = {"boosted": given.boosted, "natural": given.natural}
         report, moved = evaluate(folder, given.version, config, numbers)

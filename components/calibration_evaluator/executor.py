@@ -87,7 +87,7 @@ def read_config(text: str, thresholds: str) -> Config:
             raw.setdefault("evaluation", {})["thresholds"] = json.loads(thresholds)
         except ValueError as error:
             raise ConfigError(
-                f"thresholds: received {thresholds[:80]!r}, which is no JSON ({error}); allowed: a list of rules "
+                f"thresholds: received {thresholds[:80]!r}, which is not JSON ({error}); allowed: a list of rules "
                 'such as [{"metric": "iou_galaxy", "min": 0.8}]'
             )
     config = config_from_dict(raw, source="CalibrationEvaluator")
@@ -133,7 +133,7 @@ def read_scenes(folder: str, label: str) -> dict[str, np.ndarray]:
 def make_report(rows: dict[str, dict[str, np.ndarray]], config: Config) -> dict:
     """The content of `metrics.json`: metrics by population and slice, the rules and the verdict.
 
-    `rows` holds the columns of the candidate and, where there are any, of the live model and the classical peer.
+    `rows` holds the columns of the candidate and, where there are any, of the live model and the classical baseline.
     """
     settings, candidate, live = config.evaluation, rows[scoring.CANDIDATE], rows.get(scoring.LIVE)
     populations = evaluation.evaluate_rows(candidate, settings)

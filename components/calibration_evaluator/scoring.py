@@ -54,7 +54,7 @@ class Sampler:
         return drawn["samples"].numpy(), drawn["probabilities"].numpy()
 
 
-class ClassicalPeer:
+class ClassicalBaseline:
     """`classical.class_map` with the results of `Sampler`: equal samples and certain probabilities."""
 
     def __init__(self, config: ClassicalConfig):
@@ -66,10 +66,12 @@ class ClassicalPeer:
         return np.stack([found, found], axis=1), np.eye(3, dtype=np.float32)[found]
 
 
-def score_batch(batch: list[dict], method: Sampler | ClassicalPeer, config: EvaluationConfig) -> dict[str, np.ndarray]:
+def score_batch(
+    batch: list[dict], method: Sampler | ClassicalBaseline, config: EvaluationConfig
+) -> dict[str, np.ndarray]:
     """Rows of `scenes.DESCRIPTORS` and statistics of decoded records."""
     images = np.stack([scene["image"] for scene in batch])
-    if isinstance(method, ClassicalPeer):
+    if isinstance(method, ClassicalBaseline):
         samples, probabilities = method.draw(images, [scene["sky_sigma"] for scene in batch])
     else:
         samples, probabilities = method.draw(images, config.num_samples, config.seed)
@@ -102,7 +104,7 @@ class ScoreFile(beam.DoFn):
             if self._methods is None:  # once per worker; not in setup(), whose errors can't become blocks
                 self._methods = {label: Sampler(path) for label, path in self._paths.items()}
                 if self._config.classical.enabled and classical.available():
-                    self._methods[CLASSICAL] = ClassicalPeer(self._config.classical)
+                    self._methods[CLASSICAL] = ClassicalBaseline(self._config.classical)
             yield from self._score(path)
         except BlendinatorError as error:
             yield {"error": carry(error)}

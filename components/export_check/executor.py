@@ -31,7 +31,7 @@ class Executor(base_executor.BaseExecutor):
     def Do(self, input_dict, output_dict, exec_properties):
         """Checks the export; see `ExportCheck` for the inputs, outputs and parameters.
 
-        A model that fails is not blessed; that is no error of the run.
+        A model that fails is not blessed; that is not an error of the run.
 
         Raises:
           DataError: the test split has no records.

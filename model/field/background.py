@@ -28,7 +28,7 @@ class Background:
     Attributes:
       level: of each box [ny, nx], in the image's unit.
       sigma: noise per pixel of each box [ny, nx].
-      box: pixels a side.
+      box: pixels per side.
       shape: of the field.
     """
 
@@ -53,9 +53,9 @@ def measure(read: Callable[[int, int], np.ndarray], shape: tuple[int, int], box:
     """The background of a field that is read in strips; None when no box holds enough data.
 
     Args:
-      read: rows (start, stop) -> [rows, W]; NaN is no data.
+      read: rows (start, stop) -> [rows, W]; NaN means no data.
       shape: of the field.
-      box: pixels a side; boxes at the border may be larger by a part of one.
+      box: pixels per side; boxes at the border may be larger by a part of one.
     """
     rows, columns = (_edges(side, box) for side in shape)
     level = np.full((len(rows) - 1, len(columns) - 1), np.nan)

@@ -21,7 +21,7 @@ def mark_no_data(plane: Plane, given: tuple[float, ...] = ()) -> list[str]:
     """Sets a plane's `fill`, and says what it is.
 
     Args:
-      given: the user's values; without any they are looked for. NaN is no data in any case: (nan,) looks for nothing.
+      given: the user's values; without any they are looked for. NaN means no data anyway: (nan,) looks for nothing.
     """
     plane.fill = tuple(value for value in given if np.isfinite(value)) if given else _find(plane)
     if not plane.fill and given:

@@ -50,7 +50,7 @@ class Plane:
       axes: the FITS numbers of the two axes that are left, (1, 2) as a rule.
 
     Raises:
-      DataError: the file is no FITS file, damaged, or has no such image.
+      DataError: the file is not a FITS file, damaged, or has no such image.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Plane:
 
         self.path = Path(path)
         if not self.path.is_file():
-            raise DataError(f"{path}: there is no such file")
+            raise DataError(f"{path}: this file does not exist. Check the path.")
         self._unpacked: Any = None
         try:
             with warnings.catch_warnings(record=True) as caught:
@@ -189,7 +189,7 @@ class Plane:
         if not _is_image(hdu) or not _is_flat(hdu):
             shape = list(hdu.shape) if _is_image(hdu) else "a table"
             raise DataError(
-                f"{self.path}: HDU {wanted} is no image of two dimensions (received {shape}); it holds {listing}"
+                f"{self.path}: HDU {wanted} is not an image of two dimensions (received {shape}); it holds {listing}"
             )
         if chosen == taken:
             raise DataError(f"{self.path}: HDU {wanted} is the image itself; it holds {listing}. Name another.")

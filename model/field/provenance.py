@@ -20,7 +20,7 @@ def cards(segmenter: Segmenter, field: Field, num_samples: int, seed: int) -> li
         ("POPULATN", segmenter.population or "unknown", "density of the sky that probabilities hold for"),
         ("NSAMPLES", num_samples, "draws behind the maps"),
         ("SEED", seed, "of the draws"),
-        ("TILE", segmenter.tile, "pixels a side of a tile's core"),
+        ("TILE", segmenter.tile, "pixels per side of a tile's core"),
         ("HALO", segmenter.halo, "pixels of context around a tile"),
         ("EPERUNIT", field.conversion.factor, "electrons per unit of the image"),
         ("SKYSIGMA", field.sky_sigma, "measured sky noise, electrons per pixel"),

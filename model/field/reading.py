@@ -56,11 +56,11 @@ class Field:
         return self.image.shape
 
     def rows(self, start: int, stop: int) -> np.ndarray:
-        """Electrons, sky-subtracted; NaN is no data."""
+        """Electrons, sky-subtracted; NaN means no data."""
         return self._electrons(start, stop, self._sigma(start, stop))
 
     def network_rows(self, start: int, stop: int) -> np.ndarray:
-        """What the network sees: the electrons, scaled to the noise of its training where that was asked for."""
+        """What the network sees: the electrons, scaled to the noise of its training where that was requested."""
         sigma = self._sigma(start, stop)
         part = self._electrons(start, stop, sigma)
         if sigma is not None:
@@ -124,7 +124,7 @@ def open_field(
       survey, stamp_size: of the model (`Segmenter.survey`, its facts).
       unit, gain, exposure_time, zero_point: see `units.conversion`. With a weight or `match_noise`, the unit "unknown"
         leaves the image as it is.
-      background: whether to subtract the measured sky. box: pixels a side of its mesh.
+      background: whether to subtract the measured sky. box: pixels per side of its mesh.
       weight: a map of the noise, in the image's unit: every pixel is then scaled so that its noise is that of the
         training. `weight_type` says what it holds.
       mask: an image that is not 0 where there is no data; `mask_bits`, see `weights.read_bits`, says which bits count.
@@ -207,7 +207,7 @@ def _conversion(image, numbers: Numbers, survey, scaled, unit, gain, exposure_ti
     if unit == UNKNOWN:
         if not scaled:
             raise ConfigError("--unit: received unknown; allowed with --match-noise or --weight, which need no unit")
-        return units.unscaled("unit left as it is, as asked for")
+        return units.unscaled("unit left as it is, as requested")
     bunit = str(image.header.get("BUNIT", "") or "").strip()
     try:
         return units.conversion(

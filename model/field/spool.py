@@ -45,7 +45,7 @@ class Spool:
         """The path of a file with the content of `path`: itself, unless it is a pipe or "-", standard input.
 
         Raises:
-          DataError: the copy has no room, or standard input is asked for twice.
+          DataError: the copy has no room, or standard input is requested twice.
         """
         if path is None or not (str(path) == STDIN or _is_pipe(path)):
             return None if path is None else Path(path)

@@ -130,7 +130,7 @@ def output_header(header, axes: tuple[int, int] = (1, 2)):
                 numbers.append(int(match[2] or 0))
             if any(axis not in number for axis in numbers):
                 continue
-            # PVi_m, PSi_m and WATi_nnn: the second is no axis.
+            # PVi_m, PSi_m and WATi_nnn: the second is not an axis.
             second = "" if match[2] is None else f"_{number[int(match[2])] if name in _MATRIX else match[2]}"
             key = f"{name}{number[numbers[0]]}{second}{match[3]}"
         # A card as it is keeps blanks at the end of its text, which TNX counts on.

@@ -45,7 +45,7 @@ class FieldProgress(Listener):
         self._bar.reset(self._task, total=None, description="reading")
 
     def opened(self, field):
-        """The field is open: its pixels are what is to be done, and what the user should know is known."""
+        """The field is open: the number of its pixels is known, and so are its warnings."""
         for text in field.warnings:
             self._say(f"{self._label}warning: {printable(text)}")
         self._bar.reset(self._task, total=field.shape[0] * field.shape[1], description="segmenting")

@@ -182,9 +182,9 @@ def _headline_table(metrics, live, classical):
         single = name if name.startswith(("iou_", "completeness_", "purity_")) else MAP_NAMES.get(name)
         sources = [metrics.get(name), metrics.get(name + "_independent"), metrics.get(single)]
         sources += [live["metrics"].get(name)] if live else []
-        # The classical peer is a single map: of what is defined by samples only its single-map form applies.
-        peer = single if single in ("ged_map", "energy_score_map") else name
-        sources += [classical["metrics"].get(peer)] if classical else []
+        # The classical baseline is a single map: of what is defined by samples only its single-map form applies.
+        baseline = single if single in ("ged_map", "energy_score_map") else name
+        sources += [classical["metrics"].get(baseline)] if classical else []
         table.append(
             {"name": name, "label": headline.label, "better": headline.better, "cells": [_cell(one) for one in sources]}
         )
@@ -199,17 +199,17 @@ def _cell(found):
 
 
 def _close_pairs(entry, classical):
-    """Sentences on blended IoU and F1 in the bins of separation up to 0.7 arcsec, beside the classical peer's."""
+    """Sentences on blended IoU and F1 in the bins of separation up to 0.7 arcsec, beside the classical baseline's."""
     lines = []
     for i, one in enumerate(entry["slices"].get("min_separation", [])):
         if one["high"] > 0.7 + 1e-9 or not one["metrics"]:
             continue
-        peer = classical["slices"]["min_separation"][i]["metrics"] if classical else {}
+        baseline = classical["slices"]["min_separation"][i]["metrics"] if classical else {}
         parts = []
         for name, label in (("iou_blended", "blended IoU"), ("object_f1", "F1 of blends")):
             text = f"{label} {explanations.number(one['metrics'][name]['value'])}"
-            if peer.get(name):
-                text += f" (SEP: {explanations.number(peer[name]['value'])})"
+            if baseline.get(name):
+                text += f" (SEP: {explanations.number(baseline[name]['value'])})"
             parts.append(text)
         lines.append(
             f"Separation {one['low']:g} to {one['high']:g} arcsec, {one['scenes']} scenes: " + ", ".join(parts) + "."

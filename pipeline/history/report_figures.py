@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from blendinator.data.records import SCALARS
 
-# Model, the same marginals with independent pixels, live model, classical peer.
+# Model, the same marginals with independent pixels, live model, classical baseline.
 SERIES = {
     "model": {"color": "#0072B2", "marker": "o", "linestyle": "-", "label": "this model"},
     "independent": {"color": "#777777", "marker": "s", "linestyle": ":", "label": "independent pixels"},
@@ -169,14 +169,14 @@ def completeness_purity(curves: dict, classical: dict | None) -> str:
         if classical:
             point = [classical[name]["value"] for name in ("object_completeness", "object_purity")]
             if None not in point:
-                peer = SERIES["classical"]
+                baseline = SERIES["classical"]
                 axes.plot(
                     100 * point[0],
                     100 * point[1],
-                    peer["marker"],
-                    color=peer["color"],
+                    baseline["marker"],
+                    color=baseline["color"],
                     markersize=7,
-                    label=peer["label"],
+                    label=baseline["label"],
                 )
         axes.set(
             title="recognised blends", xlabel="completeness (%)", ylabel="purity (%)", xlim=(0, 102), ylim=(0, 102)

@@ -44,7 +44,7 @@ def append(output_dir: str | Path, entry: dict) -> None:
 
 
 def read(output_dir: str | Path) -> list[dict]:
-    """All runs, the oldest first; a line that a power cut has damaged is passed over."""
+    """All runs, the oldest first; a line that a power cut has damaged is skipped."""
     path = log_path(output_dir)
     found = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:

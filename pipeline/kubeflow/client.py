@@ -1,6 +1,6 @@
 """Uploads, starts and schedules a compiled pipeline through `kfp.Client`.
 
-Every step first looks for what it would make, so that it can be repeated: after an error of the server nobody knows
+Every step first looks for what it would make, so that it can be repeated: after an error of the server it is not known
 whether the request was carried out.
 """
 
@@ -47,7 +47,7 @@ class Cluster:
 
         Raises:
           ConfigError: no address is given.
-          ServiceError: the server cannot be reached, refuses, or is no Kubeflow.
+          ServiceError: the server cannot be reached, refuses, or is not Kubeflow.
         """
         if not host.startswith(("http://", "https://")):
             raise ConfigError(
@@ -130,7 +130,7 @@ class Cluster:
 
         Raises:
           ConfigError: the pipeline has no such parameter.
-          DataError: the file is no compiled pipeline.
+          DataError: the file is not a compiled pipeline.
           ServiceError: see the class.
         """
         check_parameters(path, parameters)
@@ -261,7 +261,7 @@ def describe(status: int | None, detail) -> str:
         )
     if status == 404:
         return (
-            f"there is no such thing on the server ({status}: {detail}). Check that `host` is the address of "
+            f"the server has nothing of this name ({status}: {detail}). Check that `host` is the address of "
             "Kubeflow Pipelines' API, version 2, and the namespace."
         )
     if status == 409:

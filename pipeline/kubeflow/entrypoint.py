@@ -75,7 +75,7 @@ def parse_json(text: str, name: str) -> dict:
         value = json.loads(text)
     except ValueError as error:
         raise ConfigError(
-            f"{name}: received {text[:80]!r}, which is no JSON ({error}). Kubeflow fills it in: compile "
+            f"{name}: received {text[:80]!r}, which is not JSON ({error}). Kubeflow fills it in: compile "
             "the pipeline again with `blendinator kubeflow compile`."
         )
     if not isinstance(value, dict):

@@ -2,7 +2,7 @@
 
 What is imitated, from the sources of Kubeflow Pipelines 2 (backend/src/v2): the driver resolves parameters, conditions
 and artifacts; input artifacts arrive without a type, numbers as floating-point ones, and there is an output that no
-component asked for. The launcher copies artifacts from the object store to a local folder and back: files only, so that
+component requested. The launcher copies artifacts from the object store to a local folder and back: files only, so that
 empty folders vanish. Each task has a local folder of its own, as each pod has. A volume is a folder that all share.
 
 Not imitated: Kubernetes, images, caching, loops and nested pipelines.
@@ -34,7 +34,7 @@ def read_pipeline(path: str | Path) -> tuple[dict, dict]:
     """PipelineSpec and PlatformSpec of a compiled pipeline's YAML file, checked against Kubeflow's protobuf.
 
     Raises:
-      DataError: the file cannot be read or is no such pipeline.
+      DataError: the file cannot be read or is not such a pipeline.
     """
     remedy = "Make it with `blendinator kubeflow compile`."
     try:
@@ -42,7 +42,7 @@ def read_pipeline(path: str | Path) -> tuple[dict, dict]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"{path}: this file cannot be read ({error}). {remedy}")
     if not documents or not isinstance(documents[0], dict) or "pipelineInfo" not in documents[0]:
-        raise DataError(f"{path}: this is no compiled pipeline: it has no pipelineInfo. {remedy}")
+        raise DataError(f"{path}: this is not a compiled pipeline: it has no pipelineInfo. {remedy}")
     spec, platform = documents[0], documents[1] if len(documents) > 1 else {}
     try:
         json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
@@ -221,7 +221,7 @@ class Simulator:
             ).returncode
         if code:
             message = last_message(log.read_text(encoding="utf-8", errors="replace"))
-            raise DataError(f"{self.path}: task {name} ended with code {code}: {message}\nThe whole story is in {log}")
+            raise DataError(f"{self.path}: task {name} ended with code {code}: {message}\nSee {log} for details")
         return log
 
 

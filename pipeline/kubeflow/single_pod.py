@@ -47,7 +47,7 @@ def read_config(text: str, train_args: str, thresholds: str) -> Config:
             values[name] = json.loads(value)
         except ValueError as error:
             raise ConfigError(
-                f"{name}: received {value[:80]!r}, which is no JSON ({error}). Correct the run's parameter."
+                f"{name}: received {value[:80]!r}, which is not JSON ({error}). Correct the run's parameter."
             )
     raw = values["config_json"]
     if steps := values["train_args"].get("num_steps"):

@@ -55,7 +55,7 @@ def test_stamps_that_are_not_good_are_left_out(real_sky, tmp_path):
 
 
 def test_an_absent_folder(real_sky, tmp_path):
-    with pytest.raises(DataError, match=r"catalog.csv: there is no such file. Give the folder .* as --stamps"):
+    with pytest.raises(DataError, match=r"catalog.csv: this file does not exist. Give the folder .* as --stamps"):
         real_sky.read_stamps(tmp_path / "nowhere")
 
 

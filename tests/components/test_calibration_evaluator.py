@@ -173,8 +173,8 @@ def test_a_live_model_is_evaluated_on_the_same_scenes(tmp_path, serialized, mode
 def test_the_classical_peer_can_be_left_out(tmp_path, serialized, model_artifact):
     examples = write_examples(tmp_path / "examples", [serialized[:3]])
     config = make_config()
-    peer = dataclasses.replace(config.evaluation.classical, enabled=False)
-    off = dataclasses.replace(config.evaluation, classical=peer)
+    without = dataclasses.replace(config.evaluation.classical, enabled=False)
+    off = dataclasses.replace(config.evaluation, classical=without)
     for folder, settings in (("with", config), ("without", dataclasses.replace(config, evaluation=off))):
         run(tmp_path / folder, examples, model_artifact, settings)
         report = json.loads((tmp_path / folder / "evaluation" / executor.METRICS).read_text())
@@ -280,6 +280,6 @@ def test_thresholds_given_for_a_run_take_the_place_of_the_configurations():
 
 def test_unreadable_thresholds_are_refused():
     with pytest.raises(
-        ConfigError, match=r"thresholds: received '\[x', which is no JSON .*allowed: a list of rules such as"
+        ConfigError, match=r"thresholds: received '\[x', which is not JSON .*allowed: a list of rules such as"
     ):
         executor.read_config("{}", "[x")

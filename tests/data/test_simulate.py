@@ -110,7 +110,7 @@ def test_another_configuration_is_refused(span):
     with pytest.raises(
         DataError,
         match=r"span-0001: this span was simulated with other settings \(simulation.seed: 1 there, "
-        r"2 asked for, simulation.truth_threshold: 1.0 there.*Choose another span number",
+        r"2 wanted, simulation.truth_threshold: 1.0 there.*Choose another span number",
     ):
         simulate.simulate_span(other, span[0], 1)
 

@@ -1,4 +1,4 @@
-"""A process that has imported everything and computed nothing, and forks a child for each command line it is asked for.
+"""A process that has imported everything and computed nothing, and forks a child for each command line it receives.
 
 Reads requests from standard input, one JSON object a line, and answers each with one on standard output. A request has
 `arguments` of `blendinator`, and may have
@@ -142,7 +142,7 @@ def call(request, output):
 
 
 def wait(child, request):
-    """The child's wait status; sends it the signal that was asked for."""
+    """The child's wait status; sends it the signal that was requested."""
     deadline = time.monotonic() + request.get("after", float("inf"))
     sent = False
     while True:

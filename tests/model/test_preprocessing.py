@@ -15,7 +15,7 @@ def test_sigma_of_gaussian_noise():
     assert abs(preprocessing.sigma_from_quantiles(quantile_boundaries(noise)).numpy() / 26.3 - 1) < 0.01
 
 
-def test_sources_hardly_move_it():
+def test_sources_barely_move_it():
     """4 % of the pixels under bright galaxies, as in the survey."""
     rng = np.random.default_rng(2)
     pixels = rng.normal(0, 26.3, 400_000)

@@ -34,7 +34,7 @@ def test_an_address_must_answer(runner, port, closed_port):
 def test_a_job_server_must_be_there(port, tmp_path):
     jar = tmp_path / "beam.jar"
     args = ("--runner=FlinkRunner", f"--flink_master=localhost:{port}", f"--flink_job_server_jar={jar}")
-    with pytest.raises(ConfigError, match="beam.jar: there is no such file. Download it .*beam-runners-flink-1.19"):
+    with pytest.raises(ConfigError, match="beam.jar: this file does not exist. Download it .*beam-runners-flink-1.19"):
         check_engine(args)
     jar.touch()
     check_engine(args)

@@ -132,7 +132,7 @@ def example(**features):
 @pytest.mark.parametrize(
     "serialized, message",
     [
-        (b"\xff", "f: record 3: this is no tf.Example"),
+        (b"\xff", "f: record 3: this is not a tf.Example"),
         (example(image=[1.0] * 4), "f: record 3: received the features image.*; needed: scene_id"),
         (example(scene_id=b"1:1"), "needed: scene_id, one bytes value, and image"),
         (example(scene_id=b"1:1", image=[1.0] * 5), r"record 3 \(scene 1:1\): image has 5 values; allowed: a square"),
@@ -187,7 +187,7 @@ def test_compression_by_content_and_names_taken_literally(model, tmp_path, pack,
             "a: record 0 .* holds no TFRecords",
         ),
         (lambda path: path.mkdir(), "a: this is a folder; allowed: files, such as .*a/\\*"),
-        (lambda path: path.symlink_to("nowhere"), "a: there are no such files"),
+        (lambda path: path.symlink_to("nowhere"), "a: no file matches"),
     ],
 )
 def test_what_is_not_damaged_is_not_called_so(model, tmp_path, make, message):
@@ -215,7 +215,7 @@ def test_a_failed_or_killed_run_does_not_block_the_next(model, span, tmp_path):
 
 
 def test_no_files(model, tmp_path):
-    with pytest.raises(DataError, match="nothing-.: there are no such files"):
+    with pytest.raises(DataError, match="nothing-.: no file matches"):
         bulk.predict([str(tmp_path / "nothing-*")], tmp_path / "out", model)
 
 

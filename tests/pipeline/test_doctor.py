@@ -108,7 +108,7 @@ def test_writable(tmp_path):
     assert doctor.writable("output folder", "/proc/x", "Set output_dir").state == "problem"
     (tmp_path / "file").touch()
     check = doctor.writable("output folder", tmp_path / "file", "Set output_dir.")
-    assert check.state == "problem" and "this is no folder" in check.text
+    assert check.state == "problem" and "this is not a folder" in check.text
 
 
 def test_running(tmp_path):

@@ -26,7 +26,7 @@ def file_digest(path: Path) -> str:
       DataError: it cannot be read, or is a pipe or folder.
     """
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file")
+        raise DataError(f"{path}: this file does not exist. Check the path.")
     return sha256(path)
 
 
@@ -67,7 +67,7 @@ def claim(folder: Path, run: dict, replace: bool) -> None:
 
     Args:
       folder: exists.
-      run: what the results depend on besides the images: {"model": {...}, "options": {...}, "blendinator": version}.
+      run: what the results depend on apart from the images: {"model": {...}, "options": {...}, "blendinator": version}.
       replace: whether another run's results may be replaced.
 
     Raises:

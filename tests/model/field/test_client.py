@@ -104,7 +104,7 @@ def test_newest_version_is_taken(pushed):
         (np.zeros((0, 4)), "allowed: a two-dimensional array"),
         (np.array([["a"]]), "allowed: a two-dimensional array of real numbers"),
         (np.full((4, 4), np.nan), "no pixel is finite"),
-        ([[1.0, 2.0], [3.0]], "image: this is no array of numbers|two-dimensional array"),
+        ([[1.0, 2.0], [3.0]], "image: this is not an array of numbers|two-dimensional array"),
         (np.ones((4, 4), complex), "received complex128"),
     ],
 )

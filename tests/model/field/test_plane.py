@@ -96,7 +96,7 @@ def test_not_a_fits_file(tmp_path):
 
 
 def test_no_such_file(tmp_path):
-    with pytest.raises(DataError, match="f.fits: there is no such file"):
+    with pytest.raises(DataError, match="f.fits: this file does not exist. Check the path."):
         Plane(tmp_path / "f.fits")
 
 
@@ -112,7 +112,7 @@ def test_truncated_file(tmp_path, image):
     [
         ("7", r"there is no HDU 7; it holds 0 PRIMARY: empty; 1 SCI: 61x83"),
         ("BAD", "there is no HDU BAD; it holds"),
-        ("0", r"HDU 0 is no image of two dimensions \(received \[\]\)"),
+        ("0", r"HDU 0 is not an image of two dimensions \(received \[\]\)"),
     ],
 )
 def test_wrong_hdu(field_file, hdu, message):

@@ -135,7 +135,7 @@ def test_match_noise_needs_a_model_that_names_its_survey(field_file):
 
 
 def test_header_with_values_that_are_none(tmp_path, image):
-    """NaN is no value in FITS, and surveys write it all the same."""
+    """NaN is not a value in FITS, but surveys write it."""
     path = write(tmp_path / "f.fits", image, BUNIT="electron", EXPTIME=7.0, CRVAL1=7.0)
     path.write_bytes(path.read_bytes().replace(b"7.0", b"nan"))
     field = opened(path)

@@ -102,7 +102,7 @@ def test_pixels_without_data_and_samples_left_out(command, tmp_path, image):
             ["--model", "FOLDER"],
             "which is not in the serving folder .* give --trust-model if you know where it comes from",
         ),
-        (["--weight", "FOLDER/no.fits"], "no.fits: there is no such file"),
+        (["--weight", "FOLDER/no.fits"], "no.fits: this file does not exist. Check the path."),
     ],
 )
 def test_a_mistake_is_one_message_and_leaves_nothing(command, field_file, tmp_path, options, message):

@@ -46,7 +46,7 @@ def test_factor(header, options, factor, counted):
             r"f\.fits: nothing says what unit the pixels have.*--unit, one of electron,.*or --zero-point",
         ),
         ({"BUNIT": "furlong"}, {}, DataError, "the unit 'furlong' is not known; give --unit"),
-        ({"BUNIT": "MJy"}, {}, DataError, "the unit 'MJy' is not known"),  # a mega-jansky is no milli-jansky
+        ({"BUNIT": "MJy"}, {}, DataError, "the unit 'MJy' is not known"),  # a megajansky is not a millijansky
         ({}, {"unit": "furlong"}, ConfigError, "the unit 'furlong' is not known"),
         (
             {"BUNIT": "adu"},

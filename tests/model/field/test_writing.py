@@ -85,7 +85,7 @@ def test_no_space(tmp_path, monkeypatch):
 
 
 def test_place_where_one_may_not_write(tmp_path, monkeypatch):
-    monkeypatch.setattr(outputs.Together, "part", lambda together, path: path.parent)  # a folder is no file
+    monkeypatch.setattr(outputs.Together, "part", lambda together, path: path.parent)  # a folder is not a file
     with pytest.raises(DataError, match="cannot be written"):
         write(tmp_path / "maps.fits", planes())
 

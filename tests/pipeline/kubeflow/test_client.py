@@ -209,7 +209,7 @@ def test_a_schedule_that_a_fault_doubled_is_removed(cluster, fake, file):
             r"pipeline blendinator: the server refuses \(401: no luck with pipelines\). Set KUBEFLOW_TOKEN to a valid",
         ),
         (403, r"the server refuses \(403"),
-        (404, r"there is no such thing on the server \(404.*Check that `host` is the address"),
+        (404, r"the server has nothing of this name \(404.*Check that `host` is the address"),
         (409, r"there is one of this name already \(409.*change `name`"),
         (400, r"the server does not accept this \(400: no luck"),
     ],

@@ -205,7 +205,7 @@ def test_single_pod(tmp_path):
 
 def test_parameters_of_a_single_pod_that_cannot_be_read(capsys):
     with pytest.raises(
-        ConfigError, match=r"thresholds: received '\[x', which is no JSON .* Correct the run's parameter"
+        ConfigError, match=r"thresholds: received '\[x', which is not JSON .* Correct the run's parameter"
     ):
         single_pod.read_config("{}", "", "[x")
     assert single_pod.main(["--config_json", "{}", "--train_args", '{"num_steps": -1}']) == 1

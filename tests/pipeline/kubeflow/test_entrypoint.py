@@ -270,7 +270,7 @@ def test_unknown_type_without_specification_is_refused():
 
 
 def test_command_line_that_kubeflow_did_not_fill_in():
-    with pytest.raises(ConfigError, match=r"--x: received '\{\{\$\}\}', which is no JSON"):
+    with pytest.raises(ConfigError, match=r"--x: received '\{\{\$\}\}', which is not JSON"):
         entrypoint.parse_json("{{$}}", "--x")
     with pytest.raises(ConfigError, match=r"--x: received '\[\]'; allowed: a JSON object"):
         entrypoint.parse_json("[]", "--x")
@@ -286,4 +286,4 @@ def test_exit_code_of_the_process(task):
     command = [sys.executable, "-m", "blendinator.pipeline.kubeflow.entrypoint", *task.arguments()]
     command[command.index("--json_serialized_invocation_args") + 1] = "{{$}}"
     process = subprocess.run(command, capture_output=True, text=True)
-    assert process.returncode == 1 and "which is no JSON" in process.stderr and "Traceback" not in process.stderr
+    assert process.returncode == 1 and "which is not JSON" in process.stderr and "Traceback" not in process.stderr

@@ -190,7 +190,7 @@ def test_unknown_and_missing_parameters(tmp_path):
     "text, message",
     [
         ("a: [", "x.yaml: this file cannot be read \\((.|\n)*Make it with `blendinator kubeflow compile`"),
-        ("a: 1", "x.yaml: this is no compiled pipeline"),
+        ("a: 1", "x.yaml: this is not a compiled pipeline"),
         ("pipelineInfo: {nmae: x}", "x.yaml: Kubeflow's specification does not allow this"),
     ],
 )

@@ -28,7 +28,7 @@ class Log(Listener):
 
 @pytest.fixture
 def images(tmp_path, image, wcs_header):
-    """Two good images and one that is no FITS file."""
+    """Two good images and one that is not a FITS file."""
     header = wcs_header.copy()
     header["BUNIT"] = "electron"
     folder = tmp_path / "survey"
