@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from blendinator.model.field import components
+from blendinator.model.field.measures import Measurer
 
 EDGE, MISSING = 1, 2  # flags
 INTERVALS = {"68": (0.16, 0.84), "95": (0.025, 0.975)}
@@ -62,6 +63,7 @@ class Cataloguer:
         self.shape, self.num_samples, self.settings, self.sigma_rows = shape, num_samples, settings, sigma_rows
         self._labellers = {kind: components.StripLabeller(settings.reach) for kind in KINDS}
         self._measured = {kind: [] for kind in KINDS}
+        self._measurer = Measurer(self._labellers["object"].sets, num_samples, settings.min_pixels)
         self._kept: dict[str, np.ndarray] | None = None
         self._kept_from, self._counted = 0, 0
         self._truth, self._write_labels = truth_xy, labels
@@ -107,6 +109,7 @@ class Cataloguer:
             part = self._sums(kind, maps, footprint[counted], region[counted], counted, count)
             if kind == "object":
                 objects, first_object = footprint, first
+                self._collect(maps, footprint, region, counted, first)
                 self._look_up(footprint, first, count_to)
                 if self._write_labels:
                     part_of = footprint[counted].astype(np.int64)
@@ -160,6 +163,21 @@ class Cataloguer:
             out["flux"][:, n] = components.sums(label[member], count, flux[member])
         return out
 
+    def _collect(self, maps, footprint, region, counted, first):
+        """Takes the pixels of objects in the counted rows; measures the objects that lie in no further row."""
+        y, x = np.nonzero(region[counted])
+        rows = y + counted.start
+        self._measurer.add(
+            region[counted][y, x].astype(np.int64) - 1 + first,
+            flux=np.nan_to_num(maps["image"][rows, x]),
+            x=x.astype(np.int32),
+            y=(y + self._counted).astype(np.int32),
+            footprint=footprint[counted][y, x] > 0,
+            classes=maps["samples"][rows, :, x],
+        )
+        below = np.unique(region[counted.stop :])
+        self._measurer.measure(below[below > 0].astype(np.int64) - 1 + first)
+
     def _look_up(self, footprint, first, count_to):
         if self._truth is None:
             return
@@ -183,6 +201,7 @@ class Cataloguer:
             rows_of[kind][keep] = np.arange(len(keep))
             rows_of[kind] = np.append(rows_of[kind][roots], -1)
             table = self._columns(kind, {name: value[keep] for name, value in total.items()})
+            table.update(self._measurer.columns(keep if kind == "object" else np.full(len(keep), -1)))
             if kind == "object":
                 table["parent"] = np.zeros(len(keep), np.int64)
                 self.ids = np.append(0, rows_of[kind][:-1] + 1)

@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from blendinator.model.field.calibrated import QUANTITIES
 from blendinator.model.field.catalogue import INTERVALS
+
+_IN_PIXELS = ("area", "blended_area", "half_light_radius")
 
 
 def to_table(
@@ -43,19 +46,18 @@ def to_table(
                 np.where(columns["flux"] > 0, columns["flux"], np.nan)
             )
         table["magnitude"].unit = u.ABmag
+        if "total_flux" in columns:
+            table["total_magnitude"] = electron_magnitude - 2.5 * np.log10(columns["total_flux"])
+            table["total_magnitude"].unit = u.ABmag
     table["flags"] = columns["flags"]
     for name in table.colnames:
         column = table[name]
         column.description = _DESCRIPTIONS.get(name.split("_lo")[0].split("_hi")[0], "") + _interval_text(name)
-        if (
-            name in ("x", "y")
-            or name in ("footprint", "semimajor", "semiminor")
-            or name.startswith(("area", "blended_area"))
-        ):
+        if name in ("x", "y", "footprint", "semimajor", "semiminor") or name.startswith(_IN_PIXELS):
             column.unit = u.pixel
         if name == "theta":
             column.unit = u.deg
-        if name.startswith("flux"):
+        if name.startswith(("flux", "total_flux")):
             column.unit = u.Unit(flux_unit) if flux_unit else None
         if column.dtype.kind == "f":
             table[name][:] = np.round(column, 7 if name in ("ra", "dec") else 3)
@@ -64,11 +66,13 @@ def to_table(
 
 
 def _interval_text(name):
+    fitted = name.startswith(tuple(QUANTITIES))
     for label in INTERVALS:
+        of = f"{label} % interval" if fitted else f"central {label} % of the samples"
         if name.endswith(f"_lo{label}"):
-            return f"; lower end of the central {label} % of the samples"
+            return f"; lower end of the {of}"
         if name.endswith(f"_hi{label}"):
-            return f"; upper end of the central {label} % of the samples"
+            return f"; upper end of the {of}"
     return ""
 
 
@@ -87,6 +91,12 @@ _DESCRIPTIONS = {
     "area": "pixels of the row's kind in a sample's map, median over the samples",
     "blended_area": "blended pixels in a sample's map, median over the samples",
     "flux": "sky-subtracted sum over the pixels of `area`, median over the samples",
+    "total_flux": "of the sources in the object, beyond the mask as well, by a fit to simulated fields",
+    "half_light_radius": "circle that holds half of the light, with the PSF, by a fit to simulated fields",
+    "ellipticity": "1 - b/a of the second moments above the sky noise, by a fit to simulated fields",
+    "concentration": "5 log10(r80 / r20) of the light above the sky noise, by a fit to simulated fields",
+    "blended_flux_fraction": "share of the flux in the mask that lies in blended pixels, median over the samples",
+    "total_magnitude": "AB, of total_flux",
     "p_exists": "share of the samples that mark anything there",
     "p_blend": "share of the samples with a blended pixel there",
     "snr": "flux over its noise: of the sky, and of the source where its electrons are counted",
@@ -113,6 +123,12 @@ _UCDS = {
     "p_exists": "stat.probability",
     "p_blend": "stat.probability",
     "snr": "stat.snr",
+    "total_flux": "phot.count",
+    "half_light_radius": "phys.size.radius",
+    "ellipticity": "phys.size.axisRatio",
+    "concentration": "src.morph.param",
+    "blended_flux_fraction": "phot.count;arith.ratio",
+    "total_magnitude": "phot.mag;em.opt",
     "magnitude": "phot.mag;em.opt",
     "flags": "meta.code.qual",
 }

@@ -25,7 +25,7 @@ class UnionFind:
 
     def join(self, a: int, b: int) -> None:
         """Joins the sets of two members under the smaller root."""
-        a, b = self._root(a), self._root(b)
+        a, b = self.root(a), self.root(b)
         self._parent[max(a, b)] = min(a, b)
 
     def roots(self) -> np.ndarray:
@@ -34,7 +34,8 @@ class UnionFind:
             self._parent[i] = self._parent[parent]
         return self._parent
 
-    def _root(self, member):
+    def root(self, member: int) -> int:
+        """The smallest number of a member's set."""
         while self._parent[member] != member:
             self._parent[member] = self._parent[self._parent[member]]
             member = self._parent[member]

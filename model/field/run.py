@@ -7,7 +7,7 @@ from pathlib import Path
 from blendinator.errors import ConfigError
 from blendinator.files import write_errors
 from blendinator.model.client import Segmenter
-from blendinator.model.field import catalogue, columns, cutouts, provenance, truth, units, writing
+from blendinator.model.field import calibrated, catalogue, columns, cutouts, provenance, truth, units, writing
 from blendinator.model.field.outputs import Outputs, Together, compress, ending
 from blendinator.model.field.plane import split_hdu
 from blendinator.model.field.preview import Previewer
@@ -181,15 +181,19 @@ def _settings(cards, history, settings):
 def _write_objects(segmenter, field, found, outputs, together, meta, num_samples, seed):
     """What is made from the catalogue: the table, the regions, the page of cutouts."""
     if outputs.catalogue is not None:
-        calibrated = field.conversion.calibrated
+        known_units, measures = field.conversion.calibrated, calibrated.load()
+        if measures is not None and (segmenter.survey or {}).get("name") != measures["survey"]:
+            measures = None
+        if measures is not None:
+            meta["measures"] = f"total_flux and shapes: fitted on {measures['survey']} with {measures['model']}"
         known = segmenter.survey and not field.conversion.counted
         magnitude = units.electron_magnitude(segmenter.survey) if known else None
         table = columns.to_table(
-            found,
+            calibrated.calibrate(found, measures, field.conversion.counted),
             wcs=field.wcs,
             poisson=field.conversion.counted,
-            electron_magnitude=magnitude if calibrated else None,
-            flux_unit="electron" if calibrated else "",
+            electron_magnitude=magnitude if known_units else None,
+            flux_unit="electron" if known_units else "",
             meta=meta,
         )
         with write_errors(outputs.catalogue):
