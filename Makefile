@@ -2,7 +2,7 @@
 # STACK=compatible asks for one of the two stacks of libraries; unset, the machine decides (docs/stacks.md).
 CONFIG ?= configs/default.yaml
 
-.PHONY: run test nightly test-current test-flink setup lock lint docs clean
+.PHONY: run test nightly test-current test-flink test-triton setup lock lint docs clean
 
 run: setup
 	@.venv/bin/blendinator run --config $(CONFIG) || test $$? -eq 3  # 3: the model was not good enough to be pushed
@@ -25,6 +25,11 @@ test-current:
 test-flink: setup
 	@sh scripts/flink.sh setup
 	@.venv/bin/python -m pytest --import-mode=importlib -k flink tests/engines
+
+# The released model on NVIDIA's Triton on processors, which is put into .tools. Needs Debian's python3.11.
+test-triton: setup
+	@sh scripts/triton.sh setup
+	@.venv/bin/python -m pytest --import-mode=importlib tests/test_triton.py
 
 setup:
 	@sh scripts/setup.sh

@@ -16,6 +16,7 @@ import yaml
 
 from blendinator.config import Config, RelativeConfig, SecretConfig
 from blendinator.errors import ConfigError
+from blendinator.files import check_local
 
 
 class _Loader(yaml.SafeLoader):
@@ -58,8 +59,7 @@ def load_config(path: str | Path | None = None, base: str | Path | None = None) 
         except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as the 99th of a month; lists 1000 deep
             raise ConfigError(f"{path}: this is not valid YAML: {error}")
     config = config_from_dict(raw, source=str(path or "defaults"))
-    if "://" in config.output_dir:
-        raise ConfigError(f"{path}: output_dir: received {config.output_dir!r}; allowed: a folder of this machine")
+    check_local(config.output_dir, f"{path}: output_dir")
     try:
         here = Path(base) if base else Path.cwd()
     except FileNotFoundError:

@@ -5,13 +5,14 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from blendinator.errors import DataError
+from blendinator.errors import ConfigError, DataError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK)
@@ -81,6 +82,21 @@ def sha256(path: str | Path) -> str:
     except OSError as error:
         raise read_error(path, error)
     return digest.hexdigest()
+
+
+def check_local(path: str | Path, name: str) -> None:
+    """Raises ConfigError when a path is an address such as gs://bucket/data, of which pathlib would make a folder gs:.
+
+    Args:
+      path: to be checked; as text, or as pathlib writes an address ("gs:/bucket/data").
+      name: what the message calls it.
+    """
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
+        raise ConfigError(
+            f"{name}: received {path}; allowed: a folder of this machine or of a mounted disk. Locks, links and the"
+            " renaming of folders, on which spans and versions depend, do not exist in object stores;"
+            " docs/serving.md says how a version gets into one"
+        )
 
 
 def link_or_copy(source: Path, target: Path) -> None:

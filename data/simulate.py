@@ -313,6 +313,8 @@ def _finish(folder, config, wanted):
     }
     try:
         write_json(folder / spans.MANIFEST, manifest)
+        for left in folder.glob("*.tmp"):  # of workers that their engine lost, whose shards others have written
+            left.unlink(missing_ok=True)
         shutil.rmtree(folder / PARTS)
     except OSError as error:
         raise write_error(folder / spans.MANIFEST, error)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from blendinator.data.tfrecords import read_records
 from blendinator.errors import ConfigError, DataError
-from blendinator.files import sha256
+from blendinator.files import check_local, sha256
 
 log = logging.getLogger("blendinator.spans")
 
@@ -29,7 +29,8 @@ _FILE = re.compile(r"[^./\\\0][^/\\\0]*\.tfrecord\.gz")
 
 
 def span_dir(data_root: str | Path, span: int) -> Path:
-    """The folder of a span."""
+    """The folder of a span; ConfigError where `data_root` is in an object store."""
+    check_local(data_root, "data_root")
     return Path(data_root) / f"span-{span:04d}"
 
 
@@ -111,6 +112,7 @@ def _whole(data_root):
 
 
 def _folders(data_root):
+    check_local(data_root, "data_root")
     found = [(_SPAN_FOLDER.fullmatch(path.name), path) for path in Path(data_root).glob("span-*")]
     return sorted((int(match[1]), path) for match, path in found if match)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from blendinator.errors import ConfigError, DataError, ModelError
+from blendinator.files import check_local
 from blendinator.model import released
 from blendinator.model.field import noise
 from blendinator.model.field.tiling import Tile, core_shape, padded, plan
@@ -286,8 +287,9 @@ def find_model(path: str | Path) -> Path:
     """A version's folder, or the newest version below a folder of versions.
 
     Raises:
-      ModelError: there is no SavedModel.
+      ModelError: there is no SavedModel. ConfigError: the path is in an object store.
     """
+    check_local(path, "model")
     path = Path(path)
     if (path / "saved_model.pb").is_file():
         return path

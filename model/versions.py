@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from blendinator.files import sync_tree
+from blendinator.files import check_local, sync_tree
 from blendinator.model.live import list_versions
 
 INCOMING, REMOVED = ".incoming-", ".removed-"
@@ -32,7 +32,11 @@ def publish(
       again: make a new version even when the newest one holds the same files. Without it that one is returned: a run
         that was killed after its push pushes nothing twice.
       notes: JSON files to add, by name.
+
+    Raises:
+      ConfigError: `serving_dir` is in an object store.
     """
+    check_local(serving_dir, "serving folder")
     serving_dir.mkdir(parents=True, exist_ok=True)
     with _alone(serving_dir):
         return _publish(source, serving_dir, again, notes)

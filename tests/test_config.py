@@ -116,7 +116,7 @@ def test_output_folder_below_the_home_folder(tmp_path, monkeypatch):
 
 def test_output_folder_that_is_no_folder_of_this_machine(tmp_path):
     (tmp_path / "a.yaml").write_text("output_dir: gs://bucket/runs\n")
-    with pytest.raises(ConfigError, match="output_dir: received 'gs://bucket/runs'; allowed: a folder of this machine"):
+    with pytest.raises(ConfigError, match="output_dir: received gs://bucket/runs; allowed: a folder of this machine"):
         load_config(tmp_path / "a.yaml")
 
 

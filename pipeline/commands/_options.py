@@ -6,6 +6,7 @@ import click
 
 from blendinator.config import Config
 from blendinator.errors import ConfigError
+from blendinator.files import check_local
 from blendinator.model import released
 from blendinator.model.live import list_versions
 
@@ -52,6 +53,8 @@ def choose_model(config: Config, model: Path | None, trusted: bool) -> Path:
       ConfigError: `model` lies outside the serving folder, and is not trusted.
     """
     serving = config.serving_dir.resolve()
+    if model is not None:
+        check_local(model, "--model")
     if model is None:
         found = None if list_versions(serving) else released.card()
         if found:

@@ -6,6 +6,7 @@ import gzip
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,6 +114,18 @@ def test_another_configuration_is_refused(span):
         r"2 wanted, simulation.truth_threshold: 1.0 there.*Choose another span number",
     ):
         simulate.simulate_span(other, span[0], 1)
+
+
+def test_what_a_lost_worker_left_behind_is_removed(span, tmp_path, monkeypatch):
+    write = simulate.write_shard
+
+    def leave_something(shard, simulator, folder, number):
+        (Path(folder) / f"{shard.name}.{'0' * 32}.tmp").write_bytes(b"half")
+        return write(shard, simulator, folder, number)
+
+    monkeypatch.setattr(simulate, "write_shard", leave_something)
+    simulate.simulate_span(CONFIG, tmp_path, 1, workers=1)
+    assert contents(spans.span_dir(tmp_path, 1)) == contents(spans.span_dir(span[0], 1))
 
 
 def test_a_foreign_folder_is_refused(tmp_path):

@@ -32,8 +32,8 @@ rest.port: {rest}
 rest.address: localhost
 taskmanager.numberOfTaskSlots: 1
 taskmanager.memory.process.size: 1200m
-heartbeat.interval: 1000
-heartbeat.timeout: 8000
+heartbeat.interval: 5000
+heartbeat.timeout: 50000
 restart-strategy.type: fixed-delay
 restart-strategy.fixed-delay.attempts: 5
 restart-strategy.fixed-delay.delay: 1s

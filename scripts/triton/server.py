@@ -1,0 +1,83 @@
+"""Serves a pushed version with Triton, whose Python backend calls the SavedModel's signatures.
+
+    python scripts/triton/server.py MODEL [HTTP_PORT]
+
+Triton's model `blendinator` is the signature `serving_default`: images of one size that come at the same time are drawn
+together, which changes no answer, since each image's samples depend on its pixels alone. Its model `blendinator_sample`
+is the signature `sample`; Triton has no scalars, so that `num_samples` has the shape [1]. gRPC is on the port after
+HTTP's. Needs no other part of this package.
+"""
+
+import signal
+import sys
+
+import numpy as np
+import tensorflow as tf
+from pytriton.decorators import batch
+from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
+from pytriton.triton import Triton, TritonConfig
+
+MAX_BATCH = 32
+MAX_DELAY = 2000  # microseconds for which an image waits for others
+
+
+def outputs(signature, first_axis: int) -> list[Tensor]:
+    """Triton's description of a signature's outputs, from the given axis on."""
+    return [
+        Tensor(
+            name=name,
+            dtype=spec.dtype.as_numpy_dtype,
+            shape=tuple(-1 if n is None else n for n in spec.shape)[first_axis:],
+        )
+        for name, spec in sorted(signature.structured_outputs.items())
+    ]
+
+
+def serve(model: str, port: int) -> None:
+    """Serves until it is stopped, by Ctrl-C or SIGTERM; then the server process that Triton starts is ended, too."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signatures = tf.saved_model.load(model).signatures
+    default, sample = signatures["serving_default"], signatures["sample"]
+
+    @batch
+    def infer_default(image):
+        return {name: value.numpy() for name, value in default(image=tf.constant(image)).items()}
+
+    def infer_sample(requests):
+        answers = []
+        for request in requests:
+            inputs = dict(request.data)
+            inputs["num_samples"] = inputs["num_samples"].reshape(())
+            found = sample(**{name: tf.constant(value) for name, value in inputs.items()})
+            answers.append({name: value.numpy() for name, value in found.items()})
+        return answers
+
+    config = TritonConfig(http_port=port, grpc_port=port + 1, allow_metrics=False, exit_on_error=True)
+    with Triton(config=config) as triton:
+        triton.bind(
+            model_name="blendinator",
+            infer_func=infer_default,
+            inputs=[Tensor(name="image", dtype=np.float32, shape=(-1, -1))],
+            outputs=outputs(default, 1),
+            config=ModelConfig(
+                max_batch_size=MAX_BATCH, batcher=DynamicBatcher(max_queue_delay_microseconds=MAX_DELAY)
+            ),
+            strict=True,
+        )
+        triton.bind(
+            model_name="blendinator_sample",
+            infer_func=infer_sample,
+            inputs=[
+                Tensor(name="image", dtype=np.float32, shape=(-1, -1, -1)),
+                Tensor(name="num_samples", dtype=np.int32, shape=(1,)),
+                Tensor(name="seed", dtype=np.int32, shape=(2,)),
+            ],
+            outputs=outputs(sample, 0),
+            config=ModelConfig(batching=False),
+            strict=True,
+        )
+        triton.serve()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 8000)
