@@ -39,8 +39,8 @@ def check_engine(args: Sequence[str], source: str = "configuration", seconds: fl
         kind = "flink-1.19" if runner == "FlinkRunner" else "spark-3"
         raise ConfigError(
             f"{source}: beam.pipeline_args: --{JAR[runner]}={jar}: this file does not exist. Download it for the"
-            f" installed version of apache-beam from {MAVEN}/beam-runners-{kind}-job-server, or, for a Flink on this machine,"
-            " call `make test-flink`, which puts one into .tools/flink."
+            f" installed version of apache-beam from {MAVEN}/beam-runners-{kind}-job-server, or, for a Flink on this"
+            " machine, call `make test-flink`, which puts one into .tools/flink."
         )
     name = ADDRESS.get(runner, "")
     match = re.fullmatch(r"(?:\w+://)?(\[[^\]]+\]|[^:/\[\]]+):(\d{1,5})/?", given.get(name, ""))
