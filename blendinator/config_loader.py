@@ -145,7 +145,7 @@ def config_to_dict(config) -> dict:
     return plain(dataclasses.asdict(config))
 
 
-def _require_order(source, low_key, low, high_key, high):
+def _require_order(source, low_key, low, high_key, high) -> None:
     if low > high:
         raise ConfigError(f"{source}: {low_key}: received {low}; allowed: at most {high_key}, which is {high}")
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from blendinator.config import PopulationConfig
 from blendinator.data.population import GALAXY, Sources
-from blendinator.data.spans import sha256
 from blendinator.data.tables import columns_by_meaning, in_unit, read_table
 from blendinator.errors import DataError
+from blendinator.files import sha256
 
 SERSIC_RANGE = (0.3, 6.2)  # GalSim's: its Sersic profiles are not accurate outside
 SERSIC_STEP = 0.1  # indices are rounded to this, so that few tables are needed
@@ -162,7 +162,7 @@ def _column(path, table, name, meaning, pixel_scale):
     return values
 
 
-def _require(path, name, values, good, allowed):
+def _require(path, name, values, good, allowed) -> None:
     bad = np.flatnonzero(~good)
     if bad.size:
         raise DataError(

@@ -27,7 +27,7 @@ class FourierRenderer:
       max_frequency_stretch: largest factor by which a scene's PSF may be narrower than `psf`, along any direction.
     """
 
-    def __init__(self, psf: Psf, max_frequency_stretch: float = 1.1):
+    def __init__(self, psf: Psf, max_frequency_stretch: float = 1.1) -> None:
         self._psf, self._stretch = psf, max_frequency_stretch
         cutoff = psf.cutoff * max_frequency_stretch * psf.survey.pixel_scale  # cycles per pixel
         # Folding covers frequencies up to one cycle per pixel; a narrower PSF is drawn on finer pixels, then sampled.

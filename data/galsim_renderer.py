@@ -15,7 +15,7 @@ class GalSimRenderer:
       gsparams: accuracy settings, a `galsim.GSParams`; GalSim's own by default.
     """
 
-    def __init__(self, psf: Psf, gsparams=None):
+    def __init__(self, psf: Psf, gsparams=None) -> None:
         self._psf = psf
         self._gsparams = gsparams
 

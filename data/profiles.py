@@ -92,7 +92,7 @@ class Psf:
       table: transform at the frequencies i / 65535 * cutoff, float32 [65536], the last entry 0.
     """
 
-    def __init__(self, survey: Survey, profile: str, beta: float = 3.5):
+    def __init__(self, survey: Survey, profile: str, beta: float = 3.5) -> None:
         self.survey, self.profile, self.beta, self.fwhm = survey, profile, beta, survey.psf_fwhm
         self.gaussian_sigma = _gaussian_sigma(survey) if profile == "airy_gaussian" else 0.0
         grid = np.linspace(0.0, 20.0 / self.fwhm, 20001)

@@ -172,7 +172,7 @@ def _varints(values):
     return b"".join(_varint(int(value) % 2**64) for value in values)
 
 
-def _varint(value):
+def _varint(value) -> bytes:
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)

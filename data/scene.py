@@ -111,7 +111,7 @@ class Simulator:
       renderer: draws the galaxies; by default the one that the configuration names.
     """
 
-    def __init__(self, config: SimulationConfig, source=None, renderer=None, stamps=None):
+    def __init__(self, config: SimulationConfig, source=None, renderer=None, stamps=None) -> None:
         self.config, self.source, self._stamps = config, source, stamps
         self.survey = get_survey(config.survey)
         self.sky_sigma = self.survey.sky_sigma * config.noise_scale
@@ -304,7 +304,7 @@ class Simulator:
             wings = np.where(sources.kind == STAR, SPIKES, 1.0) * wings
         return (np.maximum(parts.max(axis=1), wings) + core) / scale + 1.0
 
-    def _make_renderer(self):
+    def _make_renderer(self) -> Any:
         if self.config.renderer == "galsim":
             return GalSimRenderer(self.psf)
         narrowest = self.config.psf_scale * self.config.psf_range[0]

@@ -117,11 +117,11 @@ def _folders(data_root):
     return sorted((int(match[1]), path) for match, path in found if match)
 
 
-def _remedy(data_root, folder):
+def _remedy(data_root, folder) -> str:
     return f"Run {_command(folder)} first, or choose from: {', '.join(map(str, _whole(data_root))) or 'none'}."
 
 
-def _command(folder):
+def _command(folder) -> str:
     """What completes the span of a folder if it was simulated here; of another folder, what makes a new one."""
     number = _SPAN_FOLDER.fullmatch(Path(folder).name)
     return f"`blendinator simulate{f' --span {int(number[1])}' if number else ''}`"
@@ -161,7 +161,7 @@ def read_manifest(folder: str | Path) -> dict:
     return manifest
 
 
-def _check_files(path, files):
+def _check_files(path, files) -> None:
     """A manifest may come from elsewhere: what it names must be files of its own folder, of splits that there are."""
     what = "a mapping of file names"
     if isinstance(files, dict):
@@ -191,7 +191,7 @@ def _check_files(path, files):
     )
 
 
-def _check_facts(path, manifest):
+def _check_facts(path, manifest) -> None:
     """What else a manifest may hold: reports show it, and a user's own images may come without."""
     is_mapping = lambda value: isinstance(value, dict)
     is_number = lambda value: type(value) in (int, float)

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from blendinator.data.population import GALAXY, NO_STAMP, Sources
-from blendinator.data.spans import sha256
 from blendinator.errors import DataError
+from blendinator.files import sha256
 
 NUMBERS = ("PIXSCALE", "FWHM", "R50")  # keys that each HDU needs, arcsec
 SHARPER = 0.95  # largest FWHM of a stamp over that of the scene's PSF
@@ -112,7 +112,7 @@ class StampRenderer:
       pixel_scale: of the scenes, arcsec.
     """
 
-    def __init__(self, stamps: Stamps, pixel_scale: float):
+    def __init__(self, stamps: Stamps, pixel_scale: float) -> None:
         self._stamps, self._scale = stamps, pixel_scale
 
     def render(self, galaxies: Sources, flux, fwhm, g1, g2, size: int) -> np.ndarray:

@@ -103,7 +103,7 @@ def in_unit(path: str | Path, table, name: str, unit: str | None, pixel_scale: f
     return values * _factor(path, name, given, unit, pixel_scale)
 
 
-def _factor(path, name, given, unit, pixel_scale):
+def _factor(path, name, given, unit, pixel_scale) -> float:
     from astropy import units as u
 
     if unit == "mag":  # AB, whether the file says so or not

@@ -70,7 +70,7 @@ class Segmenter:
       tile: pixels per side of a tile's core.
     """
 
-    def __init__(self, signature: Callable, facts: dict, path: Path, tile: int = TILE):
+    def __init__(self, signature: Callable, facts: dict, path: Path, tile: int = TILE) -> None:
         self.facts, self.path, self.tile = facts, path, tile
         self._signature = signature
         self._process = os.getpid()
@@ -322,14 +322,14 @@ def _read_facts(path):
     return facts
 
 
-def _too_old(path):
+def _too_old(path) -> str:
     return (
         f"{path}: this model has no signature {SIGNATURE!r}, which tiles of a field need; it was exported by an"
         " earlier release. Run the pipeline again to export one."
     )
 
 
-def _forked(path):
+def _forked(path) -> str:
     return (
         f"{path}: this process was forked from one that had loaded a model, and TensorFlow does not work in it. Load"
         ' models in the children alone, or start them by multiprocessing.get_context("spawn").'

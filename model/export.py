@@ -31,7 +31,7 @@ class ServingModule(tf.Module):
 
     def __init__(
         self, model: ProbaUNet, transform: tft.TFTransformOutput, default_draws: int, default_seed: int, stamp_size: int
-    ):
+    ) -> None:
         super().__init__()
         self.model = model
         self.transform_layer = transform.transform_features_layer()

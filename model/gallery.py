@@ -8,7 +8,8 @@ import io
 
 import numpy as np
 
-from blendinator.model.metrics.pixels import NUM_CLASSES, entropy
+from blendinator.data.records import NUM_CLASSES
+from blendinator.model.metrics.pixels import entropy
 
 # Background, one source, blended: near-black blue, sky blue, orange.
 CLASS_COLORS = np.array([[0.055, 0.075, 0.125], [0.337, 0.706, 0.914], [0.902, 0.624, 0.0]])

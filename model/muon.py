@@ -22,7 +22,7 @@ class Muon(keras.optimizers.AdamW):
       kernel_ratio: Muon's learning rate over Adam's; one schedule drives both.
     """
 
-    def __init__(self, learning_rate, kernel_ratio: float, **kwargs):
+    def __init__(self, learning_rate, kernel_ratio: float, **kwargs) -> None:
         super().__init__(learning_rate, **kwargs)
         self.kernel_ratio = kernel_ratio
 

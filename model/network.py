@@ -60,7 +60,7 @@ class BilinearUpsampling(keras.layers.Layer):
     result.
     """
 
-    def __init__(self, factor: int, **kwargs):
+    def __init__(self, factor: int, **kwargs) -> None:
         super().__init__(**kwargs)
         self.factor = factor
 
@@ -215,7 +215,7 @@ class Head(keras.layers.Layer):
     an image, that of z at z's own resolution. Only the rest runs once a draw.
     """
 
-    def __init__(self, config: ModelConfig, seeds: Iterator[int], **kwargs):
+    def __init__(self, config: ModelConfig, seeds: Iterator[int], **kwargs) -> None:
         super().__init__(**kwargs)
         conv = lambda channels, name, **options: keras.layers.Conv2D(
             channels, 1, kernel_initializer=_he_normal(seeds), dtype=self.dtype_policy, name=name, **options

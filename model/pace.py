@@ -14,7 +14,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from blendinator.config import Config, ModelConfig, TrainingConfig
-from blendinator.model.network import NUM_CLASSES
+from blendinator.data.records import NUM_CLASSES
 from blendinator.model.phases import Phases
 from blendinator.model.probaunet import ProbaUNet
 from blendinator.model.training import Optimizers, make_steps, resolve_precision

@@ -11,7 +11,7 @@ class Phases:
       warmup: number of steps over which beta rises.
     """
 
-    def __init__(self, config: TrainingConfig):
+    def __init__(self, config: TrainingConfig) -> None:
         self.latent_from = round(config.steps * config.deterministic_share)
         self.multi_sample_from = config.steps - round(config.steps * config.multi_sample_share)
         self.warmup = round(config.steps * config.beta_warmup)

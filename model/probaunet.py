@@ -13,6 +13,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from blendinator.config import ModelConfig
+from blendinator.data.records import NUM_CLASSES
 from blendinator.model import network, sampling
 
 tfd = tfp.distributions
@@ -30,7 +31,7 @@ class ProbaUNet(keras.Model):
       dtype: Keras policy of the convolutions, "float32" or "mixed_bfloat16"; distributions and logits are float32.
     """
 
-    def __init__(self, config: ModelConfig, seed: int, dtype: str = "float32", **kwargs):
+    def __init__(self, config: ModelConfig, seed: int, dtype: str = "float32", **kwargs) -> None:
         super().__init__(**kwargs)
         self.config = config
         seeds = itertools.count(seed * 1000)
@@ -41,9 +42,7 @@ class ProbaUNet(keras.Model):
             else None
         )
         self.prior_gaussian = network.build_gaussian(config, seeds, "prior")
-        self.posterior_encoder = network.build_encoder(
-            config, 1 + network.NUM_CLASSES, dtype, seeds, "posterior_encoder"
-        )
+        self.posterior_encoder = network.build_encoder(config, 1 + NUM_CLASSES, dtype, seeds, "posterior_encoder")
         self.posterior_gaussian = network.build_gaussian(config, seeds, "posterior")
         self.head = network.Head(config, seeds, dtype=dtype, name="head")
         self.head.build((None, None, None, config.head_channels))
@@ -51,7 +50,7 @@ class ProbaUNet(keras.Model):
         self.temperature = self.add_weight(shape=(), initializer="ones", trainable=False, name="temperature")
         self.prior_scale = self.add_weight(shape=(), initializer="ones", trainable=False, name="prior_scale")
         self.class_offsets = self.add_weight(
-            shape=(network.NUM_CLASSES,), initializer="zeros", trainable=False, name="class_offsets"
+            shape=(NUM_CLASSES,), initializer="zeros", trainable=False, name="class_offsets"
         )
         self.built = True
 
@@ -78,7 +77,7 @@ class ProbaUNet(keras.Model):
 
     def posterior(self, image, mask):
         """Image [B, H, W, 1] and integer mask [B, H, W] -> posterior q(z | image, mask)."""
-        truth = tf.one_hot(mask, network.NUM_CLASSES) - 0.5
+        truth = tf.one_hot(mask, NUM_CLASSES) - 0.5
         return _gaussian(*self.posterior_gaussian(self.posterior_encoder(tf.concat([image, truth], axis=-1))))
 
     def logits(self, features, z=None):

@@ -105,7 +105,7 @@ def _extract(archive, cache, target):
         shutil.rmtree(incoming, ignore_errors=True)
 
 
-def _unusable(path, why):
+def _unusable(path, why) -> ModelError:
     return ModelError(
         f"{path}: the released model cannot be used ({why}). Install the package again, or give a pushed version."
     )

@@ -58,7 +58,7 @@ class Progress(tf.train.experimental.PythonState):
       history: one row per evaluation. seconds: that the training took so far, all its starts together.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.history, self.seconds = [], 0.0
 
     def serialize(self) -> str:
@@ -78,7 +78,7 @@ class Optimizers:
       network, latent: the optimisers; each variable belongs to one of them for the whole training.
     """
 
-    def __init__(self, model: ProbaUNet, config: TrainingConfig):
+    def __init__(self, model: ProbaUNet, config: TrainingConfig) -> None:
         latent = {id(variable) for variable in model.latent_variables}
         self._of_latent = lambda variable: id(variable) in latent
         self._clip = config.gradient_clip
@@ -301,7 +301,7 @@ def _progress_line(step, config, phase, values, seconds_per_step) -> str:
     )
 
 
-def _write_monitors(writer, row):
+def _write_monitors(writer, row) -> None:
     with writer.as_default(step=row["step"]):
         for name, value in row.items():
             if isinstance(value, float):

@@ -39,7 +39,7 @@ class PredictFile(beam.DoFn):
       keep_samples: whether the sample maps are part of a prediction.
     """
 
-    def __init__(self, model: str, output: str, num_samples: int, seed: int, keep_samples: bool):
+    def __init__(self, model: str, output: str, num_samples: int, seed: int, keep_samples: bool) -> None:
         self._path, self._output, self._keep = model, output, keep_samples
         self._num_samples, self._seed = num_samples, seed
         self._sampler: Any = None
@@ -252,7 +252,7 @@ def literal(path: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", path)
 
 
-def _remove(paths):
+def _remove(paths) -> None:
     for path in paths:
         if FileSystems.exists(path):
             FileSystems.delete([literal(path)])  # it takes globs
@@ -272,7 +272,7 @@ def _run(files, output, model, num_samples, seed, keep_samples, pipeline_args):
         return json.loads(file.read())
 
 
-def _write_account(entries, path):
+def _write_account(entries, path) -> None:
     """Writes the account, on a worker."""
     account = {
         "read": sum(entry.get("read", 0) for entry in entries),

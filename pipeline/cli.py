@@ -68,7 +68,7 @@ class _Group(click.Group):
             context.exit(exit_code(error))
 
 
-def _show_version(context, _, asked):
+def _show_version(context, _, asked) -> None:
     if asked:
         from importlib import metadata
 

@@ -48,7 +48,7 @@ def check_config(config: Config, source: str = "configuration") -> None:
     check_beam_args(config.beam.pipeline_args, source)
 
 
-def _check_kubeflow(config, source):
+def _check_kubeflow(config, source) -> None:
     if not re.fullmatch(r"[a-z0-9][-a-z0-9]{0,62}", config.name):
         raise ConfigError(
             f"{source}: name: received {config.name!r}; allowed: up to 63 lower-case letters, digits and dashes,"
@@ -98,14 +98,14 @@ def _check_kubeflow(config, source):
             _require_name(pair.split("=")[1], source, f"{key}, its value", _VALUE, may_be_empty=True)
 
 
-def _require_name(value, source, key, pattern, may_be_empty=False):
+def _require_name(value, source, key, pattern, may_be_empty=False) -> None:
     """Raises unless Kubernetes takes the name, which the cluster would refuse only when a pod starts."""
     expression, allowed = pattern
     if not (may_be_empty and not value) and not re.fullmatch(expression, value, re.ASCII):
         raise ConfigError(f"{source}: {key}: received {value!r}; allowed: {allowed}")
 
 
-def _require_pairs(values, source, key):
+def _require_pairs(values, source, key) -> None:
     for value in values:
         if not re.fullmatch(r"[^=]+=[^=]*", value):
             raise ConfigError(f"{source}: {key}: received {value!r}; allowed: key=value")

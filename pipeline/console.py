@@ -121,7 +121,7 @@ def _logging_to(log_file, console, verbose):
 class _ConsoleHandler(logging.Handler):
     """Shows a message with the time of day."""
 
-    def __init__(self, console):
+    def __init__(self, console) -> None:
         super().__init__(logging.INFO)
         self.console = console
 
@@ -133,7 +133,7 @@ class _ConsoleHandler(logging.Handler):
 class _StepHandler(logging.Handler):
     """Shows a line when TFX's runner starts a component, and one with the time it took when it ends."""
 
-    def __init__(self, console):
+    def __init__(self, console) -> None:
         super().__init__(logging.INFO)
         self.console, self.started, self.cached = console, 0.0, False
 

@@ -205,7 +205,7 @@ def nothing_to_do(config: Config, entry: dict, console: Console) -> bool:
     return True
 
 
-def _what_was_pushed(config, before, entry):
+def _what_was_pushed(config, before, entry) -> str:
     """A sentence for a run that stopped: the push comes before the report and the pruning, which may fail as well."""
     pushed = sorted(set(list_versions(config.serving_dir)) - before)
     if not pushed:
@@ -214,7 +214,7 @@ def _what_was_pushed(config, before, entry):
     return f"Version {pushed[-1].name} had been pushed before: {pushed[-1]}."
 
 
-def _note_result(entry, result):
+def _note_result(entry, result) -> None:
     entry |= {
         "status": run_log.PUSHED if result.pushed else run_log.REFUSED,
         "reason": result.reason,

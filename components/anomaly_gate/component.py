@@ -40,7 +40,7 @@ class AnomalyGate(base_component.BaseComponent):
         anomalies: types.BaseChannel,
         schema: types.BaseChannel,
         code: str = "",
-    ):
+    ) -> None:
         """
         Args:
           examples: the Examples that were validated.

@@ -47,7 +47,7 @@ class CalibrationEvaluator(base_beam_component.BaseBeamComponent):
         thresholds: str = "",
         code: str = "",
         baseline_model: types.BaseChannel | None = None,
-    ):
+    ) -> None:
         """
         Args:
           examples: Examples with a split `test`.

@@ -21,7 +21,7 @@ CANDIDATE, LIVE, CLASSICAL = "candidate", "live", "classical"
 class Sampler:
     """The signature `sample` of an exported model."""
 
-    def __init__(self, path: str):
+    def __init__(self, path: str) -> None:
         """Loads the SavedModel in the folder `path`; raises ModelError when it isn't one or lacks the signature."""
         import tensorflow as tf
 
@@ -57,7 +57,7 @@ class Sampler:
 class ClassicalBaseline:
     """`classical.class_map` with the results of `Sampler`: equal samples and certain probabilities."""
 
-    def __init__(self, config: ClassicalConfig):
+    def __init__(self, config: ClassicalConfig) -> None:
         self._config = config
 
     def draw(self, images: np.ndarray, sky_sigma: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -95,7 +95,7 @@ class ScoreFile(beam.DoFn):
     An error that the user can fix travels on as a block with `error`, see `blendinator.beam_errors`.
     """
 
-    def __init__(self, models: dict[str, str], config: EvaluationConfig, stamp_size: int):
+    def __init__(self, models: dict[str, str], config: EvaluationConfig, stamp_size: int) -> None:
         self._paths, self._config, self._stamp_size = models, config, stamp_size
         self._methods: Any = None
 

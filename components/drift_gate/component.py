@@ -34,7 +34,9 @@ class DriftGate(base_component.BaseComponent):
     SPEC_CLASS = DriftGateSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, statistics: types.BaseChannel, live_model: types.BaseChannel, config: str, code: str = ""):
+    def __init__(
+        self, statistics: types.BaseChannel, live_model: types.BaseChannel, config: str, code: str = ""
+    ) -> None:
         """
         Args:
           statistics: of the new data, with a split `train`.

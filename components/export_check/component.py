@@ -44,7 +44,7 @@ class ExportCheck(base_component.BaseComponent):
         seed: int,
         stamp_size: int,
         code: str = "",
-    ):
+    ) -> None:
         """
         Args:
           examples: Examples with a split `test`.

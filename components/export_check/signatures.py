@@ -35,7 +35,7 @@ TOLERANCE = 1e-3  # the order of sums, and with it the rounding in bfloat16, may
 class Checks:
     """Collects the checks' results."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.results = []
 
     def add(self, name, passed, detail=""):

@@ -35,7 +35,7 @@ class LiveModel(base_component.BaseComponent):
     SPEC_CLASS = LiveModelSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, serving_dir: str, key: str = "", version: str = "", code: str = ""):
+    def __init__(self, serving_dir: str, key: str = "", version: str = "", code: str = "") -> None:
         """
         Args:
           serving_dir: folder of the pushed versions.

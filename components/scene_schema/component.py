@@ -30,7 +30,7 @@ class SceneSchema(base_component.BaseComponent):
     SPEC_CLASS = SceneSchemaSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, stamp_size: int, code: str = ""):
+    def __init__(self, stamp_size: int, code: str = "") -> None:
         """
         Args:
           stamp_size: pixels per side of the records.

@@ -44,7 +44,7 @@ class SpanExampleGen(base_component.BaseComponent):
         fingerprint: str = "",
         code: str = "",
         pipeline_args: str = "",
-    ):
+    ) -> None:
         """
         Args:
           data_root: folder of the spans.

@@ -134,7 +134,7 @@ def _ingest_or_report(numbered, stamp_size):
         return number, [], carry(error)
 
 
-def _write_account(entries, path):
+def _write_account(entries, path) -> None:
     Path(path).write_text(json.dumps(entries), encoding="utf-8")
 
 

@@ -59,7 +59,7 @@ class Cataloguer:
         sigma_rows,
         truth_xy: np.ndarray | None = None,
         labels: Callable[[int, np.ndarray], None] | None = None,
-    ):
+    ) -> None:
         self.shape, self.num_samples, self.settings, self.sigma_rows = shape, num_samples, settings, sigma_rows
         self._labellers = {kind: components.StripLabeller(settings.reach) for kind in KINDS}
         self._measured = {kind: [] for kind in KINDS}
@@ -82,7 +82,7 @@ class Cataloguer:
                 },
             )
 
-    def _take(self, top, maps):
+    def _take(self, top, maps) -> None:
         names = ("probabilities", "class_map", "image")
         maps = {**{name: maps[name] for name in names}, "samples": np.moveaxis(maps["samples"], 0, 1)}
         if self._kept is not None:
@@ -96,7 +96,7 @@ class Cataloguer:
         self._kept = {name: value[max(keep_from - self._kept_from, 0) :].copy() for name, value in maps.items()}
         self._kept_from, self._counted = max(keep_from, self._kept_from), count_to
 
-    def _measure(self, maps, count_to):
+    def _measure(self, maps, count_to) -> None:
         """Labels all rows at hand and counts those from the last counted one up to `count_to`."""
         probabilities = np.nan_to_num(maps["probabilities"])
         masks = {"object": probabilities[..., 1] + probabilities[..., 2], "blend": probabilities[..., 2]}

@@ -14,7 +14,7 @@ EIGHT = np.ones((3, 3), bool)  # pixels that touch at a corner belong together
 class UnionFind:
     """Sets of integers 0..n-1 that can be joined."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._parent = np.zeros(0, np.int64)
 
     def grow(self, count: int) -> int:
@@ -49,7 +49,7 @@ class StripLabeller:
       reach: pixels by which a component's region is grown: each pixel within it belongs to the nearest component.
     """
 
-    def __init__(self, reach: int):
+    def __init__(self, reach: int) -> None:
         self.reach, self.sets = reach, UnionFind()
         self._labels: np.ndarray | None = None
         self._first_row = 0

@@ -107,7 +107,7 @@ def _panels(image, maps, sky_sigma):
     ]
 
 
-def _describe(one):
+def _describe(one) -> str:
     return (
         f"{one['id']}  ({one['x'] + 1:.0f}, {one['y'] + 1:.0f})  P(blend) {one['p_blend']:.2f}  blended"
         f" {one['blended_area_lo68']:.0f} to {one['blended_area_hi68']:.0f} of {one['area']:.0f} px"

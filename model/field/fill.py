@@ -72,7 +72,7 @@ def _huge(part):
         return np.isfinite(part) & (np.abs(part.astype(np.float64)) >= HUGE) if part.dtype.kind == "f" else part != part
 
 
-def _any_huge(plane):
+def _any_huge(plane) -> bool:
     height = plane.shape[0]
     return any(_huge(plane.values(row, row + 1)).any() for row in range(0, height, max(height // 256, 1)))
 

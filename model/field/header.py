@@ -71,7 +71,7 @@ class Number:
     keyword: str
     per_second: bool = False
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.keyword} = {self.value:g}"
 
 

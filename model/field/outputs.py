@@ -127,7 +127,7 @@ class Together:
     Use as a context; a link's target is written, and the link stays.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._parts: dict[Path, Path] = {}
 
     def part(self, path: Path) -> Path:
@@ -140,7 +140,7 @@ class Together:
     def __enter__(self):
         return self
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(self, kind, error, trace) -> None:
         try:
             if kind is None:
                 for path, part in self._parts.items():

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from blendinator.errors import ConfigError, DataError
+from blendinator.files import NO_ROOM
 from blendinator.model.field.header import inherit
-from blendinator.model.field.spool import NO_ROOM, no_room
+from blendinator.model.field.spool import no_room
 
 COUNTS, MOST = ("NAXIS", "ZNAXIS", "TFIELDS", "WCSAXES"), 999  # of the FITS standard
 LARGEST_SIDE = 1_000_000  # pixels; a damaged header of a compressed image can ask for any number
@@ -59,7 +60,7 @@ class Plane:
         hdu: str | int | None = None,
         prefer: tuple[str, ...] = (),
         apart: "Plane | None" = None,
-    ):
+    ) -> None:
         from astropy.io import fits
 
         self.path = Path(path)
@@ -204,7 +205,7 @@ def _kept_axes(sizes):
     return (long[0], long[1]) if len(long) == 2 else (len(sizes) - 2, len(sizes) - 1)
 
 
-def _version(hdu):
+def _version(hdu) -> str:
     """`,2` of the second HDU of its name; nothing of the first."""
     return f",{hdu.ver}" if hdu.ver not in (1, None) else ""
 
@@ -240,7 +241,7 @@ def _is_image(hdu):
         return False
 
 
-def _check_counts(path):
+def _check_counts(path) -> None:
     """Raises ValueError when a header names more axes or columns than FITS has, to which libraries would count, or
     data of negative size, after which the same header would come again and again."""
     from astropy.io import fits

@@ -24,7 +24,7 @@ class Previewer:
       shape: H, W of the field.
     """
 
-    def __init__(self, shape: tuple[int, int]):
+    def __init__(self, shape: tuple[int, int]) -> None:
         self.shape = shape
         # Pixels of the field per pixel of the picture.
         self.block = max(1, -(-max(shape) // (2 * PANEL)), int(np.ceil(np.sqrt(shape[0] * shape[1]) / PANEL)))

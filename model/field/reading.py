@@ -1,5 +1,6 @@
 """Reads a field from FITS in strips of rows: electrons, sky-subtracted, NaN where there is no data."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ SCALE_TOLERANCE = 0.05  # the tolerance of the pixel scale
 UNKNOWN = "unknown"  # a unit: the image is scaled by its noise alone
 
 
-@dataclass
+@dataclass(frozen=True)
 class Field:
     """A field that is ready for the network.
 
@@ -47,7 +48,7 @@ class Field:
     weight: Plane | None
     weight_type: str
     mask: Plane | None
-    warnings: list[str]
+    warnings: tuple[str, ...] = ()
     mask_bits: int | None = None
     wcs: Celestial | None = None
 
@@ -157,7 +158,7 @@ def open_field(
     wcs, said = celestial(image.header, image.file, image.axes)
     training: Any = survey["sky_sigma"] if survey else None
     field = Field(
-        image, converted, None, False, None, 1.0, training, maps["weight"], weight_type, maps["mask"], [], bits, wcs
+        image, converted, None, False, None, 1.0, training, maps["weight"], weight_type, maps["mask"], (), bits, wcs
     )
     measured = sky.measure(lambda start, stop: field.rows(start, stop) / converted.factor, image.shape, box)
     if measured is None:
@@ -165,21 +166,25 @@ def open_field(
             f"{image.name}: too few pixels hold data to measure the sky, or none does"
             f"{f' ({found[-1]})' if found else ''}. Give an image with data."
         )
-    field.sky, field.subtract = measured, background
-    field.sky_sigma = measured.sky_sigma * converted.factor
-    if not field.sky_sigma > 0:
+    noise = measured.sky_sigma * converted.factor
+    if not noise > 0:
         raise DataError(
             f"{image.name}: the image has no noise (all pixels of the sky are equal). Give an observed image."
         )
     if maps["weight"] is not None:
         time = numbers.found.get("exposure_time")
         check_weight(maps["weight"], weight_type, measured, time.value if time else None)
+    field = dataclasses.replace(
+        field,
+        sky=measured,
+        subtract=background,
+        sky_sigma=noise,
+        noise_scale=training / noise if match_noise and weight is None else 1.0,
+    )
     if survey and converted.calibrated:
         _check_noise(field, training)
-    if match_noise and weight is None:
-        field.noise_scale = training / field.sky_sigma
-    field.warnings += [*found, *converted.notes, *said, *_warnings(field, survey, scaled)]
-    return field
+    warnings = (*found, *converted.notes, *said, *_warnings(field, survey, scaled))
+    return dataclasses.replace(field, warnings=warnings)
 
 
 def _map(name, path, hdu, names, image):
@@ -220,7 +225,7 @@ def _conversion(image, numbers: Numbers, survey, scaled, unit, gain, exposure_ti
         return units.unscaled("unknown unit, left as it is")
 
 
-def _check_noise(field, training):
+def _check_noise(field, training) -> None:
     """Raises where the noise says that the unit is wrong."""
     ratio = field.sky_sigma / training
     if 1 / NOISE_LIMIT <= ratio <= NOISE_LIMIT:

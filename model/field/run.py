@@ -105,7 +105,9 @@ def run(
             )
 
 
-def _run(segmenter, field, outputs, together, num_samples, seed, settings, truth_path, progress, opened, command):
+def _run(
+    segmenter, field, outputs, together, num_samples, seed, settings, truth_path, progress, opened, command
+) -> Result:
     true = truth.read_truth(truth_path, field.wcs, field.shape) if truth_path is not None else None
     cards, history = provenance.cards(segmenter, field, num_samples, seed), provenance.history(field, command)
     writer = None
@@ -178,7 +180,7 @@ def _settings(cards, history, settings):
     }
 
 
-def _write_objects(segmenter, field, found, outputs, together, meta, num_samples, seed):
+def _write_objects(segmenter, field, found, outputs, together, meta, num_samples, seed) -> None:
     """What is made from the catalogue: the table, the regions, the page of cutouts."""
     if outputs.catalogue is not None:
         known_units, measures = field.conversion.calibrated, calibrated.load()
@@ -207,7 +209,7 @@ def _write_objects(segmenter, field, found, outputs, together, meta, num_samples
 
 
 class _MapSink:
-    def __init__(self, writer):
+    def __init__(self, writer) -> None:
         self._writer = writer
 
     def write(self, top, maps):

@@ -89,6 +89,6 @@ def _read(segmenter, field, row):
     return strip, (seen[top - rows.start : stop - rows.start] if plain else field.rows(top, stop))
 
 
-def _write(sinks, top, maps):
+def _write(sinks, top, maps) -> None:
     for sink in sinks:
         sink.write(top, maps)

@@ -28,14 +28,14 @@ class Spool:
     Errors that name a copy name the input instead.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._folder: tempfile.TemporaryDirectory | None = None
         self._names: dict[str, str] = {}  # copy -> what the user gave
 
     def __enter__(self):
         return self
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(self, kind, error, trace) -> None:
         if self._folder is not None:
             self._folder.cleanup()
         if isinstance(error, BlendinatorError) and self._names:

@@ -24,7 +24,7 @@ def write_table(table, path: Path, ending: str) -> None:
         table.write(path, format=kind, overwrite=True)
 
 
-def _write_fits(table, path):
+def _write_fits(table, path) -> None:
     """A header holds no mappings, and keywords of eight characters: both go into lines of text."""
     from astropy.io import fits
 
@@ -54,7 +54,7 @@ def _unit(column):
     return "mag" if text == "mag(AB)" else text
 
 
-def _write_votable(table, path):
+def _write_votable(table, path) -> None:
     from astropy.io.votable import from_table
     from astropy.io.votable.tree import Info
 

@@ -59,7 +59,7 @@ def inside(xy: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return ((xy > -0.5) & (xy < np.array(shape[::-1]) - 0.5)).all(axis=1)
 
 
-def _outside(path, names, first, second, wcs, shape):
+def _outside(path, names, first, second, wcs, shape) -> str:
     if names[0] == "x":
         limits, unit = [(1, shape[1]), (1, shape[0])], "pixels"
     else:
@@ -177,5 +177,5 @@ def _binned(values, hits, edges):
     return out
 
 
-def _share(hits):
+def _share(hits) -> float | None:
     return float(np.mean(hits)) if len(hits) else None

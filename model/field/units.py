@@ -195,7 +195,7 @@ def _of_header(values, numbers, unit, survey, source):
     return replace(_by_zero_point(number, text, survey, source), believed=tuple(believed), notes=tuple(notes))
 
 
-def _by_zero_point(number, text, survey, source):
+def _by_zero_point(number, text, survey, source) -> Conversion:
     if not survey:
         raise DataError(
             f"{source}: a zero point needs the survey that the model was trained for, which this model does"
@@ -216,13 +216,13 @@ def _unused(numbers):
     )
 
 
-def _aside(numbers, *names):
+def _aside(numbers, *names) -> str:
     """What the header does say, in brackets."""
     said = [text for name in names for text in numbers.ignored.get(name, ())]
     return f" ({'; '.join(said)})" if said else ""
 
 
-def _option(name):
+def _option(name) -> str:
     return f"--{name.replace('_', '-')}"
 
 

@@ -172,7 +172,7 @@ def _quiet():
         log.setLevel(level)
 
 
-def _has_more(header):
+def _has_more(header) -> bool:
     return any((match := _AXES.fullmatch(key)) and int(match[1]) > 2 for key in header)
 
 

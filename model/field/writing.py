@@ -75,7 +75,7 @@ class MapWriter:
         cards=(),
         history=(),
         labels: bool = False,
-    ):
+    ) -> None:
         self.path, self.shape, self.num_samples = path, shape, num_samples
         self.part = part
         self._wcs = list(header.cards)
@@ -103,7 +103,7 @@ class MapWriter:
                 self._file.write(header.tostring().encode("ascii"))
         return self
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(self, kind, error, trace) -> None:
         if kind is not None:
             with contextlib.suppress(OSError):  # on a full disk what is still in its buffer cannot be written
                 self._file.close()
@@ -135,7 +135,7 @@ class MapWriter:
                 numbers = np.frombuffer(self._file.read(count * kind.itemsize), kind)
             self._write(LABELS, top, ids[numbers])
 
-    def _write(self, name, row, plane):
+    def _write(self, name, row, plane) -> None:
         kind = np.dtype(_type(name))
         with write_errors(self.path):
             self._file.seek(self._offsets[name] + row * self.shape[1] * kind.itemsize)
@@ -168,7 +168,7 @@ class MapWriter:
         _reserve_checksums(header)
         return header
 
-    def _finish(self, name):
+    def _finish(self, name) -> None:
         """Checksums of one HDU, over what the file holds."""
         header, start = self._headers[name]
         data = self._offsets[name]
@@ -242,6 +242,6 @@ def _primary(cards, history):
     return header
 
 
-def _reserve_checksums(header):
+def _reserve_checksums(header) -> None:
     header["DATASUM"] = ("0" * 10, "data unit checksum")
     header["CHECKSUM"] = ("0" * 16, "HDU checksum")

@@ -68,7 +68,7 @@ def _slice(rows, weights, cut: SliceConfig):
     return bins
 
 
-def _number(value):
+def _number(value) -> float | None:
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 

@@ -7,7 +7,7 @@ Each row depends on its own scene only, bit for bit, however the scenes are batc
 
 import numpy as np
 
-from blendinator.data.records import SCALARS
+from blendinator.data.records import NUM_CLASSES, SCALARS
 from blendinator.model.metrics import joint, objects, pixels
 from blendinator.model.metrics.bootstrap import scene_seeds
 
@@ -19,7 +19,7 @@ QUANTITIES = {"galaxy_area": 1, "blended_area": 2}  # areas in pixels, by class
 # Fine bins of the probability, equally spaced in its logit, from which bins of equal mass are put together.
 FINE_EDGES = np.concatenate([[0.0], 1 / (1 + np.exp(-np.linspace(-9, 9, 59))), [1.0]])
 # Bins of the entropy (nats), finer towards 0, where most pixels are.
-ENTROPY_EDGES = np.log(pixels.NUM_CLASSES) * np.linspace(0, 1, 65) ** 2
+ENTROPY_EDGES = np.log(NUM_CLASSES) * np.linspace(0, 1, 65) ** 2
 # Thresholds of P(blended) for completeness against purity.
 CURVE_THRESHOLDS = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
 
@@ -54,7 +54,7 @@ def scene_statistics(
       ValueError: shapes that don't belong together, or fewer than two samples.
     """
     batch, count, height, width = samples.shape
-    if mask.shape != (batch, height, width) or probabilities.shape != (batch, height, width, pixels.NUM_CLASSES):
+    if mask.shape != (batch, height, width) or probabilities.shape != (batch, height, width, NUM_CLASSES):
         raise ValueError(
             f"shapes don't agree: mask {mask.shape}, samples {samples.shape}, probabilities {probabilities.shape}"
         )

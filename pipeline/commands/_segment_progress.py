@@ -14,7 +14,7 @@ class FieldProgress(Listener):
       images: how many there are; with more than one they have a bar, and each gets a line.
     """
 
-    def __init__(self, images: int = 1):
+    def __init__(self, images: int = 1) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -36,7 +36,7 @@ class FieldProgress(Listener):
         self._bar.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_) -> None:
         self._bar.stop()
 
     def begin(self, name, number, total):
@@ -71,5 +71,5 @@ class FieldProgress(Listener):
         else:
             self._say(self._label + text)
 
-    def _say(self, text):
+    def _say(self, text) -> None:
         self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)

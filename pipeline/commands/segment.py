@@ -63,7 +63,7 @@ def segment(images, model, trust_model, config_path, output_dir, tile, no_backgr
     work(images, model, tile, output_dir, **given)
 
 
-def _check_one(images, given):
+def _check_one(images, given) -> None:
     if len(images) > 1:
         raise click.UsageError("many images need --output-dir DIR; --output is for one")
     if given["output"] is None and not given["no_maps"]:
@@ -76,7 +76,7 @@ def _check_one(images, given):
 
 def _one(
     images, model, tile, _, *, output, catalogue, preview, regions, cutouts, write_samples, overwrite, truth, **given
-):
+) -> None:
     load_tensorflow_quietly()
     from blendinator.model.client import Segmenter, check_draws
     from blendinator.model.field import run, truth as truths
@@ -131,7 +131,7 @@ def _many(
     truth,
     shard,
     **given,
-):
+) -> None:
     from blendinator.model.client import find_model
     from blendinator.model.field.batch import inputs, record, run, summary
     from blendinator.pipeline.commands._segment_progress import FieldProgress
@@ -195,7 +195,7 @@ def _ending(option, given: Path | None, default: str | None, example: str = ".pn
     return str(given)
 
 
-def _command(images=()):
+def _command(images=()) -> str:
     """The command line for the results' history; with many images, the one that the result is of."""
     words = [word for word in sys.argv[1:] if word not in images]
     return " ".join(["blendinator", *words[:1], *(["{path}"] if images else []), *words[1:]])

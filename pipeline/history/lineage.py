@@ -178,7 +178,7 @@ def model_digest(path: Path) -> str:
     return versions.digest(path, leave_out=ORIGIN)
 
 
-def _record_rollback(config, from_version, to_version, target):
+def _record_rollback(config, from_version, to_version, target) -> None:
     if not Path(config.metadata_path).exists():
         log.warning("%s: there is no metadata store, so the rollback is not recorded", config.metadata_path)
         return

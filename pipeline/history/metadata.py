@@ -73,7 +73,7 @@ def back_up(path: str | Path) -> None:
         raise _damaged(path, str(error))
 
 
-def _damaged(path, what):
+def _damaged(path, what) -> DataError:
     return DataError(f"{path}: the metadata store cannot be read ({what}). {remedy(path)}")
 
 

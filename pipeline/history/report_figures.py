@@ -239,7 +239,7 @@ def risk_coverage(curves: dict) -> str:
         return _svg(figure, "risk")
 
 
-def _points(axes, x, y, low, high, color, marker, linestyle, label=None):
+def _points(axes, x, y, low, high, color, marker, linestyle, label=None) -> None:
     kept = [i for i, value in enumerate(y) if value is not None and x[i] is not None]
     axes.plot(
         [x[i] for i in kept],
@@ -255,7 +255,7 @@ def _points(axes, x, y, low, high, color, marker, linestyle, label=None):
         axes.vlines(*zip(*ends), color=color, linewidth=1.1, alpha=0.8)
 
 
-def _legend(figure, axes):
+def _legend(figure, axes) -> None:
     """Below the panels, where it covers no data."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=len(labels), fontsize=8, borderaxespad=0.1)
@@ -263,14 +263,14 @@ def _legend(figure, axes):
     figure.subplots_adjust(bottom=(MARGINS["bottom"] + LEGEND) / height)
 
 
-def _edge(value):
+def _edge(value) -> str:
     return f"{value:g}" if value < 1e5 else "∞"
 
 
 class _Figure:
     """Panels side by side, each `width` x `height` inches, within the style of this file."""
 
-    def __init__(self, count, width, height):
+    def __init__(self, count, width, height) -> None:
         self._size = count, width, height
 
     def __enter__(self):

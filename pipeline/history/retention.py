@@ -155,7 +155,7 @@ def _expired_spans(config, kept):
     return found
 
 
-def _mark_deleted(config, folders):
+def _mark_deleted(config, folders) -> None:
     if not folders or not Path(config.metadata_path).exists():
         return
     from ml_metadata.proto import metadata_store_pb2 as proto

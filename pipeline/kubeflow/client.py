@@ -36,7 +36,7 @@ class Cluster:
         token: str = "",
         cookies: str = "",
         wait: Callable[[float], None] = time.sleep,
-    ):
+    ) -> None:
         """
         Args:
           host: address, such as http://localhost:8888 or https://kubeflow.example.org/pipeline.

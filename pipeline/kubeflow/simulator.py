@@ -62,7 +62,7 @@ class Simulator:
         parameters: Mapping[str, object] | None = None,
         types: str = "lost",
         report: Callable[[str, str], None] = lambda task, status: None,
-    ):
+    ) -> None:
         """
         Args:
           path: the compiled pipeline.

@@ -92,7 +92,7 @@ def claim(folder: Path, run: dict, replace: bool) -> None:
     write(path, content)
 
 
-def _difference(there, here):
+def _difference(there, here) -> str:
     if there is None:
         return f"its {RUN_FILE} is of another release"
     pairs = {
@@ -114,5 +114,5 @@ def _part(path):
     return path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex[:12]}.part")
 
 
-def _text(content):
+def _text(content) -> str:
     return json.dumps(content, indent=1, sort_keys=True) + "\n"

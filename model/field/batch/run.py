@@ -145,13 +145,13 @@ def segment_images(
     return out
 
 
-def _make(folder):
+def _make(folder) -> None:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: this is not a folder. Give a folder for the results.")
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _check_places(job, image):
+def _check_places(job, image) -> None:
     """Files that no record tells of are another's."""
     known = record.read(record.record_file(job.folder, image.name)) is not None
     job.formats.outputs(job.folder, image.name, known or job.overwrite).check()
