@@ -1,4 +1,4 @@
-"""A simulated field as a FITS file, and its true sources as a table that `segment --truth` reads."""
+"""A simulated field as a FITS file, and its true sources as a table that `blendinator segment --truth` reads."""
 
 from pathlib import Path
 

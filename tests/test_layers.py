@@ -1,6 +1,7 @@
 """Every arrow between the folders runs down, and what lies low imports little."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -83,3 +84,17 @@ def test_only_commands_and_programs_read_the_command_line():
         if "sys.argv" in path.read_text(encoding="utf-8")
     }
     assert found - programs == {"pipeline/commands/segment.py"}
+
+
+def test_messages_of_the_library_name_arguments_and_no_options():
+    """`pipeline/commands/_messages.py` puts the options' names in. What is Beam's or a program's own stays."""
+    programs = ("components/export_check/signatures.py",)
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for folder in ("blendinator", "data", "model", "components")
+        for path in sorted((ROOT / folder).rglob("*.py"))  # does not follow the links in blendinator/
+        if path.relative_to(ROOT).as_posix() not in programs
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if re.search(r"(?<![\w-])--[a-z]", line) and not re.search(r"--(runner|direct_\w+)=|`blendinator ", line)
+    ]
+    assert found == []

@@ -28,7 +28,7 @@ def mark_no_data(plane: Plane, given: tuple[float, ...] = ()) -> list[str]:
         return []
     counts, huge = _count(plane) if plane.fill or _any_huge(plane) else ({}, 0)
     pixels = plane.shape[0] * plane.shape[1]
-    why = "no data, as given" if given else "taken as no data. --no-data says otherwise (nan: none is)"
+    why = "no data, as given" if given else "taken as no data. `no_data` says otherwise (nan: none is)"
     said = [f"{count} pixels ({count / pixels:.2%}) are exactly {value:g}: {why}" for value, count in counts.items()]
     if huge:
         said.append(f"{huge} pixels ({huge / pixels:.2%}) are beyond {HUGE:g}: taken as no data")

@@ -50,11 +50,11 @@ class Outputs:
 
     def _wanted(self):
         return (
-            ("--output", self.maps, MAPS),
-            ("--catalog", self.catalogue, tuple(CATALOGUES)),
-            ("--preview", self.preview, PREVIEWS),
-            ("--regions", self.regions, REGIONS),
-            ("--cutouts", self.cutouts, CUTOUTS),
+            ("maps", self.maps, MAPS),
+            ("catalogue", self.catalogue, tuple(CATALOGUES)),
+            ("preview", self.preview, PREVIEWS),
+            ("regions", self.regions, REGIONS),
+            ("cutouts", self.cutouts, CUTOUTS),
         )
 
     def check(self, inputs=()) -> None:
@@ -74,13 +74,13 @@ class Outputs:
             check_place(path, self.overwrite)
             if not path.name.lower().endswith(endings) or path.name.lower() in endings:
                 raise ConfigError(
-                    f"{option}: received {path}, whose ending names no format that is written; allowed: "
+                    f"`{option}`: received {path}, whose ending names no format that is written; allowed: "
                     f"{', '.join(endings)}"
                 )
         parquet = self.catalogue is not None and ending(self.catalogue) == ".parquet"
         if parquet and importlib.util.find_spec("pyarrow") is None:
             raise ConfigError(
-                f"--catalog: received {self.catalogue}; Parquet needs pyarrow, which is not installed. Install it"
+                f"`catalogue`: received {self.catalogue}; Parquet needs pyarrow, which is not installed. Install it"
                 " (pip install pyarrow), or write an .ecsv, .fits or .vot file."
             )
 
@@ -115,10 +115,10 @@ def check_place(path: Path, overwrite: bool) -> None:
         )
         kind = next((text for test, text in kinds if test(mode)), "no regular file")
         raise ConfigError(
-            f"{path}: this is {kind}; allowed: a new name or, with --overwrite, a regular file. Give another name."
+            f"{path}: this is {kind}; allowed: a new name or, with `overwrite`, a regular file. Give another name."
         )
     if not overwrite:
-        raise ConfigError(f"{path}: this exists already. Give another name, or --overwrite.")
+        raise ConfigError(f"{path}: this exists already. Give another name, or `overwrite`.")
 
 
 class Together:

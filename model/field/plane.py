@@ -21,7 +21,7 @@ HUGE = 1e29  # no flux is larger: -1e30, -9e33 or 3e38 stand for "no data", and 
 _BRACKETS = re.compile(r"(?s)(.+)\[([^\[\]]+)\]")
 
 
-def split_hdu(path: str | Path, hdu: str | int | None, option: str = "--hdu") -> tuple[Path, str | int | None]:
+def split_hdu(path: str | Path, hdu: str | int | None, option: str = "hdu") -> tuple[Path, str | int | None]:
     """A file and its HDU from `FILE[HDU]`; a file that has such a name is taken as it is.
 
     Raises:
@@ -31,7 +31,7 @@ def split_hdu(path: str | Path, hdu: str | int | None, option: str = "--hdu") ->
     if match is None or Path(path).exists():
         return Path(path), hdu
     if hdu is not None:
-        raise ConfigError(f"{path}: {option} {hdu} names an HDU as well. Give one of the two.")
+        raise ConfigError(f"{path}: `{option}` {hdu} names an HDU as well. Give one of the two.")
     return Path(match[1]), match[2].strip()
 
 

@@ -191,9 +191,9 @@ def _map(name, path, hdu, names, image):
     """The plane of a map beside the image, or None."""
     if path is None:
         if hdu is not None:
-            raise ConfigError(f"--{name}-hdu: received {hdu} without --{name}. Give the file as well.")
+            raise ConfigError(f"`{name}_hdu`: received {hdu} without `{name}`. Give the file as well.")
         return None
-    plane = Plane(*split_hdu(path, hdu, f"--{name}-hdu"), prefer=names, apart=image)
+    plane = Plane(*split_hdu(path, hdu, f"{name}_hdu"), prefer=names, apart=image)
     if plane.shape != image.shape:
         raise DataError(
             f"{plane.name}: the {name} map has the shape {list(plane.shape)}; allowed: {list(image.shape)}, that of the"
@@ -204,14 +204,14 @@ def _map(name, path, hdu, names, image):
 
 def _mask_bits(text, mask):
     if text is not None and mask is None:
-        raise ConfigError(f"--mask-bits: received {text} without --mask. Give the mask as well.")
+        raise ConfigError(f"`mask_bits`: received {text} without `mask`. Give the mask as well.")
     return None if mask is None else read_bits(text, mask)
 
 
 def _conversion(image, numbers: Numbers, survey, scaled, unit, gain, exposure_time, zero_point):
     if unit == UNKNOWN:
         if not scaled:
-            raise ConfigError("--unit: received unknown; allowed with --match-noise or --weight, which need no unit")
+            raise ConfigError("`unit`: received unknown; allowed with `match_noise` or `weight`, which need no unit")
         return units.unscaled("unit left as it is, as requested")
     bunit = str(image.header.get("BUNIT", "") or "").strip()
     try:
@@ -234,8 +234,8 @@ def _check_noise(field, training) -> None:
         f"{field.image.name}: the sky noise is {field.sky_sigma:.4g} e- per pixel, {ratio:.3g} times the {training:.4g}"
         f" e- of the training; allowed: 1/{NOISE_LIMIT:g} to {NOISE_LIMIT:g} times, as surveys do not differ by more."
         f" What was believed is wrong: {', '.join(field.conversion.believed)}"
-        f"{''.join(f'; {note}' for note in field.conversion.notes)}. Give --unit, --gain, --exposure-time or"
-        " --zero-point as they are, or --match-noise with --unit unknown, which needs none of them."
+        f"{''.join(f'; {note}' for note in field.conversion.notes)}. Give `unit`, `gain`, `exposure_time` or"
+        " `zero_point` as they are, or `match_noise` with `unit` unknown, which needs none of them."
     )
 
 
@@ -253,7 +253,7 @@ def _warnings(field, survey, scaled):
             found.append(
                 f"the sky noise is {field.sky_sigma:.4g} e- per pixel, {ratio:.3g} times the {survey['sky_sigma']:.4g}"
                 " e- that the model was trained with: its probabilities are not calibrated for this field."
-                " --match-noise or --weight scale the field to the training's noise."
+                " `match_noise` or `weight` scale the field to the training's noise."
             )
     scale = field.wcs.pixel_scale if field.wcs else None
     if survey and scale and abs(scale / survey["pixel_scale"] - 1) > SCALE_TOLERANCE:

@@ -73,13 +73,11 @@ def run(
       DataError, ConfigError: with the file and the remedy.
     """
     if truth_path is not None and outputs.catalogue is None:
-        raise ConfigError("--truth: it is compared with a catalogue. Give --catalog as well.")
+        raise ConfigError("`truth`: it is compared with a catalogue. Give `catalogue` as well.")
     path, options["hdu"] = split_hdu(path, options.get("hdu"))
     for name in ("weight", "mask"):
         if options.get(name) is not None:
-            options[name], options[f"{name}_hdu"] = split_hdu(
-                options[name], options.get(f"{name}_hdu"), f"--{name}-hdu"
-            )
+            options[name], options[f"{name}_hdu"] = split_hdu(options[name], options.get(f"{name}_hdu"), f"{name}_hdu")
     given = {"field": path, "truth": truth_path, **{name: options.get(name) for name in ("weight", "mask")}}
     outputs.check(given.values())
     with Spool() as spool:

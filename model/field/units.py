@@ -101,38 +101,38 @@ def conversion(
     given = {"gain": gain, "exposure_time": exposure_time}
     for name, value in given.items():
         if value is not None and not (value > 0 and math.isfinite(value)):
-            raise ConfigError(f"{_option(name)}: received {value}; allowed: a number above 0")
-    options = {name: Number(value, _option(name)) for name, value in given.items() if value is not None}
+            raise ConfigError(f"`{name}`: received {value}; allowed: a number above 0")
+    options = {name: Number(value, f"`{name}`") for name, value in given.items() if value is not None}
     values = {**numbers.found, **options}
     if zero_point is not None:
         if not abs(zero_point) <= MAGNITUDE_LIMIT:
             raise ConfigError(
-                f"--zero-point: received {zero_point}; allowed: a magnitude from -{MAGNITUDE_LIMIT} to"
+                f"`zero_point`: received {zero_point}; allowed: a magnitude from -{MAGNITUDE_LIMIT} to"
                 f" {MAGNITUDE_LIMIT}"
             )
         return _by_zero_point(
-            Number(zero_point, "--zero-point"), f"zero point {zero_point:g}, as given", survey, source
+            Number(zero_point, "`zero_point`"), f"zero point {zero_point:g}, as given", survey, source
         )
     found = unit or bunit
     name = _unit_name(found)
     if name is None and found:
         raise (ConfigError if unit else DataError)(
-            f"{source}: the unit {found!r} is not known; give --unit, one of {', '.join(UNITS)}, or --zero-point"
+            f"{source}: the unit {found!r} is not known; give `unit`, one of {', '.join(UNITS)}, or `zero_point`"
         )
     if name is None:
         if integer:
             raise DataError(
                 f"{source}: the pixels are integers without a unit (BUNIT): counts, or perhaps a mask. Give"
-                " --unit adu with --gain, or --zero-point."
+                " `unit` adu with `gain`, or `zero_point`."
             )
         if "zero_point" in values:
             return _of_header(values, numbers, name, survey, source)
         raise DataError(
             f"{source}: nothing says what unit the pixels have: there is no BUNIT and no zero point"
-            f"{_aside(numbers, 'zero_point')}. Give --unit, one of {', '.join(UNITS)}, or --zero-point, or"
-            " --match-noise."
+            f"{_aside(numbers, 'zero_point')}. Give `unit`, one of {', '.join(UNITS)}, or `zero_point`, or"
+            " `match_noise`."
         )
-    stated = f"--unit {name}" if unit else f"BUNIT = {bunit}"
+    stated = f"`unit` {name}" if unit else f"BUNIT = {bunit}"
     if name in FLUX_DENSITIES:
         converted = _by_zero_point(Number(FLUX_DENSITIES[name], name), f"unit {name}", survey, source)
         return replace(converted, believed=(stated,), notes=_unused(numbers))
@@ -143,7 +143,7 @@ def conversion(
                 return _of_header(values, numbers, name, survey, source)
             raise DataError(
                 f"{source}: the pixels are counts ({found}), and neither gain nor zero point is known"
-                f"{_aside(numbers, 'gain', 'zero_point')}. Give --gain or --zero-point."
+                f"{_aside(numbers, 'gain', 'zero_point')}. Give `gain` or `zero_point`."
             )
         factor *= values["gain"].value
         parts.append(f"gain {values['gain'].value:g} e-/count ({values['gain'].keyword})")
@@ -153,7 +153,7 @@ def conversion(
         if "exposure_time" not in values:
             raise DataError(
                 f"{source}: the pixels are rates ({found}), and the exposure time is not known"
-                f"{_aside(numbers, 'exposure_time')}. Give --exposure-time."
+                f"{_aside(numbers, 'exposure_time')}. Give `exposure_time`."
             )
         factor *= values["exposure_time"].value
         parts.append(f"exposure time {values['exposure_time'].value:g} s ({values['exposure_time'].keyword})")
@@ -161,7 +161,7 @@ def conversion(
         notes += [] if "exposure_time" in options else numbers.ignored.get("exposure_time", [])
     if not 0 < factor < math.inf:
         raise DataError(
-            f"{source}: a count would be {factor} electrons ({', '.join(parts)}). Give --gain and --exposure-time."
+            f"{source}: a count would be {factor} electrons ({', '.join(parts)}). Give `gain` and `exposure_time`."
         )
     return Conversion(factor, ", ".join(parts), True, believed=tuple(believed), notes=(*notes, *_unused(numbers)))
 
@@ -180,18 +180,18 @@ def _of_header(values, numbers, unit, survey, source):
         if unit is None:
             raise DataError(
                 f"{source}: {number} is the zero point of one count per second, and nothing says whether the pixels are"
-                " counts or counts per second (BUNIT). Give --unit adu or adu/s, or --zero-point."
+                " counts or counts per second (BUNIT). Give `unit` adu or adu/s, or `zero_point`."
             )
         if time is None:
             raise DataError(
                 f"{source}: {number} is the zero point of one count per second, the pixels are counts, and the exposure"
-                f" time is not known{_aside(numbers, 'exposure_time')}. Give --exposure-time or --zero-point."
+                f" time is not known{_aside(numbers, 'exposure_time')}. Give `exposure_time` or `zero_point`."
             )
         number = Number(number.value + 2.5 * math.log10(time.value), number.keyword)
         text += f" for one count per second, {number.value:g} for {time}"
         believed.append(str(time))
     elif not number.per_second and unit is None:
-        notes.append(f"{number} is taken as the zero point of one unit of the image. --zero-point says otherwise")
+        notes.append(f"{number} is taken as the zero point of one unit of the image. `zero_point` says otherwise")
     return replace(_by_zero_point(number, text, survey, source), believed=tuple(believed), notes=tuple(notes))
 
 
@@ -199,7 +199,7 @@ def _by_zero_point(number, text, survey, source) -> Conversion:
     if not survey:
         raise DataError(
             f"{source}: a zero point needs the survey that the model was trained for, which this model does"
-            " not name. Give --unit electron."
+            " not name. Give `unit` electron."
         )
     factor = 10.0 ** (0.4 * (electron_magnitude(survey) - number.value))
     return Conversion(factor, f"{text}, brought to {survey['name']}", counted=False, believed=(str(number),))
@@ -211,7 +211,7 @@ def _unused(numbers):
     if number is None:
         return ()
     return (
-        f"the header's zero point, {number}, is not used: the unit says what a pixel is. --zero-point {number.value:g}"
+        f"the header's zero point, {number}, is not used: the unit says what a pixel is. `zero_point` {number.value:g}"
         " would bring the image to the survey's fluxes",
     )
 
@@ -220,10 +220,6 @@ def _aside(numbers, *names) -> str:
     """What the header does say, in brackets."""
     said = [text for name in names for text in numbers.ignored.get(name, ())]
     return f" ({'; '.join(said)})" if said else ""
-
-
-def _option(name) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def electron_magnitude(survey: dict) -> float:

@@ -64,10 +64,10 @@ def check_weight(weight: Plane, kind: str, measured: Background, exposure_time: 
     if exposure_time is not None and abs(middle / exposure_time - 1) < 0.1:
         advice = (
             f"It holds exposure times (of {exposure_time:g} s), no weights: multiply it by"
-            f" {1 / (middle * np.median(sigma) ** 2):.3g} for --weight-type weight"
+            f" {1 / (middle * np.median(sigma) ** 2):.3g} for `weight_type` weight"
         )
     elif near:
-        advice = f"--weight-type {min(near, key=lambda each: away[each])} would fit"
+        advice = f"`weight_type` {min(near, key=lambda each: away[each])} would fit"
     else:
         others = ", ".join(f"{other:.3g} as {each}" for each, other in ratios.items() if each != kind)
         advice = (
@@ -76,7 +76,7 @@ def check_weight(weight: Plane, kind: str, measured: Background, exposure_time: 
         )
     raise DataError(
         f"{weight.name}: read as {kind}, the map's noise is {ratio:.3g} times the image's measured scatter;"
-        f" allowed: 1/{TOLERANCE:g} to {TOLERANCE:g}. {advice}, or leave --weight out and use --match-noise."
+        f" allowed: 1/{TOLERANCE:g} to {TOLERANCE:g}. {advice}, or leave `weight` out and use `match_noise`."
     )
 
 
@@ -86,7 +86,7 @@ def _scaling(kind, ratio) -> str:
 
 
 def read_bits(text: str | None, mask: Plane) -> int | None:
-    """The set bits that mean "no data", as one integer, from `--mask-bits`; None for any value that is not 0.
+    """The set bits that mean "no data", as one integer, from `mask_bits`; None for any value that is not 0.
 
     Args:
       text: numbers from 0 and names, separated by commas. A name NAME is that of the header's keyword MP_NAME.
@@ -106,7 +106,7 @@ def read_bits(text: str | None, mask: Plane) -> int | None:
         bit = int(part) if part.isdigit() else known.get(part.upper().removeprefix("MP_"))
         if bit is None or not 0 <= bit < BITS:
             raise ConfigError(
-                f"--mask-bits: received {part!r}; allowed: numbers from 0 to {BITS - 1}, bit 0 being the value 1"
+                f"`mask_bits`: received {part!r}; allowed: numbers from 0 to {BITS - 1}, bit 0 being the value 1"
                 + (f", or {', '.join(sorted(known))}" if known else f" ({mask.name} names no bits in MP_ keywords)")
             )
         wanted |= 1 << bit
@@ -120,6 +120,6 @@ def masked_rows(mask: Plane, bits: int | None, start: int, stop: int) -> np.ndar
     values = mask.values(start, stop)
     if values.dtype.kind == "f":
         if not np.array_equal(values, np.rint(values)):
-            raise DataError(f"{mask.name}: --mask-bits needs integers; received {values.dtype.name} with fractions")
+            raise DataError(f"{mask.name}: `mask_bits` needs integers; received {values.dtype.name} with fractions")
         values = values.astype(np.int64)
     return (values.astype(np.uint64) & np.uint64(bits)) != 0

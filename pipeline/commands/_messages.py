@@ -5,6 +5,9 @@ from collections.abc import Iterator
 
 import click
 
+# Parameters of commands that the library knows by another name.
+_IN_THE_LIBRARY = {"output": "maps"}
+
 
 def with_option_names(text: str, command: click.Command) -> str:
     """The text with every argument in backticks that is an option of the command replaced by the option.
@@ -14,9 +17,9 @@ def with_option_names(text: str, command: click.Command) -> str:
       command: the command that was called; of a group, the options of all its commands.
     """
     options = {
-        parameter.name: max(parameter.opts, key=len)
+        _IN_THE_LIBRARY.get(parameter.name, parameter.name): max(parameter.opts, key=len)
         for parameter in _parameters(command)
-        if isinstance(parameter, click.Option) and not parameter.hidden
+        if isinstance(parameter, click.Option) and parameter.name and not parameter.hidden
     }
     return re.sub(r"`(\w+)`", lambda match: options.get(match[1], match[0]), text)
 

@@ -5,6 +5,7 @@ import click
 from blendinator.escape import printable
 from blendinator.model.field.batch import record
 from blendinator.model.field.batch.run import Listener
+from blendinator.pipeline.commands._messages import with_option_names
 
 
 class FieldProgress(Listener):
@@ -67,9 +68,14 @@ class FieldProgress(Listener):
         else:
             text = f"{content['objects']} objects, {content['blends']} blends in {content['seconds']:.1f} s"
         if self._bar.disable:
-            click.echo(self._label + text)
+            click.echo(self._in_words_of_the_command(self._label + text))
         else:
             self._say(self._label + text)
 
+    @staticmethod
+    def _in_words_of_the_command(text: str) -> str:
+        context = click.get_current_context(silent=True)
+        return with_option_names(text, context.command) if context else text
+
     def _say(self, text) -> None:
-        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._bar.console.print(self._in_words_of_the_command(text), markup=False, highlight=False, soft_wrap=True)

@@ -174,17 +174,17 @@ def check_options(config: Config, image: str, pipeline_root: str, spans: str) ->
     parse_selection(spans)
     if not re.fullmatch(r"[a-z0-9][\w.:/@-]*", image):
         raise ConfigError(
-            f"--image: received {image!r}; allowed: a container image such as registry.example.org/blendinator:1"
+            f"`image`: received {image!r}; allowed: a container image such as registry.example.org/blendinator:1"
         )
     if not pipeline_root.startswith(tuple(STORES)) or pipeline_root in STORES:
         raise ConfigError(
-            f"--pipeline-root: received {pipeline_root!r}; allowed: gs://, s3:// or minio:// with a bucket. "
+            f"`pipeline_root`: received {pipeline_root!r}; allowed: gs://, s3:// or minio:// with a bucket. "
             "Kubeflow takes no path here: to keep artifacts on the volume, set kubeflow.artifacts_on_volume"
         )
     runner = runner_name(config.beam.pipeline_args)
     if runner == "DataflowRunner" and (config.kubeflow.artifacts_on_volume or not pipeline_root.startswith("gs://")):
         raise ConfigError(
-            f"--pipeline-root: received {pipeline_root!r}; allowed with --runner=DataflowRunner: gs://, "
+            f"`pipeline_root`: received {pipeline_root!r}; allowed with --runner=DataflowRunner: gs://, "
             "and kubeflow.artifacts_on_volume: false. Dataflow's workers see nothing else"
         )
     if runner in ("FlinkRunner", "SparkRunner", "PortableRunner") and not config.kubeflow.artifacts_on_volume:

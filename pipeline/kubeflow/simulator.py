@@ -238,11 +238,11 @@ def root_parameters(spec: dict, given: Mapping[str, object], path: Path) -> dict
     for name in given:
         if name not in known:
             allowed = ", ".join(sorted(known)) or "none"
-            raise ConfigError(f"--parameter {name}: {path} has no such parameter; allowed: {allowed}")
+            raise ConfigError(f"parameter {name}: {path} has no such parameter; allowed: {allowed}")
     values = {name: kind["defaultValue"] for name, kind in known.items() if "defaultValue" in kind} | dict(given)
     for name in known:
         if name not in values:
-            raise ConfigError(f"--parameter {name}: {path} needs a value for it. Give --parameter {name}=...")
+            raise ConfigError(f"parameter {name}: {path} needs a value for it. Give {name}=...")
     return values
 
 

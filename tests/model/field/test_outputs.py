@@ -23,7 +23,7 @@ def loop(path):
 @pytest.mark.parametrize(
     "make, error, message",
     [
-        (folder, ConfigError, "m.fits: this is a folder; allowed: a new name or, with --overwrite, a regular file"),
+        (folder, ConfigError, "m.fits: this is a folder; allowed: a new name or, with `overwrite`, a regular file"),
         (os.mkfifo, ConfigError, "m.fits: this is a pipe; allowed"),
         (lambda path: path.symlink_to("/dev/null"), ConfigError, "m.fits: this is a device; allowed"),
         (loop, DataError, "m.fits: this name cannot be used"),
@@ -45,7 +45,7 @@ def test_a_device_is_refused():
 
 def test_an_existing_file_is_kept_unless_told_otherwise(tmp_path):
     (tmp_path / "m.fits").write_text("precious")
-    with pytest.raises(ConfigError, match="m.fits: this exists already. Give another name, or --overwrite"):
+    with pytest.raises(ConfigError, match="m.fits: this exists already. Give another name, or `overwrite`"):
         Outputs(tmp_path / "m.fits").check()
     Outputs(tmp_path / "m.fits", overwrite=True).check()
 
@@ -53,12 +53,12 @@ def test_an_existing_file_is_kept_unless_told_otherwise(tmp_path):
 @pytest.mark.parametrize(
     "names, message",
     [
-        (["m.txt"], "--output: received .*m.txt, whose ending names no format.*; allowed: .fits, .fit, .fits.gz"),
-        (["m.fits.fz"], "--output: received"),
-        (["m"], "--output: received"),
-        ([".fits"], "--output: received"),
-        (["m.fits", "c.csv"], "--catalog: received .*c.csv.*; allowed: .ecsv, .fits, .fit, .vot, .parquet"),
-        (["m.fits", "c.ecsv", "p.bmp"], "--preview: received .*p.bmp.*; allowed: .png, .jpg, .jpeg, .pdf"),
+        (["m.txt"], "`maps`: received .*m.txt, whose ending names no format.*; allowed: .fits, .fit, .fits.gz"),
+        (["m.fits.fz"], "`maps`: received"),
+        (["m"], "`maps`: received"),
+        ([".fits"], "`maps`: received"),
+        (["m.fits", "c.csv"], "`catalogue`: received .*c.csv.*; allowed: .ecsv, .fits, .fit, .vot, .parquet"),
+        (["m.fits", "c.ecsv", "p.bmp"], "`preview`: received .*p.bmp.*; allowed: .png, .jpg, .jpeg, .pdf"),
     ],
 )
 def test_an_ending_without_a_format_is_refused(tmp_path, names, message):

@@ -45,7 +45,7 @@ def test_brackets_that_belong_to_a_name(two_chips):
 
 
 def test_hdu_in_brackets_and_as_an_option(two_chips):
-    with pytest.raises(ConfigError, match=r"f.fits\[3\]: --hdu 1 names an HDU as well. Give one of the two"):
+    with pytest.raises(ConfigError, match=r"f.fits\[3\]: `hdu` 1 names an HDU as well. Give one of the two"):
         split_hdu(f"{two_chips}[3]", "1")
 
 

@@ -89,7 +89,7 @@ def test_other_noise_and_other_pixels_are_warned_of(tmp_path, image, wcs_header)
     header["CD1_1"] *= 2
     header["CD2_2"] *= 2
     first, second = opened(write(tmp_path / "f.fits", 3 * image, header, BUNIT="electron")).warnings
-    assert "times the 26.3 e- that the model was trained with" in first and "--match-noise or --weight" in first
+    assert "times the 26.3 e- that the model was trained with" in first and "`match_noise` or `weight`" in first
     assert "a pixel is 0.2 arcsec, and 0.1 in the training" in second
 
 
@@ -161,7 +161,7 @@ def test_noise_that_no_survey_explains(tmp_path, image, options):
     path = write(tmp_path / "f.fits", image, BUNIT="adu", GAIN=139, MAGZEROP=0.0)
     with pytest.raises(
         DataError,
-        match=r"times the 26.3 e- of the training; allowed: 1/20 to 20 .*BUNIT = adu, GAIN = 139.*Give --unit, --gain",
+        match=r"times the 26.3 e- of the training; allowed: 1/20 to 20 .*BUNIT = adu, GAIN = 139.*Give `unit`, `gain`",
     ):
         opened(path, **options)
 
@@ -170,7 +170,7 @@ def test_noise_is_not_judged_without_a_unit(tmp_path, image):
     path = write(tmp_path / "f.fits", image, BUNIT="adu", GAIN=139)
     field = opened(path, unit="unknown", match_noise=True)
     assert field.sky_sigma * field.noise_scale == pytest.approx(26.3) and not field.conversion.calibrated
-    with pytest.raises(ConfigError, match="--unit: received unknown; allowed with --match-noise or --weight"):
+    with pytest.raises(ConfigError, match="`unit`: received unknown; allowed with `match_noise` or `weight`"):
         opened(path, unit="unknown")
 
 
@@ -201,7 +201,7 @@ def test_a_weight_of_the_images_own_file(tmp_path, image):
 @pytest.mark.parametrize("options", [{}, {"match_noise": True}])
 def test_a_weight_of_the_wrong_type(tmp_path, field_file, image, options):
     variance = write(tmp_path / "v.fits", np.full(image.shape, 26.3**2, np.float32))
-    with pytest.raises(DataError, match="read as rms, the map's noise is .* --weight-type variance would fit"):
+    with pytest.raises(DataError, match="read as rms, the map's noise is .* `weight_type` variance would fit"):
         opened(field_file, weight=variance, **options)
 
 
@@ -217,9 +217,9 @@ def test_bits_of_a_mask(tmp_path, field_file, image):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"mask_bits": "1"}, "--mask-bits: received 1 without --mask"),
-        ({"mask_hdu": "DQ"}, "--mask-hdu: received DQ without --mask"),
-        ({"weight_hdu": "WHT"}, "--weight-hdu: received WHT without --weight"),
+        ({"mask_bits": "1"}, "`mask_bits`: received 1 without `mask`"),
+        ({"mask_hdu": "DQ"}, "`mask_hdu`: received DQ without `mask`"),
+        ({"weight_hdu": "WHT"}, "`weight_hdu`: received WHT without `weight`"),
     ],
 )
 def test_options_without_a_map(field_file, options, message):

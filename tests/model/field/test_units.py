@@ -43,48 +43,48 @@ def test_factor(header, options, factor, counted):
             {},
             {},
             DataError,
-            r"f\.fits: nothing says what unit the pixels have.*--unit, one of electron,.*or --zero-point",
+            r"f\.fits: nothing says what unit the pixels have.*`unit`, one of electron,.*or `zero_point`",
         ),
-        ({"BUNIT": "furlong"}, {}, DataError, "the unit 'furlong' is not known; give --unit"),
+        ({"BUNIT": "furlong"}, {}, DataError, "the unit 'furlong' is not known; give `unit`"),
         ({"BUNIT": "MJy"}, {}, DataError, "the unit 'MJy' is not known"),  # a megajansky is not a millijansky
         ({}, {"unit": "furlong"}, ConfigError, "the unit 'furlong' is not known"),
         (
             {"BUNIT": "adu"},
             {},
             DataError,
-            r"the pixels are counts \(adu\), and neither gain nor zero point is known. Give --gain",
+            r"the pixels are counts \(adu\), and neither gain nor zero point is known. Give `gain`",
         ),
         (
             {"BUNIT": "electron/s"},
             {},
             DataError,
-            "are rates .electron/s., and the exposure time is not known. Give --exposure-time",
+            "are rates .electron/s., and the exposure time is not known. Give `exposure_time`",
         ),
         (
             {},
             {"integer": True},
             DataError,
-            "the pixels are integers without a unit .* Give --unit adu with --gain, or --zero-point",
+            "the pixels are integers without a unit .* Give `unit` adu with `gain`, or `zero_point`",
         ),
-        ({"BUNIT": "adu"}, {"gain": -1.0}, ConfigError, "--gain: received -1.0; allowed: a number above 0"),
+        ({"BUNIT": "adu"}, {"gain": -1.0}, ConfigError, "`gain`: received -1.0; allowed: a number above 0"),
         (
             {"BUNIT": "adu/s"},
             {"exposure_time": 0.0},
             ConfigError,
-            "--exposure-time: received 0.0; allowed: a number above 0",
+            "`exposure_time`: received 0.0; allowed: a number above 0",
         ),
-        ({}, {"zero_point": float("nan")}, ConfigError, "--zero-point: received nan; allowed: a magnitude"),
+        ({}, {"zero_point": float("nan")}, ConfigError, "`zero_point`: received nan; allowed: a magnitude"),
         (
             {},
             {"zero_point": 1e9},
             ConfigError,
-            "--zero-point: received 1000000000.0; allowed: a magnitude from -100 to",
+            "`zero_point`: received 1000000000.0; allowed: a magnitude from -100 to",
         ),
         (
             {"BUNIT": "adu/s"},
             {"gain": 1e300, "exposure_time": 1e300},
             DataError,
-            "a count would be inf electrons.*Give --gain",
+            "a count would be inf electrons.*Give `gain`",
         ),
     ],
 )
@@ -116,11 +116,11 @@ def test_zero_points_of_one_second_and_of_an_exposure(header, options, factor):
     [
         (
             {"MAGZPT": 25.0},
-            "MAGZPT = 25 is the zero point of one count per second, and nothing says whether.*Give --unit",
+            "MAGZPT = 25 is the zero point of one count per second, and nothing says whether.*Give `unit`",
         ),
         (
             {"BUNIT": "adu", "MAGZPT": 25.0},
-            "MAGZPT = 25 is the zero point.*exposure time is not known. Give --exposure",
+            "MAGZPT = 25 is the zero point.*exposure time is not known. Give `exposure_time`",
         ),
         ({"BUNIT": "adu", "MAGZEROP": 0.0}, r"neither gain nor zero point is known \(MAGZEROP = 0 is taken as not set"),
     ],
@@ -140,4 +140,4 @@ def test_zero_points_that_do_not_suffice(header, message):
 )
 def test_a_zero_point_that_is_not_used_is_said(header):
     (note,) = conversion(header, SURVEY).notes
-    assert note.startswith("the header's zero point, ") and "--zero-point 25" in note
+    assert note.startswith("the header's zero point, ") and "`zero_point` 25" in note

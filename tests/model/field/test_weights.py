@@ -39,10 +39,10 @@ def test_a_map_within_a_factor_of_2(tmp_path, value, kind):
             16.0,
             "rms",
             {},
-            r"m.fits\[0\]: read as rms, the map's noise is 4 times the image's .*--weight-type variance would",
+            r"m.fits\[0\]: read as rms, the map's noise is 4 times the image's .*`weight_type` variance would",
         ),
-        (4.0, "variance", {}, "read as variance, the map's noise is 0.5.*|--weight-type rms would fit"),
-        (1 / 16, "rms", {}, "the map's noise is 0.0156 times .*allowed: 1/2 to 2. --weight-type weight would fit"),
+        (4.0, "variance", {}, "read as variance, the map's noise is 0.5.*|`weight_type` rms would fit"),
+        (1 / 16, "rms", {}, "the map's noise is 0.0156 times .*allowed: 1/2 to 2. `weight_type` weight would fit"),
         (
             2260.0,
             "weight",
@@ -59,7 +59,7 @@ def test_a_map_within_a_factor_of_2(tmp_path, value, kind):
             12.0,
             "rms",
             {"sigma": 3.3},
-            "the map's noise is 3.64 times .*--weight-type variance would fit.*use --match-noise",
+            "the map's noise is 3.64 times .*`weight_type` variance would fit.*use `match_noise`",
         ),
         (0.0, "weight", {}, "the weight map has no usable pixel as weight"),
     ],
@@ -96,7 +96,7 @@ def test_bits_by_number_and_name(tmp_path, text, marked, kind):
 def test_unknown_bits(tmp_path, text):
     mask = plane(tmp_path, BITS.astype(np.int32), MP_BAD=0, MP_SAT=2)
     with pytest.raises(
-        ConfigError, match=rf"--mask-bits: received '{text}'; allowed: numbers from 0 to 63.*or BAD, SAT"
+        ConfigError, match=rf"`mask_bits`: received '{text}'; allowed: numbers from 0 to 63.*or BAD, SAT"
     ):
         read_bits(text, mask)
 
@@ -109,7 +109,7 @@ def test_a_mask_without_names(tmp_path):
 
 def test_bits_of_fractions(tmp_path):
     mask = plane(tmp_path, np.full((2, 2), 0.5, np.float32))
-    with pytest.raises(DataError, match="--mask-bits needs integers; received float32 with fractions"):
+    with pytest.raises(DataError, match="`mask_bits` needs integers; received float32 with fractions"):
         masked_rows(mask, 1, 0, 2)
 
 

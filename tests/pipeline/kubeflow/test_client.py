@@ -264,7 +264,7 @@ def test_no_address():
 def test_wrong_cron_parameter_and_file(cluster, file, tmp_path):
     with pytest.raises(ConfigError, match=r"`cron`: received '0 0 3 \* \* 1', which has 6 fields"):
         cluster.schedule(file, "e", "n", "0 0 3 * * 1", {})
-    with pytest.raises(ConfigError, match="--parameter span: .* has no such parameter; allowed: spans, train_args"):
+    with pytest.raises(ConfigError, match="parameter span: .* has no such parameter; allowed: spans, train_args"):
         cluster.submit(file, "e", "n", {"span": "1"})
     with pytest.raises(DataError, match="nothing.yaml: this file cannot be read"):
         cluster.submit(tmp_path / "nothing.yaml", "e", "n", {})

@@ -215,12 +215,12 @@ def test_parameters_of_a_single_pod_that_cannot_be_read(capsys):
 @pytest.mark.parametrize(
     "raw, image, root, message",
     [
-        ({}, "My Image", ROOT, "--image: received 'My Image'; allowed: a container image such as"),
+        ({}, "My Image", ROOT, "`image`: received 'My Image'; allowed: a container image such as"),
         (
             {},
             IMAGE,
             "/mnt/artifacts",
-            "--pipeline-root: received '/mnt/artifacts'; allowed: gs://.*artifacts_on_volume",
+            "`pipeline_root`: received '/mnt/artifacts'; allowed: gs://.*artifacts_on_volume",
         ),
         (
             {"kubeflow": {"resources": [{"component": "Trainre"}]}},
@@ -248,7 +248,7 @@ def test_parameters_of_a_single_pod_that_cannot_be_read(capsys):
             },
             IMAGE,
             ROOT,
-            "--pipeline-root: received 'minio://.*allowed with --runner=DataflowRunner: gs://",
+            "`pipeline_root`: received 'minio://.*allowed with --runner=DataflowRunner: gs://",
         ),
     ],
 )

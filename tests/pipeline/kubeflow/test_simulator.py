@@ -179,10 +179,10 @@ def test_the_last_error_of_a_log_is_shown_whole():
 
 def test_unknown_and_missing_parameters(tmp_path):
     path = pipeline(tmp_path, {"first": task("first")})
-    with pytest.raises(ConfigError, match="--parameter span: .*toy.yaml has no such parameter; allowed: spans"):
+    with pytest.raises(ConfigError, match="parameter span: .*toy.yaml has no such parameter; allowed: spans"):
         Simulator(path, tmp_path, {"span": "1"})
     path.write_text(path.read_text().replace("defaultValue: latest", "isOptional: true"))
-    with pytest.raises(ConfigError, match="--parameter spans: .*toy.yaml needs a value for it"):
+    with pytest.raises(ConfigError, match="parameter spans: .*toy.yaml needs a value for it"):
         Simulator(path, tmp_path)
 
 
