@@ -90,7 +90,11 @@ setup(
             *on(OLD, "kfp>=2.5,<2.6", "kfp-kubernetes>=1.0,<1.1"),  # newer ones need protobuf 4
             *on(NEW, "kfp>=2.17,<3", "kfp-kubernetes>=2.17,<3"),
         ],
-        "docs": ["mkdocs-material>=9.7,<10"],
+        "docs": [
+            "mkdocs-material>=9.7,<10",
+            "mkdocstrings[python]>=1,<2",
+            "pymdown-extensions>=10.14,<11",  # mkdocstrings 1.0 fails with 12
+        ],
         "test": [
             "pytest>=8",
             "hypothesis>=6",

@@ -9,6 +9,8 @@ traceback.
 
 from blendinator.escape import printable
 
+__all__ = ["BlendinatorError", "ConfigError", "DataError", "ModelError", "ServiceError"]
+
 
 class BlendinatorError(Exception):
     """Base of every error with a remedy that a user can apply. Its text is safe to show: it may quote a record."""

@@ -10,6 +10,8 @@ from blendinator.data.survey import Survey
 from blendinator.errors import ConfigError
 from blendinator.files import write_errors
 
+__all__ = ["check_names", "truth_path", "write_field"]
+
 ENDINGS = (".fits", ".fits.gz", ".fit")
 
 

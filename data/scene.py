@@ -111,7 +111,7 @@ class Simulator:
       renderer: draws the galaxies; by default the one that the configuration names.
     """
 
-    def __init__(self, config: SimulationConfig, source=None, renderer=None, stamps=None) -> None:
+    def __init__(self, config: SimulationConfig, source: Any = None, renderer: Any = None, stamps: Any = None) -> None:
         self.config, self.source, self._stamps = config, source, stamps
         self.survey = get_survey(config.survey)
         self.sky_sigma = self.survey.sky_sigma * config.noise_scale

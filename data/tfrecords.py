@@ -13,6 +13,8 @@ import google_crc32c
 from blendinator.errors import DataError
 from blendinator.files import read_error
 
+__all__ = ["compression", "frame_record", "read_records"]
+
 HEADER = 12  # bytes: a record's length, and the checksum of that
 REMEDY = "Give a whole file of TFRecords: make or copy it again."
 

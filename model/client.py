@@ -26,6 +26,8 @@ from blendinator.model.field import noise
 from blendinator.model.field.tiling import Tile, core_shape, padded, plan
 from blendinator.model.live import FIELD_FILE, FIELD_FORMAT, list_versions, read_facts
 
+__all__ = ["Maps", "Segmenter", "Timing", "check_draws", "find_model"]
+
 SIGNATURE = "sample_with_noise"
 NO_DATA = 255  # in class maps and samples
 TILE = 1024  # pixels per side of a tile's core: docs/segmentation.md has the measurements
@@ -179,7 +181,8 @@ class Segmenter:
         Args:
           strip: float32 [rows, padded width], the rows of the tiles with their margins (`pad_rows`); NaN means no data.
           row: one row of `tiles`.
-          num_samples, seed: as in `sample`.
+          num_samples: as in `sample`.
+          seed: likewise.
           timing: is added to.
 
         Yields:

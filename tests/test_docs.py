@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib.util
 import os
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -16,6 +17,8 @@ import numpy as np
 import pytest
 import yaml
 
+import blendinator
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 FOLDERS = ("benchmarks", "components", "configs", "data", "docs", "model", "pipeline", "schemas", "scripts", "tests")
@@ -26,6 +29,7 @@ _spec.loader.exec_module(architecture_figure)
 
 
 def build(folder, config=ROOT / "mkdocs.yml"):
+    pytest.importorskip("mkdocstrings", reason="needs the extra `docs`")
     return subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", config, "--site-dir", folder],
         capture_output=True,
@@ -55,6 +59,25 @@ def test_the_reference_names_every_command(site):
 
     page = (site / "commands.html").read_text(encoding="utf-8")
     assert all(f"blendinator {name}" in page for name in main.commands)
+
+
+def test_the_reference_names_the_public_api(site):
+    page = (site / "reference.html").read_text(encoding="utf-8")
+    for name in set(blendinator.__all__) - {"__version__"}:
+        assert re.search(rf"<h3 id=\"[\w.]*\.{name}\"", page), name
+
+
+def test_what_the_reference_shows_exists_and_is_documented():
+    shown = re.findall(r"^::: ([\w.]+)$", (DOCS / "reference.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(shown) > 20
+    names = {name.rpartition(".")[2] for name in shown}
+    assert set(blendinator.__all__) - {"__version__"} <= names
+    for name in shown:
+        found = pkgutil.resolve_name(name)
+        assert found.__doc__, name
+        for member in getattr(found, "__all__", ()):
+            value = getattr(found, member)
+            assert not callable(value) or value.__doc__, f"{name}.{member}"
 
 
 def test_the_commands_in_the_text_exist_with_their_options():

@@ -1,8 +1,10 @@
 """`blendinator segment`: one field, from the file to maps, catalogue and picture."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from blendinator.errors import ConfigError
 from blendinator.files import write_errors
@@ -11,7 +13,7 @@ from blendinator.model.field import calibrated, catalogue, columns, cutouts, pro
 from blendinator.model.field.outputs import Outputs, Together, compress, ending
 from blendinator.model.field.plane import split_hdu
 from blendinator.model.field.preview import Previewer
-from blendinator.model.field.reading import open_field
+from blendinator.model.field.reading import Field, open_field
 from blendinator.model.field.regions import to_regions
 from blendinator.model.field.segment import Report, segment
 from blendinator.model.field.spool import Spool
@@ -50,10 +52,10 @@ def run(
     seed: int = 1,
     settings: catalogue.Settings = catalogue.Settings(),
     truth_path: str | Path | None = None,
-    progress=None,
-    opened=None,
+    progress: Callable[[int], None] | None = None,
+    opened: Callable[[Field], None] | None = None,
     command: str = "",
-    **options,
+    **options: Any,
 ) -> Result:
     """Segments a field; either every output is written, or none is.
 
@@ -61,7 +63,8 @@ def run(
       segmenter: the model.
       path: the field; "-" is standard input.
       outputs: what to write.
-      num_samples, seed: see `Segmenter.sample`.
+      num_samples: see `Segmenter.sample`.
+      seed: likewise.
       settings: of the catalogue.
       truth_path: a table of true galaxies to compare the catalogue with.
       progress: see `segment.segment`.

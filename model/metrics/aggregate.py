@@ -8,6 +8,22 @@ import numpy as np
 
 from blendinator.model.metrics.scenes import CURVE_THRESHOLDS, DESCRIPTORS, DRAWS, LEVELS, QUANTITIES, scene_statistics
 
+__all__ = [
+    "aggregate",
+    "auroc",
+    "brier_decomposition",
+    "calibration_error",
+    "lower_is_better",
+    "merge_equal_mass",
+    "metric_names",
+    "metrics",
+    "presence_calibration",
+    "rank_chi_square",
+    "ratio",
+    "risk_coverage",
+    "sum_rows",
+]
+
 CLASSES = ("background", "galaxy", "blended")
 OBJECT_COUNTS = ("true", "recognised", "predicted", "matched")
 RANKED = (*QUANTITIES, "blend_presence")

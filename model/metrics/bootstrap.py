@@ -10,6 +10,8 @@ import hashlib
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+__all__ = ["interval", "poisson_weights", "scene_seeds"]
+
 
 def scene_seeds(scene_ids: np.ndarray, seed: int, purpose: str) -> np.ndarray:
     """uint64 [S], a hash of (purpose, seed, scene id)."""

@@ -13,6 +13,8 @@ from blendinator.model.metrics.aggregate import (
 from blendinator.model.metrics.bootstrap import interval
 from blendinator.model.metrics.scenes import CURVE_THRESHOLDS
 
+__all__ = ["curves"]
+
 
 def curves(sums: dict[str, np.ndarray], replicates: dict[str, np.ndarray]) -> dict[str, dict[str, list]]:
     """All curves, as lists of numbers; None where a point is undefined.

@@ -11,6 +11,8 @@ from blendinator.model.metrics.bootstrap import interval, poisson_weights
 from blendinator.model.metrics.curves import curves
 from blendinator.model.metrics.scenes import select
 
+__all__ = ["evaluate_rows", "inside", "keep_map_metrics", "with_intervals"]
+
 
 def evaluate_rows(rows: dict[str, np.ndarray], config: EvaluationConfig) -> dict[str, dict]:
     """The report of one set of rows.

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+__all__ = ["HEADLINES", "Headline"]
+
 
 @dataclass(frozen=True)
 class Headline:

@@ -8,6 +8,18 @@ import numpy as np
 
 from blendinator.model.metrics.objects import Groups
 
+__all__ = [
+    "areas",
+    "component_counts",
+    "covered",
+    "distances",
+    "energy_distance",
+    "energy_score",
+    "independent_samples",
+    "rank_histogram",
+    "rank_interval",
+]
+
 FOREGROUND = (1, 2)
 
 

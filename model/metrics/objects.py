@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+__all__ = ["Groups", "label_groups", "recognised_blends"]
+
 _WITHIN_A_MAP = np.zeros((3, 3, 3), bool)
 _WITHIN_A_MAP[1] = True  # 8 neighbours within a map, never between maps
 

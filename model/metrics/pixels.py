@@ -8,6 +8,17 @@ from scipy import ndimage
 
 from blendinator.data.records import NUM_CLASSES
 
+__all__ = [
+    "brier_score",
+    "calibration_bins",
+    "confusion",
+    "entropy",
+    "histogram",
+    "log_score",
+    "near_sources",
+    "one_hot",
+]
+
 # Probabilities are means over draws in float32; a class that no draw supports can come out as exactly 0.
 PROBABILITY_FLOOR = 1e-7
 
@@ -48,7 +59,9 @@ def entropy(probabilities: np.ndarray) -> np.ndarray:
     return -(clipped * np.log(clipped)).sum(-1)
 
 
-def calibration_bins(truth: np.ndarray, probabilities: np.ndarray, edges: np.ndarray, where: np.ndarray | None = None):
+def calibration_bins(
+    truth: np.ndarray, probabilities: np.ndarray, edges: np.ndarray, where: np.ndarray | None = None
+) -> np.ndarray:
     """Counts, summed probabilities and summed hits per class and bin of probability.
 
     Args:

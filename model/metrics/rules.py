@@ -13,6 +13,8 @@ from blendinator.model.metrics.bootstrap import interval, poisson_weights
 from blendinator.model.metrics.evaluation import inside
 from blendinator.model.metrics.scenes import LEVELS, select
 
+__all__ = ["check_names", "check_relative", "check_rule", "check_rules", "signed_score", "slice_name", "slice_names"]
+
 
 def check_rule(rule: ThresholdConfig, report: dict, min_scenes: int) -> dict:
     """One rule, applied to the report of `evaluation.evaluate_rows`.

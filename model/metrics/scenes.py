@@ -11,6 +11,8 @@ from blendinator.data.records import NUM_CLASSES, SCALARS
 from blendinator.model.metrics import joint, objects, pixels
 from blendinator.model.metrics.bootstrap import scene_seeds
 
+__all__ = ["concatenate", "scene_statistics", "select"]
+
 DESCRIPTORS = tuple(SCALARS)  # what a row is; everything else in it can be summed
 
 LEVELS = (50, 68, 95)  # per cent, of the central intervals

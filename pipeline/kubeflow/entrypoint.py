@@ -1,6 +1,6 @@
 """The command of every task on Kubeflow: repairs what Kubeflow Pipelines v2 hands over, then runs TFX's executor.
 
-    python -m blendinator.pipeline.kubeflow.entrypoint --executor_class_path ... --json_serialized_invocation_args ... ...
+    python -m blendinator.pipeline.kubeflow.entrypoint --executor_class_path ... --json_serialized_invocation_args ...
 
 TFX 1.16 expects what its compiler wrote; Kubeflow's driver and launcher hand over something else:
 
