@@ -16,9 +16,10 @@ from matplotlib.colors import ListedColormap
 
 from blendinator.config import SimulationConfig, StructureConfig
 from blendinator.data import population
+from blendinator.data.classes import CLASSES
 from blendinator.data.profiles import Psf
 from blendinator.data.scene import Simulator
-from blendinator.data.show import CLASS_COLORS, show_scene
+from blendinator.data.show import show_scene
 from blendinator.data.stars import Optics, points
 from blendinator.data.structure import add_structure
 from blendinator.data.survey import get_survey
@@ -45,7 +46,7 @@ def scenes(path):
             )
             line[2 * i + 1].imshow(
                 scene["mask"],
-                cmap=ListedColormap(CLASS_COLORS),
+                cmap=ListedColormap([one.color for one in CLASSES]),
                 vmin=0,
                 vmax=2,
                 origin="lower",

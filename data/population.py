@@ -225,3 +225,7 @@ def draw_boosted(
         y=np.concatenate((y, y[host] + distance * np.sin(angle))),
     )
     return Sources.concatenate((galaxies, background))
+
+
+# How the galaxies of a scene are sampled, by population; the names are those of `records.POPULATIONS`.
+SAMPLERS = {"boosted": draw_boosted, "natural": draw_natural}

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from blendinator.data.classes import CLASSES
 from blendinator.errors import DataError
 
 POPULATIONS = ("boosted", "natural")
-NUM_CLASSES = 3
+NUM_CLASSES = len(CLASSES)
 
 
 @dataclass(frozen=True)

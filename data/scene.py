@@ -13,7 +13,7 @@ from scipy import ndimage
 from blendinator.config import SimulationConfig
 from blendinator.data.fourier_renderer import FourierRenderer
 from blendinator.data.galsim_renderer import GalSimRenderer
-from blendinator.data.population import GALAXY, NO_STAMP, STAR, Sources, draw_boosted, draw_natural
+from blendinator.data.population import GALAXY, NO_STAMP, SAMPLERS, STAR, Sources
 from blendinator.data.profiles import Psf, sersic_reach
 from blendinator.data.records import UNDEFINED
 from blendinator.data.spans import SPLITS
@@ -33,7 +33,7 @@ class Parameters:
 
     Attributes:
       number: of the scene in its span.
-      population: "boosted" or "natural".
+      population: one of `population.SAMPLERS`.
       fwhm: of the scene's PSF, arcsec; g1, g2: its shear.
       sky_sigma: of the scene's noise without the sources', electrons per pixel.
       noise_correlation: sigma of the noise's Gaussian kernel in pixels; 0 is white noise.
@@ -139,8 +139,7 @@ class Simulator:
         white, correlation = rng.random() < config.white_noise_share, rng.uniform(*config.noise_correlation)
         background = config.background_error * sky_sigma * rng.standard_normal(3)
         optics = Optics(float(rng.uniform(0.0, 2.0 * np.pi)), float(rng.random()))
-        draw = draw_boosted if population == "boosted" else draw_natural
-        galaxies = draw(rng, config.population, self.survey, config.stamp_size, self.source)
+        galaxies = SAMPLERS[population](rng, config.population, self.survey, config.stamp_size, self.source)
         sources = Sources.concatenate([galaxies, *self._stars(rng, population, galaxies)])
         reach = self._reach(sources, fwhm, sky_sigma)
         outside_x, outside_y = (

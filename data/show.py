@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from blendinator.config import SimulationConfig
+from blendinator.data.classes import CLASSES
 from blendinator.data.population import STAR, Sources
 from blendinator.data.records import SCALAR_FEATURES
 from blendinator.data.scene import Simulator
@@ -12,7 +13,6 @@ from blendinator.data.spans import SPLITS
 from blendinator.data.survey import Survey
 from blendinator.errors import ConfigError, DataError
 
-CLASS_COLORS = ("#20242c", "#3f8fd2", "#f2b134")  # background, galaxy, blended
 MAX_ROWS = 16  # of the table of galaxies
 
 
@@ -122,9 +122,14 @@ def draw_panels(axes, record: dict, truth_threshold: float, stamps: np.ndarray) 
         y, x = np.unravel_index(stamp.argmax(), stamp.shape)
         axes[1].annotate(str(i + 1), (x, y), color=color, fontsize=8, xytext=(3, 3), textcoords="offset points")
     axes[2].imshow(
-        record["mask"], origin="lower", cmap=ListedColormap(CLASS_COLORS), vmin=0, vmax=2, interpolation="nearest"
+        record["mask"],
+        origin="lower",
+        cmap=ListedColormap([one.color for one in CLASSES]),
+        vmin=0,
+        vmax=2,
+        interpolation="nearest",
     )
-    axes[2].set_title("truth: background, one source (blue), blended (yellow)", fontsize=9)
+    axes[2].set_title("truth: background, one source (blue), blended (orange)", fontsize=9)
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])

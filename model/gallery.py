@@ -8,12 +8,13 @@ import io
 
 import numpy as np
 
+from blendinator.data.classes import CLASSES
 from blendinator.data.records import NUM_CLASSES
 from blendinator.model.metrics.pixels import entropy
 
 # Background, one source, blended: near-black blue, sky blue, orange.
-CLASS_COLORS = np.array([[0.055, 0.075, 0.125], [0.337, 0.706, 0.914], [0.902, 0.624, 0.0]])
-CLASS_NAMES = ("background", "one source", "blended")
+CLASS_COLORS = np.array([one.color for one in CLASSES])
+CLASS_NAMES = tuple(one.label for one in CLASSES)
 SAMPLES_SHOWN = 3
 ENTROPY_COLORS = "magma"
 ASINH_SOFTENING = 2.0  # sky sigmas at which the stretch turns from linear to logarithmic

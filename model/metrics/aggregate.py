@@ -6,6 +6,7 @@ A ratio with an empty denominator is NaN: a metric that the scenes at hand don't
 
 import numpy as np
 
+from blendinator.data.classes import CLASSES
 from blendinator.model.metrics.scenes import CURVE_THRESHOLDS, DESCRIPTORS, DRAWS, LEVELS, QUANTITIES, scene_statistics
 
 __all__ = [
@@ -24,7 +25,7 @@ __all__ = [
     "sum_rows",
 ]
 
-CLASSES = ("background", "galaxy", "blended")
+CLASS_NAMES = tuple(one.name for one in CLASSES)
 OBJECT_COUNTS = ("true", "recognised", "predicted", "matched")
 RANKED = (*QUANTITIES, "blend_presence")
 ADAPTIVE_BINS = 15  # of equal mass
@@ -65,7 +66,7 @@ def metrics(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     result |= _reliability(sums["bins"])
     adaptive = calibration_error(merge_equal_mass(sums["fine_bins_near"], ADAPTIVE_BINS))
     result["adaptive_ece_near_sources"] = adaptive.mean(-1)
-    result["adaptive_ece_near_sources_blended"] = adaptive[:, CLASSES.index("blended")]
+    result["adaptive_ece_near_sources_blended"] = adaptive[:, CLASS_NAMES.index("blended")]
     for suffix in ("", "_independent"):
         result |= _joint(sums, suffix)
     for draws in DRAWS[1:]:
@@ -119,13 +120,13 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 def _overlap(counts):
     """IoU, completeness and purity of each class, from pixel counts [R, true, predicted]."""
     result = {}
-    for c, name in enumerate(CLASSES):
+    for c, name in enumerate(CLASS_NAMES):
         hits, true, predicted = counts[:, c, c], counts[:, c, :].sum(-1), counts[:, :, c].sum(-1)
         result[f"iou_{name}"] = ratio(hits, true + predicted - hits)
         result[f"completeness_{name}"] = ratio(hits, true)
         result[f"purity_{name}"] = ratio(hits, predicted)
         result[f"f1_{name}"] = ratio(2 * hits, true + predicted)
-    result["iou_mean"] = np.mean([result[f"iou_{name}"] for name in CLASSES], axis=0)
+    result["iou_mean"] = np.mean([result[f"iou_{name}"] for name in CLASS_NAMES], axis=0)
     return result
 
 
@@ -137,7 +138,7 @@ def _scores(sums, suffix, label):
     parts = brier_decomposition(sums["bins" + suffix])
     for part, value in parts.items():
         result[f"brier_{part}{label}"] = value.sum(-1)
-    for c, name in enumerate(CLASSES):
+    for c, name in enumerate(CLASS_NAMES):
         result[f"ece{label}_{name}"] = errors[:, c]
     return result
 
@@ -150,7 +151,7 @@ def _reliability(bins):
     `<class>_area_ratio` is the expected over the true number of pixels of the class.
     """
     result = {}
-    for c, name in enumerate(CLASSES[1:], start=1):
+    for c, name in enumerate(CLASS_NAMES[1:], start=1):
         count, probability, hits = (bins[:, c, k] for k in range(3))
         result[f"reliability_{name}"] = ratio(np.abs(probability - hits)[:, 1:].sum(-1), count[:, 1:].sum(-1))
         result[f"{name}_area_ratio"] = ratio(probability.sum(-1), hits.sum(-1))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from blendinator.model.metrics.aggregate import (
-    CLASSES,
+    CLASS_NAMES,
     OBJECT_COUNTS,
     RANKED,
     presence_calibration,
@@ -34,7 +34,7 @@ def curves(sums: dict[str, np.ndarray], replicates: dict[str, np.ndarray]) -> di
     """
     result = {}
     for suffix, label in (("", ""), ("_near", "_near_sources")):
-        for c, name in enumerate(CLASSES):
+        for c, name in enumerate(CLASS_NAMES):
             result[f"reliability{label}_{name}"] = _reliability(
                 *(s["bins" + suffix][:, c].transpose(1, 0, 2) for s in (sums, replicates))
             )
@@ -49,7 +49,7 @@ def curves(sums: dict[str, np.ndarray], replicates: dict[str, np.ndarray]) -> di
             result[f"ranks_{name}{suffix}"] = {"share": _plain(shares[0][0]), **_intervals(shares[1], shares[0][0])}
         result["blend_presence" + suffix] = _presence(*(s["blend_presence" + suffix] for s in (sums, replicates)))
     result["objects"] = _objects(sums, replicates)
-    result["pixels_blended"] = _pixels(sums["bins"][:, CLASSES.index("blended")])
+    result["pixels_blended"] = _pixels(sums["bins"][:, CLASS_NAMES.index("blended")])
     return result
 
 

@@ -6,6 +6,7 @@ Colours are of the Okabe-Ito set; series differ in marker and line style as well
 import io
 from itertools import pairwise
 
+from blendinator.data.classes import CLASSES
 from blendinator.data.records import SCALARS
 
 # Model, the same marginals with independent pixels, live model, classical baseline.
@@ -15,8 +16,8 @@ SERIES = {
     "live": {"color": "#009E73", "marker": "^", "linestyle": "--", "label": "live model"},
     "classical": {"color": "#D55E00", "marker": "D", "linestyle": "-.", "label": "SEP"},
 }
-CLASS_COLORS = {"background": "#444444", "galaxy": "#3A9BD9", "blended": "#D98C00"}
-CLASS_LABELS = {"background": "background", "galaxy": "one source", "blended": "blended"}
+CLASS_COLORS = {one.name: one.line for one in CLASSES}
+CLASS_LABELS = {one.name: one.label for one in CLASSES}
 # Inches around and between panels. Fixed: matplotlib's automatic layout takes three times as long as the drawing.
 MARGINS = {"left": 0.62, "right": 0.12, "bottom": 0.5, "top": 0.3}
 GAP, LEGEND = 0.55, 0.22

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from blendinator.config import PopulationConfig, SimulationConfig, StarConfig
-from blendinator.data import population
+from blendinator.data import population, records
 from blendinator.data.scene import Simulator
 from blendinator.data.survey import get_survey
 
@@ -160,3 +160,7 @@ def test_the_natural_sky_has_the_published_shares_and_density():
     # Every galaxy of 5 pixels above 1 sigma counts here, which is more complete than a detection: about 150.
     assert 132 * 0.85 < detected.sum() / sky < 132 * 1.25
     assert 0.07 < blended[area > 0].mean() < 0.17
+
+
+def test_every_population_of_the_records_has_its_sampler():
+    assert tuple(population.SAMPLERS) == records.POPULATIONS
