@@ -49,8 +49,7 @@ def reliability(curves: dict) -> str:
         for axes, name in zip(panels, CLASS_COLORS):
             curve = curves[f"reliability_near_sources_{name}"]
             axes.plot([0, 1], [0, 1], color="#bbb", linewidth=1, zorder=1)
-            points = [curve[key] for key in ("probability", "frequency", "low", "high")]
-            _points(axes, *points, CLASS_COLORS[name], "o", "-")  # type: ignore[call-arg]
+            _points(axes, _curve(curve), color=CLASS_COLORS[name], marker="o", linestyle="-")
             axes.set(title=CLASS_LABELS[name], xlabel="predicted probability", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
             axes.set_aspect("equal")
             share = axes.inset_axes([0.62, 0.08, 0.36, 0.2])
@@ -69,8 +68,7 @@ def blended_reliability(curves: dict) -> str:
         [axes] = panels
         curve = curves["reliability_blended"]
         axes.plot([0, 1], [0, 1], color="#bbb", linewidth=1, zorder=1)
-        points = [curve[key] for key in ("probability", "frequency", "low", "high")]
-        _points(axes, *points, CLASS_COLORS["blended"], "o", "-")  # type: ignore[call-arg]
+        _points(axes, _curve(curve), color=CLASS_COLORS["blended"], marker="o", linestyle="-")
         for probability, frequency, count in zip(curve["probability"], curve["frequency"], curve["count"]):
             if count and probability is not None:
                 axes.annotate(
@@ -128,16 +126,7 @@ def coverage(metrics: dict) -> str:
                 if any(one["value"] is None for one in found):
                     continue
                 percent = [[100 * one[key] for one in found] for key in ("value", "low", "high")]
-                style = SERIES[series]
-                _points(
-                    axes,
-                    [level + shift for level in levels],
-                    *percent,  # type: ignore[call-arg]
-                    style["color"],
-                    style["marker"],
-                    style["linestyle"],
-                    style["label"],
-                )
+                _points(axes, ([level + shift for level in levels], *percent), **SERIES[series])
             axes.set(title=title, xlabel="nominal (%)", xlim=(40, 100), ylim=(0, 103), xticks=levels)
         panels[0].set_ylabel("truths inside (%)")
         _legend(figure, panels[-1])
@@ -197,7 +186,7 @@ def by_slice(slices: dict[str, dict], scalar: str, metric: str) -> str:
             found = [one["metrics"].get(metric, {}) for one in bins]
             x = [i + 0.12 * (number - (len(names) - 1) / 2) for i in range(len(bins))]
             values, low, high = ([one.get(key) for one in found] for key in ("value", "low", "high"))
-            _points(axes, x, values, low, high, style["color"], style["marker"], style["linestyle"], style["label"])
+            _points(axes, (x, values, low, high), **style)
         axes.set_xticks(range(len(labels)), labels, fontsize=8)
         axes.set(title=SCALARS[scalar].label, ylabel=METRIC_LABELS[metric], xlim=(-0.5, len(labels) - 0.5))
         axes.set_ylim(bottom=0)
@@ -240,7 +229,14 @@ def risk_coverage(curves: dict) -> str:
         return _svg(figure, "risk")
 
 
-def _points(axes, x, y, low, high, color, marker, linestyle, label=None) -> None:
+def _curve(curve: dict) -> tuple:
+    """The points of a reliability curve, as `_points` takes them."""
+    return tuple(curve[key] for key in ("probability", "frequency", "low", "high"))
+
+
+def _points(axes, points: tuple, color: str, marker: str, linestyle: str, label: str | None = None) -> None:
+    """Plots values at x with their intervals; `points` holds lists of x, y, low and high."""
+    x, y, low, high = points
     kept = [i for i, value in enumerate(y) if value is not None and x[i] is not None]
     axes.plot(
         [x[i] for i in kept],
