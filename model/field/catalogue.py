@@ -163,7 +163,7 @@ class Cataloguer:
             out["flux"][:, n] = components.sums(label[member], count, flux[member])
         return out
 
-    def _collect(self, maps, footprint, region, counted, first):
+    def _collect(self, maps, footprint, region, counted, first) -> None:
         """Takes the pixels of objects in the counted rows; measures the objects that lie in no further row."""
         y, x = np.nonzero(region[counted])
         rows = y + counted.start
@@ -178,7 +178,7 @@ class Cataloguer:
         below = np.unique(region[counted.stop :])
         self._measurer.measure(below[below > 0].astype(np.int64) - 1 + first)
 
-    def _look_up(self, footprint, first, count_to):
+    def _look_up(self, footprint, first, count_to) -> None:
         if self._truth is None:
             return
         column, row = np.rint(self._truth).astype(int).T

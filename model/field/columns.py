@@ -65,7 +65,7 @@ def to_table(
     return table
 
 
-def _interval_text(name):
+def _interval_text(name) -> str:
     fitted = name.startswith(tuple(QUANTITIES))
     for label in INTERVALS:
         of = f"{label} % interval" if fitted else f"central {label} % of the samples"

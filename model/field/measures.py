@@ -18,7 +18,7 @@ class Measurer:
       min_pixels: smallest footprint that is measured.
     """
 
-    def __init__(self, sets, num_samples: int, min_pixels: int):
+    def __init__(self, sets, num_samples: int, min_pixels: int) -> None:
         self._store, self._num_samples, self._min_pixels = PixelStore(sets), num_samples, min_pixels
         self._found: dict[int, np.ndarray] = {}
 

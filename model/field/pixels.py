@@ -15,7 +15,7 @@ class PixelStore:
       sets: which numbers belong together.
     """
 
-    def __init__(self, sets: UnionFind):
+    def __init__(self, sets: UnionFind) -> None:
         self._sets = sets
         self._chunks: list[dict[str, np.ndarray]] = []
 
