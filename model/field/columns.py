@@ -107,6 +107,8 @@ _DESCRIPTIONS = {
 # Unified Content Descriptors (UCD1+, IVOA), which VOTable has a place for.
 _UCDS = {
     "id": "meta.id;meta.main",
+    "tile": "meta.id",
+    "tile_id": "meta.id",
     "kind": "meta.code.class",
     "parent": "meta.id.parent",
     "x": "pos.cartesian.x",

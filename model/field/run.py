@@ -31,7 +31,8 @@ class Result:
       comparison: with the truth, or None.
       warnings: what the user should know.
       sky_sigma: measured sky noise, electrons per pixel; noise_ratio: over that of the training, if it is known.
-      pixel_scale: arcsec, of the image's WCS, if it has one.
+      pixel_scale: arcsec, of the image's WCS, if it has one. shape: H, W of the image.
+      wcs: its cards, one per line, without lookup tables.
     """
 
     report: Report
@@ -41,6 +42,8 @@ class Result:
     sky_sigma: float | None = None
     noise_ratio: float | None = None
     pixel_scale: float | None = None
+    shape: tuple[int, int] = (0, 0)
+    wcs: str = ""
 
 
 def run(
@@ -168,6 +171,8 @@ def _run(
         field.sky_sigma,
         field.sky_sigma / field.training_sigma if known else None,
         field.wcs.pixel_scale if field.wcs else None,
+        field.shape,
+        output_header(field.image.header, field.image.axes).tostring(sep="\n") if field.wcs else "",
     )
 
 

@@ -80,6 +80,11 @@ output_options = _group(
         " --catalog, --preview, --regions and --cutouts are then endings, such as .fits.gz.",
     ),
     click.option("--shard", metavar="I/N", help="With --output-dir: the I-th of N parts of the images, I from 1."),
+    click.option(
+        "--merge",
+        is_flag=True,
+        help="With --output-dir: join the catalogues in the file catalog, objects of overlapping images once.",
+    ),
     click.option("--no-maps", is_flag=True, help="Write no maps: the catalogue alone."),
     write_samples_option,
     click.option(

@@ -72,6 +72,8 @@ def _check_one(images, given) -> None:
         raise click.UsageError("--no-maps needs --catalog, and neither --output nor --write-samples")
     if given["shard"] is not None:
         raise click.UsageError("--shard needs --output-dir DIR")
+    if given["merge"]:
+        raise click.UsageError("--merge needs --output-dir DIR")
 
 
 def _one(
@@ -130,12 +132,15 @@ def _many(
     overwrite,
     truth,
     shard,
+    merge,
     **given,
 ) -> None:
     from blendinator.model.client import find_model
-    from blendinator.model.field.batch import inputs, record, run, summary
+    from blendinator.model.field.batch import inputs, mosaic, record, run, summary
     from blendinator.pipeline.commands._segment_progress import FieldProgress
 
+    if merge and shard is not None:
+        raise click.UsageError("--merge is for all images: leave --shard out, after the shards have ended")
     every = inputs.expand(images)
     mine = inputs.shard(every, shard)
     formats = run.Formats(
@@ -166,6 +171,10 @@ def _many(
     records = summary.read_records(folder, every)
     counts = ", ".join(f"{count} {state}" for state, count in summary.states(records).items())
     click.echo(f"{printable(str(folder / summary.SUMMARY))}: {counts}")
+    done = [one for one in records if one["state"] == record.DONE]
+    if merge and done:
+        joined = mosaic.write(folder, done, formats.catalogue or "", {"run": job.identity()})
+        click.echo(printable(str(joined)))
     if text := summary.mixed(records):
         click.echo(f"warning: {printable(text)}", err=True)
     failed = [one["name"] for one in summary.read_records(folder, mine) if one["state"] == record.FAILED]
@@ -178,7 +187,7 @@ def _split(given):
     """The options of the draws, of the catalogue, and of `reading.open_field`."""
     from blendinator.model.field.catalogue import Settings
 
-    given = {name: value for name, value in given.items() if name not in ("no_maps", "shard")}
+    given = {name: value for name, value in given.items() if name not in ("no_maps", "shard", "merge")}
     draws = {name: given.pop(name) for name in ("num_samples", "seed")}
     return draws, Settings(given.pop("threshold"), given.pop("min_pixels")), given
 

@@ -239,6 +239,8 @@ def _segment(job, segmenter, image, listener, command):
         "sky_sigma": result.sky_sigma,
         "noise_ratio": result.noise_ratio,
         "pixel_scale": result.pixel_scale,
+        "shape": list(result.shape),
+        "wcs": result.wcs,
         "warnings": result.warnings,
         "seconds": time.perf_counter() - start,
         "network_seconds": result.report.network,

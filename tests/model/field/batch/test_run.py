@@ -204,12 +204,35 @@ def test_the_exit_code_after_a_failure(command, images):
     assert "2/3 b: failed: " in result.output and "Traceback" not in result.output
 
 
+@pytest.mark.parametrize("ending", [".ecsv", ".fits", ".vot", ".parquet"])
+@pytest.mark.filterwarnings("ignore")
+def test_overlapping_images_in_one_catalogue(command, tmp_path, image, wcs_header, ending):
+    """Two copies of one field, cut so that they share 40 columns."""
+    header = wcs_header.copy()
+    header["BUNIT"] = "electron"
+    (tmp_path / "tiles").mkdir()
+    for name, left in (("left", 0), ("right", 21)):
+        part = header.copy()
+        part["CRPIX1"] -= left
+        fits.writeto(tmp_path / "tiles" / f"{name}.fits", image[:, left : left + 62], part)
+    options = ("--min-pixels", 1, "--no-maps", "--merge", "--catalog", ending)
+    result = command(tmp_path / "tiles" / "*.fits", *options)
+    assert result.exit_code == 0, result.output
+    table = Table.read(tmp_path / "out" / f"catalog{ending}")
+    parts = [Table.read(tmp_path / "out" / f"{name}.objects{ending}") for name in ("left", "right")]
+    assert 0 < len(table) < sum(map(len, parts)) and f"catalog{ending}" in result.output
+    assert list(table["id"]) == list(range(1, len(table) + 1)) and set(table["tile"]) <= {"left", "right"}
+    assert str(table["area"].unit) == str(parts[0]["area"].unit) == "pix"
+    assert command(tmp_path / "tiles" / "*.fits", *options).exit_code == 0  # again: it is the run's own
+
+
 @pytest.mark.parametrize(
     "arguments, code, message",
     [
         (["a.fits", "--catalog", "out.ecsv"], 1, "--catalog: received out.ecsv; allowed with --output-dir: an ending"),
         (["a.fits", "--catalog", ".doc"], 1, "--catalog: received .*a.objects.doc, whose ending names no format"),
         (["a.fits", "--shard", "3/2"], 1, "shard: received '3/2'; allowed: I/N"),
+        (["a.fits", "--merge", "--shard", "1/2"], 2, "--merge is for all images: leave --shard out"),
         (["a.fits", "--no-maps", "--output", ".fits"], 2, "--no-maps allows neither --output nor --write-samples"),
     ],
 )
@@ -226,6 +249,7 @@ def test_mistakes(command, tmp_path, arguments, code, message):
         (["a.fits"], "give --output FILE for one image, or --output-dir DIR for many"),
         (["a.fits", "--no-maps"], "--no-maps needs --catalog"),
         (["a.fits", "--output", "m.fits", "--shard", "1/2"], "--shard needs --output-dir"),
+        (["a.fits", "--output", "m.fits", "--merge"], "--merge needs --output-dir"),
     ],
 )
 def test_mistakes_with_one_image(arguments, message):
