@@ -4,7 +4,8 @@
 
 The weights are rounded to bfloat16: half of each float32 is then zero, and what stands twice, in the SavedModel and in
 the weights for warm starts, compresses to once. The card holds how far that moves the probabilities, and the metrics of
-the rounded model on scenes that are simulated for this purpose.
+the rounded model on scenes that are simulated for this purpose. The intervals of fluxes and shapes in
+`released/measures.json` hold for one model: fit them again with `benchmarks/measures.py`.
 """
 
 import argparse
