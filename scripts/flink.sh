@@ -84,10 +84,10 @@ class_path() {
     echo "$FLINK/bin/bash-java-utils.jar"
 }
 
-# The nth line that Flink computes from the sizes in config.yaml: 1 the JVM's memory options, 2 the component's own.
-resources() { # GET_JM_RESOURCE_PARAMS|GET_TM_RESOURCE_PARAMS folder line
+# What Flink computes from the sizes in config.yaml: a line with the JVM's memory options, one with the component's own.
+resources() { # GET_JM_RESOURCE_PARAMS|GET_TM_RESOURCE_PARAMS folder
     java -cp "$(class_path)" org.apache.flink.runtime.util.bash.BashJavaUtils "$1" --configDir "$2" 2>&1 \
-        | sed -n 's/^BASH_JAVA_UTILS_EXEC_RESULT://p' | sed -n "$3p"
+        | sed -n 's/^BASH_JAVA_UTILS_EXEC_RESULT://p'
 }
 
 component() { # JM|TM class folder [arguments]
@@ -95,8 +95,8 @@ component() { # JM|TM class folder [arguments]
     shift 3
     [ -f "$FLINK/.complete" ] || fail "Flink is not set up. Call: sh scripts/flink.sh setup"
     [ -f "$folder/config.yaml" ] || fail "$folder/config.yaml is missing; docs/beam.md has an example"
-    jvm=$(resources "GET_${kind}_RESOURCE_PARAMS" "$folder" 1)
-    own=$(resources "GET_${kind}_RESOURCE_PARAMS" "$folder" 2)
+    sizes=$(resources "GET_${kind}_RESOURCE_PARAMS" "$folder")
+    jvm=$(echo "$sizes" | sed -n 1p) own=$(echo "$sizes" | sed -n 2p)
     [ -n "$jvm" ] || fail "$folder/config.yaml: Flink refuses it. Check the memory sizes"
     # shellcheck disable=SC2086
     exec java $jvm $OPENS -Dlog4j.configurationFile="file:$FLINK/log4j.properties" -cp "$(class_path)" \

@@ -71,7 +71,7 @@ class Processes(contextlib.ExitStack):
             process.kill()
             process.wait()
 
-    def listen(self, name: str, port: int, *command, seconds: float = 120) -> subprocess.Popen:
+    def listen(self, name: str, port: int, *command, seconds: float = 600) -> subprocess.Popen:
         """Starts a program and waits until it accepts connections."""
         process, end = self.start(name, *command), time.monotonic() + seconds
         while time.monotonic() < end and process.poll() is None:
@@ -118,11 +118,10 @@ class FlinkCluster:
         with urllib.request.urlopen(f"http://{self.address}/{path}", timeout=10) as answer:
             return json.load(answer)
 
-    def restarts(self) -> int:
-        """How often Flink has started the newest job again."""
+    def failures(self) -> list[dict]:
+        """What the newest job has recovered from."""
         newest = max(self.ask("jobs/overview")["jobs"], key=lambda job: job["start-time"])
-        [metric] = self.ask(f"jobs/{newest['jid']}/metrics?get=numRestarts")
-        return int(metric["value"])
+        return self.ask(f"jobs/{newest['jid']}/exceptions")["exceptionHistory"]["entries"]
 
     def _slots(self) -> int:
         with contextlib.suppress(urllib.error.HTTPError):  # 503 while it starts
@@ -133,7 +132,7 @@ class FlinkCluster:
         command = ("sh", ROOT / "scripts/flink.sh", "taskmanager", self.processes.folder, name)
         self.task_managers[name] = self.processes.start(name, *command)
 
-    def wait_for_slots(self, number: int, seconds: float = 120) -> None:
+    def wait_for_slots(self, number: int, seconds: float = 600) -> None:
         end = time.monotonic() + seconds
         while self._slots() != number:
             assert time.monotonic() < end, f"Flink has not {number} slots: see {self.processes.folder}"
