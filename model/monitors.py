@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from blendinator.model import losses
+from blendinator.model import latent, losses
 from blendinator.model.input_data import Normalise, Scenes
 from blendinator.model.probaunet import ProbaUNet
 
@@ -84,8 +84,7 @@ def _batch_monitors(model, normalised, mask, seed):
     features, prior = model.features(normalised)
     posterior = model.posterior(normalised, mask)
     reconstruction = losses.cross_entropy(model.logits(features, posterior.loc[:, None])[:, 0], mask)
-    shape = tf.shape(prior.loc)
-    noise = tf.random.stateless_normal(tf.concat([shape[:1], [_DRAWS], shape[1:]], 0), seed)
+    noise = tf.random.stateless_normal(latent.noise_shape(prior, _DRAWS), seed)
     logits = model.draw_logits(features, prior, noise)
     pixels = losses.pixel_cross_entropy(logits, mask[:, None])
     classes = tf.argmax(logits, axis=-1, output_type=tf.int32)

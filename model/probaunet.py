@@ -14,7 +14,7 @@ import tensorflow_probability as tfp
 
 from blendinator.config import ModelConfig
 from blendinator.data.records import NUM_CLASSES
-from blendinator.model import network, sampling
+from blendinator.model import latent, network, sampling
 
 tfd = tfp.distributions
 
@@ -91,7 +91,7 @@ class ProbaUNet(keras.Model):
           features: [B, H, W, F] and `prior`, from `features`.
           noise: standard normal [B, N, h, w, L].
         """
-        z = prior.loc[:, None] + self.prior_scale * prior.scale[:, None] * noise
+        z = latent.from_prior(prior, noise, self.prior_scale)
         return (self.logits(features, z) + self.class_offsets) / self.temperature
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.optimize
 import tensorflow as tf
 
-from blendinator.model import losses
+from blendinator.model import latent, losses
 from blendinator.model.input_data import Normalise, Scenes
 from blendinator.model.probaunet import ProbaUNet
 
@@ -153,5 +153,4 @@ def class_odds(logits: np.ndarray, mask: np.ndarray, temperature: float = 1.0) -
 
 
 def _noise(prior, samples, seed):
-    shape = tf.shape(prior.loc)
-    return tf.random.stateless_normal(tf.concat([shape[:1], [samples], shape[1:]], 0), seed)
+    return tf.random.stateless_normal(latent.noise_shape(prior, samples), seed)

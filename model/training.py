@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from blendinator.config import TrainingConfig
 from blendinator.errors import ConfigError
-from blendinator.model import losses
+from blendinator.model import latent, losses
 from blendinator.model.input_data import Normalise, Scenes, training_batches
 from blendinator.model.monitors import make_monitor
 from blendinator.model.muon import Muon
@@ -145,7 +145,7 @@ def make_steps(model: ProbaUNet, optimizers: Optimizers, config: TrainingConfig)
     def elbo(image, mask, step):
         features, prior = model.features(image)
         posterior = model.posterior(image, mask)
-        z = posterior.loc + posterior.scale * noise(tf.shape(posterior.loc), step)
+        z = latent.from_posterior(posterior, noise(tf.shape(posterior.loc), step))
         reconstruction = losses.cross_entropy(model.logits(features, z[:, None])[:, 0], mask)
         kl = losses.balanced_kl(posterior, prior, config.kl_balance)
         beta = losses.beta_at(step, phases.latent_from, phases.warmup, config.beta)
@@ -158,8 +158,8 @@ def make_steps(model: ProbaUNet, optimizers: Optimizers, config: TrainingConfig)
 
     def multi_sample(image, mask, step):
         features, prior = model.features(image)
-        shape, draws = tf.shape(prior.loc), config.multi_sample_draws
-        z = prior.loc[:, None] + prior.scale[:, None] * noise(tf.concat([shape[:1], [draws], shape[1:]], 0), step)
+        draws = config.multi_sample_draws
+        z = latent.from_prior(prior, noise(latent.noise_shape(prior, draws), step))
         logits = model.logits(features, tf.ensure_shape(z, [None, draws, *prior.loc.shape[1:]]))
         pixels = losses.pixel_cross_entropy(logits, mask[:, None])
         joint = tf.reduce_mean(losses.blockwise_mixture_nll(pixels))

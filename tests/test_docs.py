@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 import blendinator
+from blendinator.data.simulate import LIBRARIES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -293,5 +294,7 @@ def keys(function, variable):
             if isinstance(node.value, ast.Dict):
                 yield from (key.value for key in node.value.keys if key)
             for target in getattr(node, "targets", ()):
-                if isinstance(target, ast.Subscript):
+                if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
                     yield target.slice.value
+                elif isinstance(target, ast.Subscript):  # settings[LIBRARIES[name]]
+                    yield from LIBRARIES.values()

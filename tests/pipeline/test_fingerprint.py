@@ -97,8 +97,8 @@ def test_what_does_not_exist_is_an_error(package, missing):
     ("entry", "some"),
     [
         ("model.trainer", {"model/trainer.py", "model/network.py", "model/losses.py", "data/records.py"}),
-        ("components.calibration_evaluator", {"model/metrics/scenes.py", "model/classical.py", "data/spans.py"}),
-        ("components.export_check", {"components/export_check/signatures.py", "data/spans.py"}),
+        ("components.calibration_evaluator", {"model/metrics/scenes.py", "model/classical.py", "data/tfrecords.py"}),
+        ("components.export_check", {"components/export_check/signatures.py", "data/tfrecords.py"}),
         ("components.anomaly_gate", {"schemas/schema.py", "files.py"}),
         ("pipeline.run", {"pipeline/dag.py", "components/drift_gate/executor.py", "data/simulate.py"}),
     ],
