@@ -65,7 +65,7 @@ def notebook(text: str, source: str) -> str:
 
 def as_page(text: str) -> str:
     """A Markdown file of the root with its links as they are from within docs/."""
-    text = re.sub(r"\]\(docs/", "](", text)
-    for page, source in ROOT_PAGES.items():
+    for page, source in {**ROOT_PAGES, **NOTEBOOKS}.items():
         text = text.replace(f"]({source})", f"]({page})")
+    text = re.sub(r"\]\(docs/", "](", text)
     return text

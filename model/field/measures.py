@@ -82,7 +82,7 @@ def measure(
     safe = np.where(good, mask_flux, np.nan)
     order = np.argsort(np.hypot(x - center[0], y - center[1]), kind="stable")
     growth = np.cumsum(inside[:, order], axis=1)
-    r20, r50, r80 = (radius(growth, fraction * safe) for fraction in (INNER, HALF, OUTER))
+    r20, r50, r80 = radius(growth, np.multiply.outer((INNER, HALF, OUTER), safe))
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
             "half_light_radius": r50,
@@ -97,19 +97,19 @@ def radius(growth: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
     Args:
       growth: flux of the innermost 1, 2, ... P pixels [N, P].
-      wanted: [N].
+      wanted: [..., N].
 
     Returns:
-      Pixels [N]; NaN where the flux is never reached.
+      Pixels [..., N]; NaN where the flux is never reached.
     """
-    reached = growth >= wanted[:, None]
-    k = reached.argmax(axis=1)
+    reached = growth >= wanted[..., None]
+    k = reached.argmax(axis=-1)
     rows = np.arange(len(growth))
+    at = growth[rows, k]
     below = np.where(k > 0, growth[rows, k - 1], 0.0)
-    step = growth[rows, k] - below
     with np.errstate(invalid="ignore", divide="ignore"):
-        part = np.where(step > 0, (wanted - below) / step, 0.0)
-        return np.where(reached.any(axis=1) & (wanted > 0), np.sqrt((k + part) / np.pi), np.nan)
+        part = np.where(at > below, (wanted - below) / (at - below), 0.0)
+        return np.where((at >= wanted) & (wanted > 0), np.sqrt((k + part) / np.pi), np.nan)
 
 
 def _ellipticity(weight, x, y):
