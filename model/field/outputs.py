@@ -4,8 +4,10 @@ import contextlib
 import gzip
 import importlib.util
 import os
+import re
 import shutil
 import stat
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ MAPS = (".fits", ".fit", ".fits.gz", ".fit.gz")
 CATALOGUES = {".ecsv": "ascii.ecsv", ".fits": "fits", ".fit": "fits", ".vot": "votable", ".parquet": "parquet"}
 PREVIEWS = (".png", ".jpg", ".jpeg", ".pdf")
 REGIONS, CUTOUTS = (".reg",), (".png",)
+LEFTOVER = 3600  # seconds: a file of a process that lives was written to within less
+_PART = re.compile(r"(?s)\..+\.[0-9a-f]{12}(\.gz)?\.part")  # the names of `Together.part`
 GZIP_LEVEL = 1  # floating-point noise gains little from more, and takes several times as long
 
 
@@ -119,6 +123,20 @@ def check_place(path: Path, overwrite: bool) -> None:
         )
     if not overwrite:
         raise ConfigError(f"{path}: this exists already. Give another name, or `overwrite`.")
+
+
+def remove_leftovers(folder: Path) -> list[str]:
+    """Removes the temporary files of processes that were killed: those not written to for `LEFTOVER` seconds.
+
+    Returns:
+      Their names.
+    """
+    found = []
+    for path in folder.iterdir():
+        if _PART.fullmatch(path.name) and path.is_file() and time.time() - path.stat().st_mtime > LEFTOVER:
+            path.unlink(missing_ok=True)
+            found.append(path.name)
+    return sorted(found)
 
 
 class Together:

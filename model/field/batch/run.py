@@ -12,7 +12,7 @@ from blendinator.model.client import Segmenter, check_draws
 from blendinator.model.field import catalogue, run
 from blendinator.model.field.batch import record, summary
 from blendinator.model.field.batch.inputs import Image
-from blendinator.model.field.outputs import Outputs
+from blendinator.model.field.outputs import Outputs, remove_leftovers
 from blendinator.model.field.plane import split_hdu
 
 BESIDE = ("weight", "mask", "truth")  # files that belong to an image
@@ -127,6 +127,7 @@ def segment_images(
     for image in every or images:
         _check_places(job, image)
     record.claim(job.folder, identity, job.overwrite)
+    remove_leftovers(job.folder)
     segmenter, out = None, []
     try:
         for number, image in enumerate(images, 1):

@@ -1,6 +1,8 @@
 """Many images: what is done is skipped, failures do not stop the rest, and a killed run goes on."""
 
 import json
+import os
+import time
 
 import numpy as np
 import pytest
@@ -108,6 +110,17 @@ def test_a_killed_run_goes_on(segment, images, tmp_path, monkeypatch):
     assert (tmp_path / "out" / "a.maps.fits").exists()
     assert list(Table.read(tmp_path / "out" / "summary.ecsv")["state"]) == ["running", "pending", "pending"]
     assert segment()[0] == [("a", "done"), ("b", "failed"), ("c", "done")]
+
+
+def test_a_killed_runs_temporary_files_go_when_they_are_old(segment, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    names = [".a.maps.fits.0123456789ab.part", ".a.maps.fits.0123456789ac.part", ".mine.part"]
+    for name, age in zip(names, (7200, 60, 7200)):
+        (out / name).write_text("")
+        os.utime(out / name, (time.time() - age,) * 2)
+    segment()
+    assert {path.name for path in out.glob(".*.part")} == {names[1], names[2]}  # a live process's, and the user's
 
 
 def test_a_defect_in_one_image_is_recorded(segment, images, tmp_path, monkeypatch):
