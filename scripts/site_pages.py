@@ -67,5 +67,4 @@ def as_page(text: str) -> str:
     """A Markdown file of the root with its links as they are from within docs/."""
     for page, source in {**ROOT_PAGES, **NOTEBOOKS}.items():
         text = text.replace(f"]({source})", f"]({page})")
-    text = re.sub(r"\]\(docs/", "](", text)
-    return text
+    return re.sub(r"\]\(docs/", "](", text)
