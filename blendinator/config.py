@@ -203,7 +203,7 @@ class EvaluationConfig:
     object_overlap: float = _limit(0.5, 0.01, 1.0)  # share of a blend's pixels that must agree for it to count as found
     classical: ClassicalConfig = field(default_factory=ClassicalConfig)
     thresholds: tuple[ThresholdConfig, ...] = (
-        ThresholdConfig("iou_galaxy", "boosted", min=0.7),
+        ThresholdConfig("iou_galaxy", "boosted", min=0.62),
         ThresholdConfig("iou_blended", "boosted", min=0.35),
         ThresholdConfig("iou_blended", "natural", min=0.12),
         ThresholdConfig("reliability_blended", "natural", max=0.08),

@@ -40,7 +40,7 @@ LARGEST = 6_000_000  # bytes
 LEFT_OUT = ("fingerprint.pb", "tf_serving_warmup_requests")
 SPAN = 900_002  # of the scenes; spans of a pipeline are counted from 1
 BATCH, COMPARED, SAMPLES = 32, 128, 16
-FACTS = ("config", "key", "code", "spans", "steps", "best_step", "seconds", "calibration")
+FACTS = ("config", "key", "code", "spans", "steps", "best_step", "seconds", "calibration", "averaged")
 CARD = tuple(headline.name for headline in HEADLINES if headline.card)
 
 
@@ -128,7 +128,7 @@ def main() -> None:
         "name": f"{config.simulation.survey}-{blendinator.__version__}",
         "sha256": hashlib.sha256(archive.read_bytes()).hexdigest(),
         "rounding": moved,
-        "facts": {name: facts[name] for name in FACTS},
+        "facts": {name: facts[name] for name in FACTS if name in facts},
         "metrics": {
             population: {"scenes": part["scenes"]} | {name: part["metrics"][name] for name in CARD}
             for population, part in report.items()
