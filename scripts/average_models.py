@@ -2,9 +2,9 @@
 
     python scripts/average_models.py VERSION START --share 0.3 --examples FOLDER --transform FOLDER --output FOLDER
 
-A network that was trained further on another sky, and the one that it started from, often lie in one valley of the loss:
-the mean of their weights keeps much of what each does better, without a further pass at inference (Wortsman et al. 2022,
-arXiv:2109.01903, "Robust fine-tuning of zero-shot models"). Transform graph, settings and facts are those of VERSION.
+A network that was trained further on another sky, and the one that it started from, often lie in one valley of the
+loss: the mean of their weights keeps much of what each does better, at no cost (Wortsman et al. 2022, arXiv:2109.01903,
+"Robust fine-tuning of zero-shot models"). Transform graph, settings and facts are those of VERSION.
 """
 
 import argparse
