@@ -31,7 +31,9 @@ jobmanager.memory.process.size: 1g
 rest.port: {rest}
 rest.address: localhost
 taskmanager.numberOfTaskSlots: 1
-taskmanager.memory.process.size: 1200m
+taskmanager.memory.process.size: 1800m
+taskmanager.memory.network.min: 256m
+taskmanager.memory.network.max: 256m
 heartbeat.interval: 5000
 heartbeat.timeout: 50000
 restart-strategy.type: fixed-delay
