@@ -234,9 +234,10 @@ class WarmStartConfig:
 
     enabled: bool = _limit(True)
     steps_share: float = _limit(0.1, 0.001, 1.0)  # of training.steps
-    learning_rate_share: float = _limit(0.3, 1e-4, 1.0)  # of the learning rates of `training`
+    learning_rate_share: float = _limit(0.1, 1e-4, 1.0)  # of the learning rates of `training`
     deterministic_share: float = _limit(0.0, 0.0, 0.95)  # share of the steps with z = 0, before the latent
     multi_sample_share: float = _limit(1.0, 0.0, 1.0)  # last share of the steps on draws from the prior; between: ELBO
+    average: float = _limit(0.5, 0.0, 1.0)  # weight of the trained weights in their mean with those of the start
     max_sigma_change: float = _limit(0.05, 0.0, 1.0)  # of the normalisation, relative; beyond it training starts cold
 
 

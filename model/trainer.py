@@ -62,8 +62,11 @@ def run_fn(fn_args) -> None:
 
     stopping, calibration = split_held_out(held_out, config)
     monitor = make_monitor(model, normalise, config.training.seed)
+    warm, before = start["kind"] == "warm", model.get_weights()
     with strategy.scope():
-        facts = train(model, scenes, stopping, normalise, training, str(work_dir), fn_args.model_run_dir, monitor)
+        facts = train(model, scenes, stopping, normalise, training, str(work_dir), fn_args.model_run_dir, monitor, warm)
+        if warm:
+            warm_start.average(model, before, config.retraining.warm_start.average)
     if strategy.num_replicas_in_sync > 1:  # from here on one device: a plain copy
         trained, model = model, build_model(config)
         model.set_weights(trained.get_weights())

@@ -194,6 +194,7 @@ def train(
     work_dir: str,
     log_dir: str,
     monitor: Callable[[Scenes], dict] | None = None,
+    warm: bool = False,
 ) -> dict:
     """Trains `model` in place; afterwards it holds the weights that were best on `held_out`.
 
@@ -203,6 +204,7 @@ def train(
       work_dir: checkpoints; a training killed here goes on from its last one.
       log_dir: TensorBoard's event files.
       monitor: from `make_monitor`, which a caller that uses it afterwards need not compile twice.
+      warm: whether the weights that it starts from are a candidate as well: then the training cannot end worse.
 
     Returns:
       Facts of the training, of all its starts if it was killed: steps, seconds, and `history`, one row per evaluation.
@@ -233,6 +235,12 @@ def train(
     if manager.latest_checkpoint:
         checkpoint.restore(manager.latest_checkpoint).expect_partial()
         log.info("resuming the training at step %d", int(done))
+    elif warm:
+        row = {"step": 0, "phase": phases.at(0), **evaluate(held_out)}
+        progress.history.append(row)
+        best.assign(row["prior_nll"])
+        model.save_weights(best_weights)
+        log.info("step 0: held-out prior NLL %.1f nats per image", row["prior_nll"])
     writer = tf.summary.create_file_writer(log_dir)
     spoken = time.monotonic()
     start = spoken - progress.seconds

@@ -98,6 +98,15 @@ def warm_training(config: Config) -> TrainingConfig:
     )
 
 
+def average(model: ProbaUNet, start: list[np.ndarray], share: float) -> None:
+    """Replaces the weights by `share` times themselves plus the rest times those of the start.
+
+    Both lie in one valley of the loss, where the mean keeps much of what each does better (Wortsman et al. 2022,
+    arXiv:2109.01903). What a few scenes have taught does not undo what many did.
+    """
+    model.set_weights([(1.0 - share) * before + share * after for before, after in zip(start, model.get_weights())])
+
+
 def normalisation_scale(normalise, stamp_size: int) -> float:
     """The s of asinh(image / s), in electrons, from the transform graph."""
     value = float(np.asarray(normalise(np.full((1, stamp_size, stamp_size), _PROBE, np.float32))).flat[0])

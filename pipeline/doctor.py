@@ -1,13 +1,15 @@
-"""Checks of the machine, the installed libraries and an output folder. Only `pace` imports TensorFlow.
+"""Checks of the machine, the installed libraries and an output folder. TensorFlow is asked in a process of its own.
 
 Each check is a function that returns one `Check` and raises nothing.
 """
 
 import contextlib
+import json
 import os
 import platform
 import shutil
 import sqlite3
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -19,6 +21,7 @@ from packaging.requirements import Requirement
 
 from blendinator import lock, stack
 from blendinator.config import Config
+from blendinator.config_loader import config_to_dict
 from blendinator.data.spans import find_fault, list_spans
 from blendinator.errors import BlendinatorError
 from blendinator.model.live import list_versions, read_facts
@@ -31,6 +34,14 @@ PINS = ("apache-beam", "dill", "protobuf", "kfp", "keras", "pip")  # those that 
 PROJECT = "blendinator"
 NEEDED, OPTIONAL = ("", "pipeline"), "kubeflow"  # extras of the package
 SET_UP = "Run `make setup` to install what the lock file says."
+# Reads a configuration as JSON and prints how long a warm and a cold training would take.
+_PACE = """
+import json, sys
+from blendinator.config_loader import config_from_dict
+from blendinator.model import pace
+config = config_from_dict(json.load(sys.stdin))
+print("; ".join(pace.outlook(config, warm) for warm in (True, False)))
+"""
 _NEW, _RUNNING = 1, 2  # states of an execution in ML Metadata
 
 
@@ -142,15 +153,18 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Check:
     )
 
 
-def pace(config: Config) -> Check:
-    """How long a training would take here, after a second of convolutions."""
+def pace(config: Config, program: str = _PACE) -> Check:
+    """How long a training would take here, after a second of convolutions: in a process of its own, since TensorFlow
+    takes seconds to load, and does not survive a processor that it was not built for."""
+    given = json.dumps(config_to_dict(config))
     try:
-        from blendinator.model import pace
-
-        warm, cold = (pace.outlook(config, warm) for warm in (True, False))
-    except Exception as error:  # a broken installation, which other checks explain
-        return Check("pace", WARNING, f"TensorFlow does not compute ({type(error).__name__}: {error})", SET_UP)
-    return Check("pace", OK, f"{warm}; {cold}")
+        done = subprocess.run([sys.executable, "-c", program], input=given, capture_output=True, text=True, timeout=300)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Check("pace", WARNING, f"TensorFlow does not answer ({type(error).__name__})", SET_UP)
+    if done.returncode:
+        why = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        return Check("pace", WARNING, f"TensorFlow does not compute here ({why[:200]})", SET_UP)
+    return Check("pace", OK, done.stdout.strip())
 
 
 def gpu(folder: Path = Path("/proc/driver/nvidia/gpus")) -> Check:

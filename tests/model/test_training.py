@@ -197,3 +197,16 @@ def test_two_replicas_train_as_one():
     one, two = losses("one"), losses("two")
     assert len(one) == 4
     np.testing.assert_allclose(two, one, rtol=1e-4)
+
+
+def test_a_warm_training_never_ends_worse_than_it_began(tmp_path, tiny_config, scenes, normalise):
+    settings = dataclasses.replace(tiny_config.training, steps=4, evaluate_every=2)
+    model = new_model(tiny_config)
+    before = model.get_weights()
+    row = {"kl_per_dimension": [0.0], "active_units": 0, "diversity": 0.0}
+    rows = iter([{**row, "prior_nll": nll} for nll in (10.0, 20.0, 30.0)])
+    folders = str(tmp_path / "work"), str(tmp_path / "logs")
+    facts = training.train(model, scenes, scenes, normalise, settings, *folders, lambda _: next(rows), warm=True)
+    assert facts["best_step"] == 0 and [row["step"] for row in facts["history"]] == [0, 2, 4]
+    for ours, expected in zip(model.get_weights(), before):
+        np.testing.assert_array_equal(ours, expected)

@@ -109,6 +109,14 @@ def test_schedule_after_a_warm_start():
     assert (found.multi_sample_share, found.evaluate_every, found.batch_size) == (0.75, 125, training.batch_size)
 
 
+def test_the_mean_of_start_and_trained_weights():
+    trained, start = ProbaUNet(MODEL, seed=1), ProbaUNet(MODEL, seed=2).get_weights()
+    before = trained.get_weights()
+    warm_start.average(trained, start, 0.25)
+    for mean, first, last in zip(trained.get_weights(), start, before):
+        np.testing.assert_allclose(mean, 0.75 * first + 0.25 * last, rtol=1e-6, atol=1e-7)
+
+
 def test_scale_of_the_normalisation():
     normalise = lambda image: tf.asinh(image / 26.3)[..., None]
     assert warm_start.normalisation_scale(normalise, 8) == pytest.approx(26.3, rel=1e-5)

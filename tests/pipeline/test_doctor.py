@@ -190,3 +190,20 @@ def test_command(tmp_path):
     result = CliRunner().invoke(cli.main, ["doctor", "--config", str(path), "--json"])
     states = {one["name"]: one["state"] for one in json.loads(result.output)}
     assert result.exit_code == 1 and states["metadata"] == "problem" and states["python"] == "ok"
+
+
+def test_pace_tells_how_long(config):
+    found = doctor.pace(config, "import sys; sys.stdin.read(); print('about 3 min')")
+    assert (found.state, found.text) == (doctor.OK, "about 3 min")
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("raise ImportError('no tensorflow')", "ImportError: no tensorflow"),
+        ("import os; os.kill(os.getpid(), 4)", "exit status -4"),  # an illegal instruction
+    ],
+)
+def test_a_tensorflow_that_does_not_run(config, program, message):
+    found = doctor.pace(config, program)
+    assert found.state == doctor.WARNING and message in found.text and "make setup" in found.remedy
