@@ -27,7 +27,7 @@ from blendinator.data.scene import Simulator
 from blendinator.errors import BlendinatorError
 from blendinator.model.client import Segmenter, find_model
 from blendinator.model.field.catalogue import Cataloguer, Settings
-from blendinator.model.metrics.aggregate import CLASSES, presence_calibration, ratio
+from blendinator.model.metrics.aggregate import CLASS_NAMES, presence_calibration, ratio
 from blendinator.model.metrics.bootstrap import interval, poisson_weights
 from blendinator.model.metrics.pixels import calibration_bins
 
@@ -153,7 +153,7 @@ def judge_rows(rows: dict[str, np.ndarray], weights: np.ndarray, chosen: np.ndar
     """The figures of the scenes where `chosen` [S]."""
     weights = weights[:, chosen]
     result = {"scenes": int(chosen.sum())}
-    for c, name in enumerate(CLASSES[1:], start=1):
+    for c, name in enumerate(CLASS_NAMES[1:], start=1):
         result[name] = reliability(rows["bins"][chosen, c], weights)
     result["holds_blend"] = reliability(presence_bins(rows["presence"][chosen]), weights)
     return result

@@ -34,7 +34,7 @@ def test_overlap(data, sums):
     found, predicted = aggregate.metrics(sums), p.argmax(1)
     jaccard = sklearn_metrics.jaccard_score(truth, predicted, average=None)
     purity, completeness, f1, _ = sklearn_metrics.precision_recall_fscore_support(truth, predicted)
-    for c, name in enumerate(aggregate.CLASSES):
+    for c, name in enumerate(aggregate.CLASS_NAMES):
         for ours, theirs in (("iou", jaccard), ("purity", purity), ("completeness", completeness), ("f1", f1)):
             assert found[f"{ours}_{name}"][0] == pytest.approx(theirs[c])
 
