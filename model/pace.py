@@ -27,8 +27,8 @@ _EVALUATION = 0.1  # share of the time kept for the evaluations between the step
 _TIMED = 3  # steps of each phase
 _PROBE_SECONDS = 1.0
 _PROBE_CHANNELS = 16
-# Seconds of a step over those of the probe's convolution on the same machine, per multiplication of the network: amid
-# those of the default network on two cores in bfloat16 (1.5, 2.1, 2.2) and in float32 with AVX2 alone (1.4, 1.8, 1.7).
+# Seconds of a step over those of the probe's convolution, per multiplication of the network: between those of the
+# default network on two cores in bfloat16 (1.5, 2.1, 2.2) and in float32 with AVX2 alone (1.4, 1.8, 1.7).
 _RATIO = {"deterministic": 1.4, "elbo": 2.0, "multi_sample": 2.0}
 
 
