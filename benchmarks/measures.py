@@ -127,18 +127,10 @@ def sep_fluxes(simulated, x, y):
     from blendinator.config import ClassicalConfig
     from blendinator.model import classical
 
-    settings, data = ClassicalConfig(), np.ascontiguousarray(simulated.image, np.float64)
+    data = np.ascontiguousarray(simulated.image, np.float64)
     sep.set_extract_pixstack(10**7)
     data -= sep.Background(data)
-    found = sep.extract(
-        data,
-        settings.threshold,
-        err=simulated.sky_sigma,
-        minarea=settings.min_area,
-        filter_kernel=classical.FILTER,
-        deblend_nthresh=settings.deblend_levels,
-        deblend_cont=settings.deblend_contrast,
-    )
+    found = classical.extract(data, simulated.sky_sigma, ClassicalConfig())
     shape = [found[name] for name in ("x", "y", "a", "b", "theta")]
     kron, _ = sep.kron_radius(data, *shape, 6.0)
     scale = np.where(np.isfinite(kron) & (kron > 0), 2.5 * kron, 0)

@@ -214,21 +214,11 @@ def with_sep(simulated, _):
         return None
     import sep
 
-    settings = ClassicalConfig()
     sep.set_extract_pixstack(10**7)
     sep.set_sub_object_limit(4096)
     image = np.ascontiguousarray(simulated.image, np.float64)
     image -= sep.Background(image)
-    found, segments = sep.extract(
-        image,
-        settings.threshold,
-        err=simulated.sky_sigma,
-        minarea=settings.min_area,
-        filter_kernel=classical.FILTER,
-        deblend_nthresh=settings.deblend_levels,
-        deblend_cont=settings.deblend_contrast,
-        segmentation_map=True,
-    )
+    found, segments = classical.extract(image, simulated.sky_sigma, ClassicalConfig(), segmentation_map=True)
     return segments, np.stack([found[name] for name in ("x", "y", "a", "b", "theta")], axis=1)
 
 

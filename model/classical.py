@@ -15,6 +15,32 @@ def available() -> bool:
     return importlib.util.find_spec("sep") is not None
 
 
+def extract(image: np.ndarray, sky_sigma: float, config: ClassicalConfig, **options):
+    """Detects and deblends the objects of an image.
+
+    Args:
+      image: [H, W] electrons, sky-subtracted.
+      sky_sigma: electrons per pixel.
+      config: thresholds and deblending.
+      options: further arguments of `sep.extract`.
+
+    Returns:
+      What `sep.extract` returns: a structured array of objects, with a map of them if that is asked for.
+    """
+    import sep
+
+    return sep.extract(
+        np.ascontiguousarray(image, np.float64),
+        config.threshold,
+        err=float(sky_sigma),
+        minarea=config.min_area,
+        filter_kernel=FILTER,
+        deblend_nthresh=config.deblend_levels,
+        deblend_cont=config.deblend_contrast,
+        **options,
+    )
+
+
 def class_map(image: np.ndarray, sky_sigma: float, config: ClassicalConfig) -> np.ndarray:
     """Detects and deblends objects; a pixel's class is the number of ellipses it lies in, at most 2.
 
@@ -32,15 +58,7 @@ def class_map(image: np.ndarray, sky_sigma: float, config: ClassicalConfig) -> n
     import sep
 
     try:
-        found = sep.extract(
-            np.ascontiguousarray(image, np.float64),
-            config.threshold,
-            err=float(sky_sigma),
-            minarea=config.min_area,
-            filter_kernel=FILTER,
-            deblend_nthresh=config.deblend_levels,
-            deblend_cont=config.deblend_contrast,
-        )
+        found = extract(image, sky_sigma, config)
     except Exception as error:
         # sep raises bare Exceptions; only its two documented limits may cost a scene, everything else is a defect.
         if "deblending" not in str(error) and "pixel buffer" not in str(error):

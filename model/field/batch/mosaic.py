@@ -111,7 +111,7 @@ def merge(tables: Sequence[Any], tiles: Sequence[Tile]):
       tables: astropy Tables of `columns.to_table`, one per tile.
 
     Returns:
-      The table, with `tile` and `tile_id`, the name of the tile and the id there; `id` and `parent` count anew.
+      The table, with `tile` and `tile_id`, the name of the tile and the id there; `id` and `parent` are numbered again.
     """
     from astropy.table import Table, vstack
 
