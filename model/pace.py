@@ -6,6 +6,7 @@ enough to tell a user what to expect.
 """
 
 import dataclasses
+import functools
 import json
 import logging
 import time
@@ -15,6 +16,7 @@ import tensorflow as tf
 
 from blendinator.config import Config, ModelConfig, TrainingConfig
 from blendinator.data.records import NUM_CLASSES
+from blendinator.files import write_json
 from blendinator.model.phases import Phases
 from blendinator.model.probaunet import ProbaUNet
 from blendinator.model.training import Optimizers, make_steps, resolve_precision
@@ -78,7 +80,7 @@ def budget(config: Config, training: TrainingConfig, work_dir: Path) -> tuple[Tr
     shorter = within(training, seconds)
     facts = {"minutes": training.minutes, "asked": training.steps, "steps": shorter.steps, "seconds_per_step": seconds}
     work_dir.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_json(path, facts)
     log.info(
         "training.minutes %g: %d of %d steps; training.steps: %d with training.minutes: 0 repeats them elsewhere",
         training.minutes,
@@ -127,8 +129,9 @@ def outlook(config: Config, warm: bool) -> str:
     return f"about {max(1, round(minutes))} min of training on this machine ({start}, at most {training.steps} steps)"
 
 
+@functools.lru_cache(maxsize=1)
 def convolution_seconds(batch: int, side: int, policy: str) -> float:
-    """Seconds of one 3 x 3 convolution of 16 channels and its gradients, median over a second."""
+    """Seconds of one 3 x 3 convolution of 16 channels and its gradients, median over a second, once per process."""
     dtype = tf.bfloat16 if policy == "mixed_bfloat16" else tf.float32
     image = tf.ones((batch, side, side, _PROBE_CHANNELS), dtype)
     kernel = tf.ones((3, 3, _PROBE_CHANNELS, _PROBE_CHANNELS), dtype)
