@@ -22,6 +22,7 @@ CORE = [
     "astropy>=6.1,<8",
     "click>=8.1,<9",
     "galsim>=2.8,<3",
+    "google-crc32c>=1.5,<2",  # checksums of TFRecords without TensorFlow
     "matplotlib>=3.8,<4",
     "packaging>=22",
     "pyyaml>=6",
@@ -63,7 +64,6 @@ PIPELINE = [
     "dill",  # tfx_bsl imports it
     "pip",  # TFX's command line calls `pip freeze`
     "setuptools<81",  # pkg_resources, which the stack still imports
-    "google-crc32c>=1.5,<2",  # checksums of TFRecords without TensorFlow
     "jinja2>=3.1,<4",
     "sep>=1.4,<2",  # SExtractor's library: the baseline in the evaluation
 ]

@@ -20,7 +20,6 @@ from blendinator.pipeline.interruption import exit_code, terminable
 # Those of the extra `pipeline`; segmenting does without.
 _PIPELINE_PACKAGES = {
     "apache_beam",
-    "google_crc32c",
     "jinja2",
     "ml_metadata",
     "sep",
