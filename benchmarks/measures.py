@@ -127,7 +127,7 @@ def sep_fluxes(simulated, x, y):
     from blendinator.config import ClassicalConfig
     from blendinator.model import classical
 
-    data = np.ascontiguousarray(simulated.image, np.float64)
+    data = np.nan_to_num(np.asarray(simulated.image, np.float64))
     sep.set_extract_pixstack(10**7)
     data -= sep.Background(data)
     found = classical.extract(data, simulated.sky_sigma, ClassicalConfig())

@@ -19,8 +19,9 @@ from scipy import ndimage
 
 from blendinator.components.calibration_evaluator.scoring import Sampler
 from blendinator.config import SimulationConfig, StructureConfig
+from blendinator.data.observing import unit_noise
 from blendinator.data.population import EXPONENTIAL_HALF_LIGHT, Sources, draw_galaxies, median_disk_scale
-from blendinator.data.scene import Simulator, unit_noise
+from blendinator.data.scene import Simulator
 from blendinator.data.stars import Optics
 from blendinator.data.structure import add_structure
 from blendinator.data.survey import Survey, get_survey

@@ -216,7 +216,7 @@ def with_sep(simulated, _):
 
     sep.set_extract_pixstack(10**7)
     sep.set_sub_object_limit(4096)
-    image = np.ascontiguousarray(simulated.image, np.float64)
+    image = np.nan_to_num(np.asarray(simulated.image, np.float64))
     image -= sep.Background(image)
     found, segments = classical.extract(image, simulated.sky_sigma, ClassicalConfig(), segmentation_map=True)
     return segments, np.stack([found[name] for name in ("x", "y", "a", "b", "theta")], axis=1)

@@ -58,6 +58,19 @@ class StarConfig:
 
 
 @dataclass(frozen=True)
+class DefectsConfig:
+    """What detector and reduction leave in an image; `data/observing.py` says how it is drawn."""
+
+    background_error: float = _limit(0.05, 0.0, 10.0)  # rms of the plane of background left, in sky sigma
+    oversubtraction: float = _limit(0.1, 0.0, 1.0)  # largest share of the mean light that is taken for background
+    depth_edge_share: float = _limit(0.1, 0.0, 1.0)  # of the scenes, with an edge beyond which a dither is missing
+    dithers: int = _limit(4, 2, 1000)  # exposures on the deep side of such an edge
+    residue_share: float = _limit(0.1, 0.0, 1.0)  # of the scenes, with what is left of a cosmic ray
+    residue_range: tuple[float, ...] = _limit((3.0, 30.0), 0.1, 1e4)  # its light per pixel in sky sigma, log-uniform
+    no_data_share: float = _limit(0.1, 0.0, 1.0)  # of the scenes, with a bad column or a group of bad pixels
+
+
+@dataclass(frozen=True)
 class SimulationConfig:
     """One span of simulated scenes."""
 
@@ -71,9 +84,8 @@ class SimulationConfig:
     noise_range: tuple[float, ...] = _limit((0.7, 1.4), 0.01, 100.0)  # sky noise over the nominal one, log-uniform
     psf_range: tuple[float, ...] = _limit((0.82, 1.18), 0.1, 10.0)  # PSF FWHM over the nominal one
     psf_ellipticity_scatter: float = _limit(0.01, 0.0, 0.2)  # per component, between scenes
-    noise_correlation: tuple[float, ...] = _limit((0.0, 1.0), 0.0, 3.0)  # Gaussian sigma of the noise kernel, pixels
+    noise_correlation: tuple[float, ...] = _limit((0.0, 1.3), 0.0, 3.0)  # Gaussian sigma of the noise kernel, pixels
     white_noise_share: float = _limit(0.5, 0.0, 1.0)  # of the scenes, whose noise is white whatever noise_correlation
-    background_error: float = _limit(0.05, 0.0, 10.0)  # rms of the background left in a scene, in its sky sigma
     renderer: str = _limit("fourier", choices=("fourier", "galsim"))
     render_level: float = _limit(0.05, 1e-4, 1.0)  # sky sigma per pixel below which a galaxy's outskirts are left out
     stamp_size: int = _limit(64, 32, 256)  # pixels
@@ -92,6 +104,7 @@ class SimulationConfig:
     population: PopulationConfig = field(default_factory=PopulationConfig)
     structure: StructureConfig = field(default_factory=StructureConfig)
     stars: StarConfig = field(default_factory=StarConfig)
+    defects: DefectsConfig = field(default_factory=DefectsConfig)
 
 
 @dataclass(frozen=True)

@@ -106,8 +106,9 @@ def config_from_dict(raw: dict, source: str = "configuration") -> Config:
             f" {factor}, at least {2 * factor}, because model.channels has {len(config.model.channels)} scales and each"
             " further one halves the pixels"
         )
-    for key in ("noise_range", "psf_range", "noise_correlation"):
-        ends = getattr(config.simulation, key)
+    ranges = {key: getattr(config.simulation, key) for key in ("noise_range", "psf_range", "noise_correlation")}
+    ranges["defects.residue_range"] = config.simulation.defects.residue_range
+    for key, ends in ranges.items():
         if len(ends) != 2 or ends[0] > ends[1]:
             raise ConfigError(
                 f"{source}: simulation.{key}: received {list(ends)}; allowed: two numbers, the lower one first"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from blendinator.data.observing import observe_field
 from blendinator.data.population import Sources, draw_natural
 from blendinator.data.scene import Simulator
 from blendinator.data.stars import Optics, sample_stars, saturate
@@ -21,7 +22,7 @@ class SimulatedField:
     """A field and what is true of it.
 
     Attributes:
-      image: with noise, electrons per pixel, float32 [H, W]. noise_free: the same without.
+      image: with noise, electrons per pixel, float32 [H, W]; NaN where bad pixels have no data. noise_free: the light.
       mask: number of sources whose flux exceeds k sky sigma in the pixel, clipped at 2, uint8 [H, W].
       sources: all of them.
       pixels: that each source owns [G].
@@ -64,7 +65,7 @@ def field_header(side: int, pixel_scale: float):
 class FieldSimulator(Simulator):
     """Draws fields with the settings of the scenes: survey, population, and the mean PSF, since a field has one.
 
-    The noise is white and nominal, and nothing of the background is left. The stamp size is not used.
+    The noise is white and nominal, and nothing of the background is left: see `observing.observe_field`.
     """
 
     def field(self, side: int, seed: int) -> SimulatedField:
@@ -107,11 +108,9 @@ class FieldSimulator(Simulator):
                     pixels[source] = owned.sum()
                     power[source] = np.square(seen, dtype=np.float64).sum()
         noise_free = saturate(noise_free, self.survey.saturation)
-        image = noise_free + np.sqrt(self.sky_sigma**2 + np.maximum(noise_free, 0.0)) * rng.standard_normal(
-            (side, side), dtype=np.float32
-        )
+        image = observe_field(rng, noise_free, float(self.sky_sigma), config.stamp_size, config.defects)
         return SimulatedField(
-            image.astype(np.float32),
+            image,
             noise_free,
             np.minimum(owners, 2),
             sources,

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from blendinator.config import SimulationConfig
 from blendinator.data.fourier_renderer import FourierRenderer
 from blendinator.data.galsim_renderer import GalSimRenderer
+from blendinator.data.observing import observe_one, sample_draws, unit_noise
 from blendinator.data.population import GALAXY, NO_STAMP, SAMPLERS, STAR, Sources
 from blendinator.data.profiles import Psf, sersic_reach
 from blendinator.data.records import UNDEFINED
@@ -37,8 +37,6 @@ class Parameters:
       fwhm: of the scene's PSF, arcsec; g1, g2: its shear.
       sky_sigma: of the scene's noise without the sources', electrons per pixel.
       noise_correlation: sigma of the noise's Gaussian kernel in pixels; 0 is white noise.
-      background: electrons per pixel that the background's estimate left: at the centre, and the change from there to
-        the right and to the upper edge.
       optics: what stars show of the telescope.
       sources: those whose light reaches the stamp; reach: how far each one's does, in pixels [G].
       rng: the scene's stream, from which its noise is still to be drawn.
@@ -51,7 +49,6 @@ class Parameters:
     g2: float
     sky_sigma: float
     noise_correlation: float
-    background: tuple[float, ...]
     optics: Optics
     sources: Sources
     reach: np.ndarray
@@ -137,7 +134,6 @@ class Simulator:
         g1, g2 = config.psf_ellipticity_scatter * np.clip(rng.standard_normal(2), -SHEAR_CLIP, SHEAR_CLIP)
         sky_sigma = self.sky_sigma * np.exp(rng.uniform(*np.log(config.noise_range)))
         white, correlation = rng.random() < config.white_noise_share, rng.uniform(*config.noise_correlation)
-        background = config.background_error * sky_sigma * rng.standard_normal(3)
         optics = Optics(float(rng.uniform(0.0, 2.0 * np.pi)), float(rng.random()))
         galaxies = SAMPLERS[population](rng, config.population, self.survey, config.stamp_size, self.source)
         sources = Sources.concatenate([galaxies, *self._stars(rng, population, galaxies)])
@@ -157,7 +153,6 @@ class Simulator:
             g2=float(g2),
             sky_sigma=float(sky_sigma),
             noise_correlation=0.0 if white else float(correlation),
-            background=tuple(background.tolist()),
             optics=optics,
             sources=sources,
             reach=reach,
@@ -239,11 +234,9 @@ class Simulator:
         noise_free = saturate(light, self.survey.saturation)
         owned = stamps > np.float32(self.config.truth_threshold * scene.sky_sigma)
         mask = np.minimum(owned.sum(axis=0), 2)
-        noise_free = noise_free + background_plane(scene.background, size)
-        sigma = np.sqrt(scene.sky_sigma**2 + np.maximum(noise_free, 0.0))
-        image = noise_free + sigma * unit_noise(scene.rng, size, scene.noise_correlation)
+        draws = sample_draws(scene.rng, unit_noise(scene.rng, size, scene.noise_correlation))
         return {
-            "image": self._round(image),
+            "image": self._round(observe_one(noise_free, scene.sky_sigma, draws, self.config.defects)),
             "noise_free": self._round(noise_free),
             "mask": mask,
             "scene_id": f"{span}:{scene.number}",
@@ -309,25 +302,3 @@ class Simulator:
         narrowest = self.config.psf_scale * self.config.psf_range[0]
         shear = SHEAR_CLIP * np.sqrt(2.0) * self.config.psf_ellipticity_scatter
         return FourierRenderer(self.psf, np.sqrt((1.0 + shear) / (1.0 - shear)) / narrowest)
-
-
-def background_plane(plane: tuple[float, ...], size: int) -> np.ndarray:
-    """A plane float32 [size, size] from its value at the centre and its change to the right and to the upper edge."""
-    centre, right, upper = plane
-    across = np.linspace(-1.0, 1.0, size, dtype=np.float32)
-    return np.float32(centre) + np.float32(right) * across[None, :] + np.float32(upper) * across[:, None]
-
-
-def unit_noise(rng: np.random.Generator, size: int, correlation: float = 0.0) -> np.ndarray:
-    """Gaussian noise of unit variance per pixel [size, size], white or correlated by a Gaussian kernel.
-
-    Args:
-      correlation: sigma of the kernel in pixels. The noise is periodic over the stamp, so its variance is even.
-    """
-    noise = rng.standard_normal((size, size), dtype=np.float32)
-    if correlation <= 0.0:
-        return noise
-    impulse = np.zeros(size, np.float64)
-    impulse[0] = 1.0
-    kernel = ndimage.gaussian_filter1d(impulse, correlation, mode="wrap")
-    return ndimage.gaussian_filter(noise, correlation, mode="wrap") / np.float32(np.sum(kernel**2))

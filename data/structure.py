@@ -9,7 +9,10 @@ A blob follows the disk: its peak is `contrast` times the disk's surface brightn
     fraction = contrast * I(r) * 2 pi sigma^2,    I(r) = share * exp(-r / h) / (2 pi h^2 q)
 
 for a disk of scale length h and axis ratio q. The rest of the flux stays in the smooth profiles. Arms are logarithmic
-spirals r ~ exp(phi tan(pitch)); clumps at random places of the disk are the idea of GalSim's RandomKnots.
+spirals r ~ exp(phi tan(pitch)), each of its own strength, whose contrast grows outwards in many (Elmegreen & Elmegreen
+1984, ApJS 54, 127) and rises and falls along the arm, as beads on a string (Elmegreen & Elmegreen 1983, MNRAS 203, 31).
+Clumps at random places of the disk are the idea of GalSim's RandomKnots. Disks are the more lopsided the farther out
+(Rix & Zaritsky 1995, ApJ 447, 82): their outskirts have wide patches, and real outlines are no ellipses.
 """
 
 import numpy as np
@@ -17,12 +20,15 @@ import numpy as np
 from blendinator.config import StructureConfig
 from blendinator.data.population import EXPONENTIAL_HALF_LIGHT, GALAXY, NO_STAMP, Sources
 
-CHAIN, EXTRAS = 48, 16  # blobs of an arm, a ring or a field of clumps; of everything else
+CHAIN, EXTRAS = 48, 18  # blobs of an arm, a ring or a field of clumps; of everything else
 BLOBS = CHAIN + EXTRAS
 DX, DY, SIGMA, FRACTION = range(4)  # columns of `Sources.blobs`
-NUCLEUS, BAR, DUST, LOPSIDED, GIANT = slice(0, 1), slice(1, 6), slice(6, 12), slice(12, 14), slice(14, 16)
+NUCLEUS, BAR, DUST, LOPSIDED = slice(0, 1), slice(1, 6), slice(6, 12), slice(12, 14)
+GIANT, OUTSKIRTS = slice(14, 16), slice(16, 18)
 _BULGE_INDICES = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0)  # a grid: each index has a table
-_DISK_INDICES = (0.3, 0.5, 0.7, 0.9, 1.2)  # below 1: disks that end, as real ones do at three to four scale lengths
+# Below 1: disks that end, as most real ones do at three to four scale lengths; above: the third of them that bend up
+# there (Pohlen & Trujillo 2006, A&A 454, 759).
+_DISK_INDICES = (0.3, 0.5, 0.7, 0.9, 1.2, 1.5)
 
 
 def add_structure(rng: np.random.Generator, sources: Sources, extent, config: StructureConfig) -> Sources:
@@ -104,7 +110,12 @@ def _chain(rng, disk, strength):
     winding = rng.choice((-1.0, 1.0), (count, 1)) * np.log(spiral_radius / 0.5) / np.tan(pitch)
     spiral_azimuth = winding + 2.0 * np.pi * (step % arms) / arms + 0.1 * jitter[1]
     width = rng.uniform(0.12, 0.3, (count, 1))
-    spiral_sigma = np.maximum(width, 0.6 * 2.8 * arms / CHAIN / np.sin(pitch))
+    spiral_sigma = np.maximum(width * (0.7 + 0.2 * spiral_radius), 0.6 * 2.8 * arms / CHAIN / np.sin(pitch))
+    own = np.take_along_axis(np.exp(0.4 * rng.standard_normal((count, 4))), step % arms, axis=1)
+    growth = (spiral_radius / 1.5) ** rng.uniform(0.0, 1.5, (count, 1))
+    waves, phase = rng.uniform(1.0, 3.0, (count, 1)), rng.random((count, 4))
+    wave = np.cos(2.0 * np.pi * (waves * along + np.take_along_axis(phase, step % arms, axis=1)))
+    beads = 1.0 + rng.uniform(0.0, 0.8, (count, 1)) * wave
     patchy = np.exp(0.6 * jitter[2]) * (rng.random((count, CHAIN)) < 0.85)
     # A ring.
     ring_radius = rng.uniform(0.8, 2.2, (count, 1)) * np.exp(0.03 * jitter[0])
@@ -118,7 +129,9 @@ def _chain(rng, disk, strength):
     is_spiral, is_ring, is_clumpy = kind < 0.5, (kind >= 0.5) & (kind < 0.6), (kind >= 0.6) & (kind < 0.9)
     choose = lambda spiral, ring, clumps: np.where(is_spiral, spiral, np.where(is_ring, ring, clumps))
     contrast = choose(
-        rng.uniform(0.3, 1.8, (count, 1)) * patchy, rng.uniform(0.5, 2.0, (count, 1)) * patchy, clump_contrast
+        rng.uniform(0.3, 1.8, (count, 1)) * own * growth * beads * patchy,
+        rng.uniform(0.5, 2.0, (count, 1)) * patchy,
+        clump_contrast,
     )
     contrast = contrast * strength * (is_spiral | is_ring | is_clumpy) * disk.is_disk
     return disk.blobs(
@@ -130,7 +143,7 @@ def _chain(rng, disk, strength):
 
 
 def _extras(rng, disk, strength):
-    """Nucleus, bar, dust lane, lopsided light and giant clumps [n, EXTRAS, 4], each with its own probability."""
+    """Everything but the chain [n, EXTRAS, 4], each part with its own probability."""
     count = len(strength)
     has = lambda probability: rng.random((count, 1)) < probability
     uniform = lambda low, high, number=1: rng.uniform(low, high, (count, number))
@@ -147,7 +160,11 @@ def _extras(rng, disk, strength):
     radius[:, GIANT] = np.minimum(rng.standard_gamma(2.0, (count, 2)), 3.5)
     azimuth[:, GIANT], sigma[:, GIANT] = 2.0 * np.pi * uniform(0.0, 1.0, 2), uniform(0.12, 0.3, 2)
     contrast[:, GIANT] = uniform(0.3, 2.0, 2) * has(0.02) * disk.is_disk
-    blobs = disk.blobs(radius, azimuth, sigma, contrast * strength)
+    contrast *= strength
+    # What makes an outline is faint, and does not follow how strong the rest is.
+    radius[:, OUTSKIRTS], azimuth[:, OUTSKIRTS] = uniform(2.0, 4.5, 2), 2.0 * np.pi * uniform(0.0, 1.0, 2)
+    sigma[:, OUTSKIRTS], contrast[:, OUTSKIRTS] = uniform(0.5, 1.2, 2), uniform(0.0, 1.5, 2) * has(0.4)
+    blobs = disk.blobs(radius, azimuth, sigma, contrast)
     # A nucleus has a share of the whole galaxy's light, and no size.
     blobs[:, NUCLEUS, SIGMA] = 0.005  # arcsec, far below any pixel
     blobs[:, NUCLEUS, FRACTION] = np.square(uniform(0.05, 0.35)) * has(0.3)

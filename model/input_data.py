@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from blendinator.config import TrainingConfig
+from blendinator.config import DefectsConfig, TrainingConfig
+from blendinator.data import observing
 from blendinator.data.records import feature_spec
 from blendinator.errors import ConfigError, DataError
 from blendinator.model.phases import Phases
@@ -96,26 +97,34 @@ def load_normalise(transform_graph: str) -> Normalise:
     ]
 
 
-def add_noise(noise_free, sky_sigma, correlation, seed):
-    """Adds sky and source noise: Gaussian of variance sky_sigma^2 + max(noise_free, 0), in electrons.
+def observe_again(light, sky_sigma, correlation, seed, config: DefectsConfig):
+    """Images of scenes with noise and defects drawn again, by `blendinator.data.observing`, in electrons.
 
     Args:
-      noise_free: float32 [B, S, S], electrons per pixel.
+      light: float32 [B, S, S], noise-free electrons per pixel.
       sky_sigma: float32 [B], electrons.
       correlation: float32 [B], sigma of the noise's Gaussian kernel in pixels; 0 is white noise.
-      seed: int [2].
+      seed: int64 [2].
     """
-    sigma = tf.sqrt(sky_sigma[:, None, None] ** 2 + tf.maximum(noise_free, 0.0))
-    kernel = correlation_matrix(correlation, noise_free.shape[1])
-    noise = tf.random.stateless_normal(tf.shape(noise_free), seed)
-    return noise_free + sigma * tf.matmul(kernel, tf.matmul(noise, kernel))
+    count, side = tf.shape(light)[0], light.shape[1]
+    kernel = correlation_matrix(correlation, side)
+    noise = tf.matmul(kernel, tf.matmul(tf.random.stateless_normal(tf.shape(light), seed), kernel))
+    others = [tf.random.experimental.stateless_fold_in(seed, i) for i in (1, 2)]
+    draws = observing.Draws(
+        noise,
+        tf.random.stateless_normal([count, observing.PLANE], others[0]),
+        tf.random.stateless_uniform([count, observing.DRAWS], others[1]),
+    )
+    mean = tf.reduce_mean(observing.clipped(tf, light, sky_sigma), axis=[1, 2])
+    image = observing.add_sky(tf, light, mean, sky_sigma, draws, config)
+    return observing.add_defects(tf, image, sky_sigma, draws.uniform, config)[0]
 
 
 def correlation_matrix(correlation, side: int):
     """Symmetric matrices [B, side, side] that correlate white noise along an axis and keep its variance.
 
     Each row is a Gaussian of sigma `correlation` [B] pixels around the diagonal, periodic, whose squares sum to 1: for
-    white noise n of unit variance, K n K has unit variance, as `blendinator.data.scene.unit_noise` has.
+    white noise n of unit variance, K n K has unit variance, as `blendinator.data.observing.unit_noise` has.
     """
     distance = tf.abs(tf.range(side)[:, None] - tf.range(side)[None, :])
     distance = tf.cast(tf.minimum(distance, side - distance), tf.float32)
@@ -135,10 +144,16 @@ def turn(stacks: Sequence[tf.Tensor], seed) -> list[tf.Tensor]:
     return turned
 
 
-def training_batches(scenes: Scenes, normalise: Normalise, config: TrainingConfig, first_step: int = 0):
+def training_batches(
+    scenes: Scenes,
+    normalise: Normalise,
+    config: TrainingConfig,
+    first_step: int = 0,
+    defects: DefectsConfig = observing.DEFAULT,
+):
     """Batches (normalised [B, S, S, 1], mask int32 [B, S, S]) for the steps from `first_step` to `config.steps`.
 
-    Every epoch visits each scene once in a new order, flipped and rotated at random, with new noise if
+    Every epoch visits each scene once in a new order, flipped and rotated at random, with new noise and `defects` if
     `config.fresh_noise`. In the multi-sample phase a share `config.natural_share` of each batch is at natural density,
     where there are both kinds: what the network learns last is how rare a blend is in the sky. With several replicas of
     the current `tf.distribute` strategy, each gets an equal part of every batch.
@@ -168,7 +183,7 @@ def training_batches(scenes: Scenes, normalise: Normalise, config: TrainingConfi
         image, mask = (tf.ensure_shape(values, [None, *stored.shape[1:]]) for values in (image, mask))
         if config.fresh_noise:
             sky_sigma, correlation = (tf.ensure_shape(values, [None]) for values in (sky_sigma, correlation))
-            image = add_noise(image, sky_sigma, correlation, seeds(0))
+            image = observe_again(image, sky_sigma, correlation, seeds(0), defects)
         image, mask = turn([image, mask], seeds(1))
         return normalise(image), tf.cast(mask, tf.int32)
 

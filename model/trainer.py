@@ -64,7 +64,9 @@ def run_fn(fn_args) -> None:
     monitor = make_monitor(model, normalise, config.training.seed)
     warm, before = start["kind"] == "warm", model.get_weights()
     with strategy.scope():
-        facts = train(model, scenes, stopping, normalise, training, str(work_dir), fn_args.model_run_dir, monitor, warm)
+        folders = str(work_dir), fn_args.model_run_dir
+        defects = config.simulation.defects
+        facts = train(model, scenes, stopping, normalise, training, *folders, monitor, warm, defects)
         if warm:
             warm_start.average(model, before, config.retraining.warm_start.average)
     if strategy.num_replicas_in_sync > 1:  # from here on one device: a plain copy

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from blendinator.config import TrainingConfig
+from blendinator.config import DefectsConfig, TrainingConfig
+from blendinator.data.observing import DEFAULT
 from blendinator.errors import ConfigError
 from blendinator.model import latent, losses
 from blendinator.model.input_data import Normalise, Scenes, training_batches
@@ -195,6 +196,7 @@ def train(
     log_dir: str,
     monitor: Callable[[Scenes], dict] | None = None,
     warm: bool = False,
+    defects: DefectsConfig = DEFAULT,
 ) -> dict:
     """Trains `model` in place; afterwards it holds the weights that were best on `held_out`.
 
@@ -205,6 +207,7 @@ def train(
       log_dir: TensorBoard's event files.
       monitor: from `make_monitor`, which a caller that uses it afterwards need not compile twice.
       warm: whether the weights that it starts from are a candidate as well: then the training cannot end worse.
+      defects: of the images, drawn again at every step.
 
     Returns:
       Facts of the training, of all its starts if it was killed: steps, seconds, and `history`, one row per evaluation.
@@ -245,7 +248,8 @@ def train(
     spoken = time.monotonic()
     start = spoken - progress.seconds
     first_step = spoken_step = int(done)
-    for step, (image, mask) in enumerate(training_batches(scenes, normalise, config, first_step), start=first_step):
+    batches = training_batches(scenes, normalise, config, first_step, defects)
+    for step, (image, mask) in enumerate(batches, start=first_step):
         terms = steps[phases.at(step)](image, mask, tf.constant(step, tf.int64))
         last = step + 1 == config.steps
         now = time.monotonic()

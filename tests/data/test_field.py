@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from blendinator.config import PopulationConfig, SimulationConfig, StarConfig, StructureConfig
+from blendinator.config import DefectsConfig, PopulationConfig, SimulationConfig, StarConfig, StructureConfig
 from blendinator.data.field import FieldSimulator
 from blendinator.data.population import GALAXY, Sources
 
@@ -17,6 +17,7 @@ def simulator():
             stars=StarConfig(density_scale=0.0),
             structure=StructureConfig(share=0.0),
             population=PopulationConfig(magnitude_bright=18.0),
+            defects=DefectsConfig(residue_share=0.0, no_data_share=0.5),
         )
     )
 
@@ -67,7 +68,8 @@ def test_a_large_galaxy_has_light_on_all_sides(simulator):
 def test_noise_and_shapes(field):
     assert field.image.shape == field.mask.shape == (SIDE, SIDE) and field.mask.max() <= 2
     residual = (field.image - field.noise_free) / np.sqrt(field.sky_sigma**2 + field.noise_free)
-    assert abs(residual.mean()) < 0.03 and abs(residual.std() - 1) < 0.03
+    assert abs(np.nanmean(residual)) < 0.03 and abs(np.nanstd(residual) - 1) < 0.03
+    assert 0.0005 < np.isnan(field.image).mean() < 0.05  # bad pixels
     assert (field.snr >= np.sqrt(field.pixels)).all()  # each owned pixel is above one sigma
 
 

@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from blendinator.config import PopulationConfig, SimulationConfig, StarConfig
+from blendinator.config import DefectsConfig, PopulationConfig, SimulationConfig, StarConfig
+from blendinator.data.observing import unit_noise
 from blendinator.data.population import GALAXY, STAR
-from blendinator.data.scene import Simulator, background_plane, population_of, split_start, unit_noise
+from blendinator.data.scene import Simulator, population_of, split_start
 from blendinator.errors import DataError
 
 CONFIG = SimulationConfig(
@@ -20,6 +21,9 @@ CONFIG = SimulationConfig(
 )
 MANY = dataclasses.replace(CONFIG, train_scenes=300)
 EMPTY = PopulationConfig(density_scale=0.0)
+CLEAN = DefectsConfig(
+    background_error=0.0, oversubtraction=0.0, depth_edge_share=0.0, residue_share=0.0, no_data_share=0.0
+)
 
 
 def test_seed_span_and_number_decide():
@@ -49,7 +53,7 @@ def test_there_is_no_such_scene(number):
 
 def test_an_empty_scene():
     config = SimulationConfig(
-        train_boosted_share=0.0, population=EMPTY, stars=StarConfig(density_scale=0.0), background_error=0.0
+        train_boosted_share=0.0, population=EMPTY, stars=StarConfig(density_scale=0.0), defects=CLEAN
     )
     scene = Simulator(config).scenes(1, [0])[0]
     assert scene["num_galaxies"] == 0 and scene["min_separation"] == -1 and scene["brightest_magnitude"] == 99
@@ -90,7 +94,10 @@ def test_truth_and_scalars_follow_from_the_layers():
 
 def test_noise_is_that_of_sky_and_source():
     config = SimulationConfig(
-        train_boosted_share=1.0, white_noise_share=1.0, population=PopulationConfig(boosted_magnitude_bright=21.0)
+        train_boosted_share=1.0,
+        white_noise_share=1.0,
+        population=PopulationConfig(boosted_magnitude_bright=21.0),
+        defects=CLEAN,
     )
     scenes = Simulator(config).scenes(1, range(60))
     image, noise_free = (np.stack([scene[name] for scene in scenes]) for name in ("image", "noise_free"))
@@ -108,8 +115,8 @@ def test_rounding_is_far_below_the_noise():
     scene = simulator.scenes(1, [0])[0]
     for name in ("image", "noise_free"):
         np.testing.assert_array_equal(scene[name] % 0.25, 0.0)
-    drawn, stamps = simulator.layers(1, 0)
-    exact = stamps.sum(axis=0) + background_plane(drawn.background, len(scene["image"]))
+    _, stamps = simulator.layers(1, 0)
+    exact = stamps.sum(axis=0)
     assert np.abs(scene["noise_free"] - exact).max() <= 0.126
 
 
@@ -128,19 +135,14 @@ def test_the_psf_scatters_between_scenes():
     assert (still.fwhm, still.g1, still.g2) == (0.17, 0.0, 0.0)
 
 
-def test_noise_and_background_vary_between_scenes():
+def test_noise_varies_between_scenes():
     simulator = Simulator(MANY)
     drawn = [simulator.draw(1, number) for number in range(300)]
     noise = np.array([scene.sky_sigma for scene in drawn]) / simulator.sky_sigma
     assert 0.7 <= noise.min() < 0.72 and 1.37 < noise.max() <= 1.4
     assert np.mean(np.log(noise)) == pytest.approx(np.log(0.7 * 1.4) / 2, abs=0.04)  # log-uniform
     correlation = np.array([scene.noise_correlation for scene in drawn])
-    assert np.mean(correlation == 0) == pytest.approx(0.5, abs=0.1) and 0.9 < correlation.max() < 1
-    background = np.array([scene.background for scene in drawn]) / simulator.sky_sigma
-    assert np.std(background) == pytest.approx(0.05 * np.sqrt(np.mean(noise**2)), rel=0.1)
-    np.testing.assert_allclose(
-        background_plane((1.0, 0.5, 0.25), 3), [[0.25, 0.75, 1.25], [0.5, 1, 1.5], [0.75, 1.25, 1.75]]
-    )
+    assert np.mean(correlation == 0) == pytest.approx(0.5, abs=0.1) and 1.2 < correlation.max() < 1.3
 
 
 def test_white_noise_is_white_and_correlated_noise_is_not():

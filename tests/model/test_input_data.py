@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from blendinator.config import TrainingConfig
-from blendinator.data import records
-from blendinator.data.scene import unit_noise
+from blendinator.config import DefectsConfig, TrainingConfig
+from blendinator.data import observing, records
+from blendinator.data.observing import DEFAULT, unit_noise
 from blendinator.data.spans import MAPPED_BYTES_PER_PIXEL
 from blendinator.data.tfrecords import frame_record
 from blendinator.errors import DataError
 from blendinator.model import input_data
 
+CLEAN = DefectsConfig(
+    background_error=0.0, oversubtraction=0.0, depth_edge_share=0.0, residue_share=0.0, no_data_share=0.0
+)
 CONFIG = TrainingConfig(steps=12, batch_size=8, seed=5)
 
 
@@ -60,15 +63,44 @@ def test_fresh_noise_differs_between_visits_and_stored_noise_does_not(scenes):
 
 def test_noise_has_the_variance_of_sky_and_source():
     noise_free = tf.fill([50, 32, 32], 300.0)
-    noisy = input_data.add_noise(noise_free, tf.fill([50], 26.0), tf.zeros([50]), tf.constant([1, 2]))
+    seed = tf.constant([1, 2], tf.int64)
+    noisy = input_data.observe_again(noise_free, tf.fill([50], 26.0), tf.zeros([50]), seed, CLEAN)
     assert float(tf.reduce_mean(noisy)) == pytest.approx(300.0, abs=0.5)
     assert float(tf.math.reduce_variance(noisy)) == pytest.approx(26.0**2 + 300.0, rel=0.02)
+
+
+def test_training_draws_what_the_simulator_draws():
+    """The same functions: TensorFlow with the simulator's random numbers gives the simulator's image."""
+    rng = np.random.default_rng(3)
+    light = np.abs(rng.normal(0, 60, (40, 32, 32))).astype("f4")
+    sigma = np.full(40, 26.0)
+    everything = dataclasses.replace(DEFAULT, depth_edge_share=0.6, residue_share=0.6, no_data_share=0.6)
+    draws = [observing.sample_draws(rng, unit_noise(rng, 32, 0.5)) for _ in range(40)]
+    stored = np.stack([observing.observe_one(*one, everything) for one in zip(light, sigma, draws)])
+    together = observing.Draws(*(tf.constant(np.concatenate(part), tf.float32) for part in zip(*draws)))
+    light, sigma = tf.constant(light), tf.constant(sigma, tf.float32)
+    mean = tf.reduce_mean(observing.clipped(tf, light, sigma), axis=[1, 2])
+    image = observing.add_sky(tf, light, mean, sigma, together, everything)
+    image, _ = observing.add_defects(tf, image, sigma, together.uniform, everything)
+    difference = np.abs(image.numpy() - stored)
+    assert np.mean(difference > 0.01) < 1e-3  # pixels at the very edge of a track
+    assert (stored == 0.0).any() and np.mean(np.abs(stored) > 0.0) > 0.9
+
+
+def test_defects_are_drawn_again_at_every_step(scenes):
+    config = dataclasses.replace(CONFIG, batch_size=64, steps=2)
+    everything = dataclasses.replace(CLEAN, no_data_share=1.0)
+    identity = lambda image: image[..., None]
+    images = [x.numpy() for x, _ in input_data.training_batches(scenes, identity, config, 0, everything)]
+    assert np.mean((images[0] == 0.0).any(axis=(1, 2, 3))) > 0.5
+    assert not np.array_equal(images[0] == 0.0, images[1] == 0.0)
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 1.0])
 def test_noise_is_correlated_as_the_simulators(correlation):
     noise_free, sky_sigma = tf.zeros([200, 32, 32]), tf.fill([200], 26.0)
-    fresh = input_data.add_noise(noise_free, sky_sigma, tf.fill([200], correlation), tf.constant([1, 2])) / 26.0
+    seed = tf.constant([1, 2], tf.int64)
+    fresh = input_data.observe_again(noise_free, sky_sigma, tf.fill([200], correlation), seed, CLEAN) / 26.0
     stored = np.stack([unit_noise(np.random.default_rng(i), 32, correlation) for i in range(200)])
 
     def moments(noise):
