@@ -1,7 +1,8 @@
 """The errors a user can cause, and nothing else.
 
 Raise `ConfigError` for a key of the configuration or a command-line option, `DataError` for spans, manifests and
-records, `ModelError` for models, weights and exports, `ServiceError` for a server that cannot be reached or refuses.
+records, `ModelError` for models, weights and exports, `ServiceError` for a server that cannot be reached or refuses,
+`MachineError` for hardware that will not do.
 Each message names the thing at fault (key, file, record), what was received, and the remedy. The command line prints
 the message without a traceback and exits with code 1. Anything else that is raised is a defect of ours and keeps its
 traceback.
@@ -9,7 +10,7 @@ traceback.
 
 from blendinator.escape import printable
 
-__all__ = ["BlendinatorError", "ConfigError", "DataError", "ModelError", "ServiceError"]
+__all__ = ["BlendinatorError", "ConfigError", "DataError", "MachineError", "ModelError", "ServiceError"]
 
 
 class BlendinatorError(Exception):
@@ -33,3 +34,7 @@ class ModelError(BlendinatorError):
 
 class ServiceError(BlendinatorError):
     """A server, such as Kubeflow's, cannot be reached or refuses a request."""
+
+
+class MachineError(BlendinatorError):
+    """The machine lacks what the libraries need."""

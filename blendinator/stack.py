@@ -8,7 +8,12 @@ import contextlib
 import functools
 import os
 import sys
+import warnings
+from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
+
+from blendinator.errors import MachineError
 
 CURRENT, COMPATIBLE = "current", "compatible"
 SHOWN = ("tfx", "tensorflow", "keras", "apache-beam", "numpy", "protobuf")
@@ -22,6 +27,7 @@ BEHIND_RESULTS = (
     "sep",
     "surveycodex",
 )
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def _version(package: str) -> tuple[int, ...]:
@@ -45,25 +51,60 @@ def use_in_memory_runner() -> None:
         runner._RUNNER_MAP["directrunner"] = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
 
 
-def load_tensorflow_quietly() -> None:
-    """Imports TensorFlow without its C++ messages on standard error; errors of a later call are still shown.
+def processor_flags(cpuinfo: Path | None = None) -> frozenset[str]:
+    """Names of the processor's instruction sets, such as avx2; empty where the kernel does not tell them."""
+    try:
+        lines = (cpuinfo or CPUINFO).read_text().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
 
-    TensorFlow 2.16 leaves them out when TF_CPP_MIN_LOG_LEVEL says so. 2.21 writes them before it has read any setting,
-    the last of them when the first tensor is made: standard error is closed for that long.
+
+def check_processor() -> None:
+    """To be called before TensorFlow is imported, which ends the process on a processor that it was not built for.
+
+    Raises:
+      MachineError: the processor has no AVX, which TensorFlow's wheels for x86-64 are compiled with.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if stack_name() == CURRENT:
-        sys.stderr.flush()
-        saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        try:
-            import tensorflow as tf
+    flags = processor_flags()
+    if flags and "avx" not in flags:
+        raise MachineError(
+            "This machine's processor has no AVX instructions, and TensorFlow's wheels need them. Use a newer processor; "
+            "on a virtual machine, have it show the host's (QEMU: -cpu host)."
+        )
 
-            tf.constant(0.0) + 0.0
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            os.close(nowhere)
+
+def load_tensorflow_quietly() -> None:
+    """Imports TensorFlow without a message on standard error; errors of a later call are still shown.
+
+    TensorFlow 2.16 leaves its C++ messages out when TF_CPP_MIN_LOG_LEVEL says so. 2.21 writes them before it has read
+    any setting, the last of them when the first tensor is made: standard error is closed for that long. The warnings
+    are of what TensorFlow imports: Google's libraries say that they will drop Python 3.10.
+
+    Raises:
+      MachineError: see `check_processor`.
+    """
+    check_processor()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with warnings.catch_warnings(), _without_standard_error() if stack_name() == CURRENT else contextlib.nullcontext():
+        warnings.simplefilter("ignore")
+        import tensorflow as tf
+
+        tf.constant(0.0) + 0.0
+
+
+@contextlib.contextmanager
+def _without_standard_error() -> Iterator[None]:
+    """Closes the file descriptor, which C++ writes to, too."""
+    sys.stderr.flush()
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
 
 
 @functools.cache  # each step's hash asks, and looking takes 10 ms

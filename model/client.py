@@ -25,6 +25,7 @@ from blendinator.model import released
 from blendinator.model.field import noise
 from blendinator.model.field.tiling import Tile, core_shape, padded, plan
 from blendinator.model.live import FIELD_FILE, FIELD_FORMAT, list_versions, read_facts
+from blendinator.stack import check_processor
 
 __all__ = ["Maps", "Segmenter", "Timing", "check_draws", "find_model"]
 
@@ -94,6 +95,7 @@ class Segmenter:
           ModelError: there is no model, it lacks the signature that tiles need, or has a latent without a place; or
             this process was forked from one that had loaded a model, in which TensorFlow would hang.
           ConfigError: `tile` is too small.
+          MachineError: TensorFlow does not run on this processor.
         """
         if _loaded_in and os.getpid() not in _loaded_in:
             raise ModelError(_forked(path))
@@ -101,6 +103,7 @@ class Segmenter:
         facts = _read_facts(path)
         if tile < facts["downsampling"]:
             raise ConfigError(f"tile: received {tile}; allowed: at least {facts['downsampling']} pixels")
+        check_processor()
         import tensorflow as tf
 
         try:

@@ -136,13 +136,15 @@ def pins(requirements: Iterable[str] | None = None, installed: Callable[[str], s
     return Check("pins", OK, ", ".join(dict.fromkeys(shown)))
 
 
-def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Check:
+def processor(cpuinfo: Path = stack.CPUINFO) -> Check:
     """Cores, and whether they compute in bfloat16."""
     cores = len(os.sched_getaffinity(0))
     text = f"{cores} core{'s' if cores > 1 else ''}, "
-    flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
+    flags = stack.processor_flags(cpuinfo)
+    if flags and "avx" not in flags:
+        return Check("processor", PROBLEM, text + "no AVX", "TensorFlow's wheels need it: use a newer processor.")
     if "avx2" not in flags:
-        return Check("processor", WARNING, text + "no AVX2", "TensorFlow's wheels may not run; use a newer processor.")
+        return Check("processor", WARNING, text + "no AVX2", "All will be slow; use a newer processor.")
     found = [flag for flag in ("amx_bf16", "avx512_bf16") if flag in flags]
     return Check(
         "processor",

@@ -93,6 +93,8 @@ def test_a_pipeline_command_says_what_to_install(call):
 def test_the_demo_runs_with_the_released_model(call, tmp_path):
     process = call("demo", "--output", "out")
     assert process.returncode == 0, process.stderr
+    assert process.stderr == f"model: the released one, {released.card()['name']}\n"
+    assert "Now yours: blendinator segment FIELD.fits" in process.stdout
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "field.fits",
         "maps.fits",

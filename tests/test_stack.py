@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from blendinator import stack
+from blendinator.errors import MachineError
+from blendinator.model.client import Segmenter
 from blendinator.pipeline.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,10 +39,39 @@ def test_module_imports_no_library():
 def test_tensorflow_is_loaded_without_a_word_and_standard_error_is_left_open():
     code = (
         "import sys; from blendinator.stack import load_tensorflow_quietly; load_tensorflow_quietly();"
-        "import model, tensorflow; print('still here', file=sys.stderr)"
+        "import tensorflow; print('still here', file=sys.stderr)"
     )
-    process = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (process.returncode, process.stdout, process.stderr) == (0, "", "still here\n")
+
+
+@pytest.fixture
+def old_processor(tmp_path, monkeypatch):
+    path = tmp_path / "cpuinfo"
+    path.write_text("model name\t: Atom\nflags\t\t: fpu sse sse2 ssse3 sse4_1 sse4_2\n")
+    monkeypatch.setattr(stack, "CPUINFO", path)
+
+
+@pytest.mark.parametrize("arguments", [["demo"], ["segment", "f.fits", "--output", "m.fits"], ["run"], ["retrain"]])
+def test_without_avx_there_is_a_message_instead_of_a_crash(arguments, old_processor, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert "This machine's processor has no AVX instructions, and TensorFlow's wheels need them." in result.output
+    assert {path.name for path in tmp_path.iterdir()} == {"cpuinfo"}
+
+
+def test_without_avx_the_library_says_so_too(old_processor):
+    with pytest.raises(MachineError, match="no AVX"):
+        Segmenter.load()
+
+
+@pytest.mark.parametrize("text", ["flags : sse avx", "Features : fp asimd", ""])
+def test_other_processors_are_let_pass(text, tmp_path, monkeypatch):
+    monkeypatch.setattr(stack, "CPUINFO", tmp_path / "cpuinfo")
+    stack.check_processor()  # there is no such file
+    (tmp_path / "cpuinfo").write_text(text)
+    stack.check_processor()
 
 
 def test_beam_runs_in_memory():

@@ -41,6 +41,13 @@ def renamed(old: str, new: str, **options):
     )
 
 
+def announce_released(why: str = "") -> None:
+    """Says on standard error that the released model serves."""
+    found = released.card()
+    if found:
+        click.echo(f"model: the released one, {found['name']}{why}", err=True)
+
+
 def choose_model(config: Config, model: Path | None, trusted: bool) -> Path:
     """The folder of the model to load: `model`, else the newest pushed version, else the released model.
 
@@ -58,7 +65,7 @@ def choose_model(config: Config, model: Path | None, trusted: bool) -> Path:
     if model is None:
         found = None if list_versions(serving) else released.card()
         if found:
-            click.echo(f"model: the released one, {found['name']}; nothing was pushed to {serving}", err=True)
+            announce_released(f"; nothing was pushed to {serving}")
             return released.unpack()
         return serving
     if serving not in (model.resolve(), *model.resolve().parents):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from blendinator.pipeline.commands._options import announce_released
 from blendinator.stack import load_tensorflow_quietly
 
 SIDE, SEED = 512, 1  # pixels, and which sky
@@ -34,6 +35,7 @@ def demo(output, seed):
     from blendinator.model.field.outputs import Outputs
 
     segmenter = Segmenter.load()
+    announce_released()
     output.mkdir(parents=True, exist_ok=True)
     simulator = FieldSimulator(SimulationConfig())
     field = output / "field.fits"
@@ -45,3 +47,6 @@ def demo(output, seed):
     for path in (outputs.maps, outputs.catalogue, outputs.preview):
         click.echo(str(path))
     click.echo(f"{result.rows['object']} objects, {result.rows['blend']} blends in {result.report.seconds:.1f} s")
+    click.echo(
+        "\nNow yours: blendinator segment FIELD.fits --output maps.fits --catalog objects.ecsv --preview maps.png"
+    )

@@ -7,6 +7,7 @@ import click
 from blendinator.pipeline.commands._options import config_option, verbose_option
 from blendinator.pipeline.config_checks import read_config
 from blendinator.pipeline.tables import columns, megabytes
+from blendinator.stack import check_processor
 
 
 @click.command()
@@ -19,6 +20,7 @@ def retrain(config_path, verbose):
     `run`. Every run adds a line to logs/runs.jsonl in the output folder.
     """
     config = read_config(config_path)
+    check_processor()
     from blendinator.pipeline.retrain import retrain as retrain_once
 
     sys.exit(retrain_once(config, verbose))

@@ -8,6 +8,7 @@ import click
 from blendinator.escape import printable
 from blendinator.pipeline.commands._options import config_option, json_option, renamed, run_option, verbose_option
 from blendinator.pipeline.config_checks import read_config
+from blendinator.stack import check_processor
 
 
 @click.command()
@@ -28,6 +29,7 @@ def run(config_path, spans, no_cache, cold, verbose):
     if cold:
         warm_start = dataclasses.replace(config.retraining.warm_start, enabled=False)
         config = dataclasses.replace(config, retraining=dataclasses.replace(config.retraining, warm_start=warm_start))
+    check_processor()
     from blendinator.pipeline.run import run as run_pipeline
 
     sys.exit(run_pipeline(config, spans, enable_cache=not no_cache, verbose=verbose))

@@ -73,9 +73,10 @@ def test_pins(installed, state, text):
 @pytest.mark.parametrize(
     "flags, state, text",
     [
-        ("avx2 avx512_bf16", "ok", "bfloat16 by avx512_bf16"),
-        ("avx2", "ok", "no bfloat16: training is in float32"),
-        ("sse", "warning", "no AVX2"),
+        ("avx avx2 avx512_bf16", "ok", "bfloat16 by avx512_bf16"),
+        ("avx avx2", "ok", "no bfloat16: training is in float32"),
+        ("sse avx", "warning", "no AVX2"),
+        ("sse", "problem", "no AVX"),
     ],
 )
 def test_processor(tmp_path, flags, state, text):
