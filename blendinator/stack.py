@@ -69,8 +69,8 @@ def check_processor() -> None:
     flags = processor_flags()
     if flags and "avx" not in flags:
         raise MachineError(
-            "This machine's processor has no AVX instructions, and TensorFlow's wheels need them. Use a newer processor; "
-            "on a virtual machine, have it show the host's (QEMU: -cpu host)."
+            "This machine's processor has no AVX instructions, and TensorFlow's wheels need them. Use a newer "
+            "processor; on a virtual machine, have it show the host's (QEMU: -cpu host)."
         )
 
 
