@@ -1,7 +1,9 @@
 """Finds values that stand for "no data": 0, -999, -1e30 and the like, in a large part of an image's pixels.
 
 In an observed image no value is much more common than those beside it: noise spreads them. One exact value that many
-pixels have, while the next ones are rare, was written by a program.
+pixels have, while the next ones are rare, was written by a program. An image that was compressed with steps of its own
+in each row (fpack without dithering) has 0 as the one step that all rows share: the next ones are looked for in the
+same row.
 """
 
 import numpy as np
@@ -13,6 +15,7 @@ LEAST, SHARE = 16, 1e-3  # pixels, and part of them, that a value fills at least
 SHARE_POSITIVE = 1e-2  # the same of a positive value, which saturated stars reach, too
 PROMINENCE = 20  # times as common as any of its neighbours
 NEIGHBOURS = 3  # values on each side
+STEPS, PROMINENCE_IN_ROW, MOST_ROWS = 2, 5, 256  # pixels that share a value in rows of steps; in how many rows to look
 MOST_VALUES = 4
 CHUNK = 1 << 22  # pixels
 
@@ -36,30 +39,49 @@ def mark_no_data(plane: Plane, given: tuple[float, ...] = ()) -> list[str]:
 
 
 def _find(plane) -> tuple[float, ...]:
-    values, counts = np.unique(_sample(plane), return_counts=True)
+    sample = _sample(plane)
+    values, counts = np.unique(np.concatenate(sample), return_counts=True)
     if len(values) < 3:  # an image of one value is an error of its own
         return ()
     least = np.maximum(LEAST, np.where(values > 0, SHARE_POSITIVE, SHARE) * counts.sum())
     common = np.flatnonzero(counts >= least)
     common = common[np.argsort(-counts[common], kind="stable")]
-    return tuple(float(values[i]) for i in common[: 10 * MOST_VALUES] if _stands_out(counts, i))[:MOST_VALUES]
+    found = [float(values[i]) for i in common[: 10 * MOST_VALUES] if _stands_out(counts, i)][:MOST_VALUES]
+    return tuple(value for value in found if not _is_step(sample, np.float32(value)))
+
+
+def _is_step(rows, value):
+    """Whether a value is no more than one step of those on which the pixels of each row lie."""
+    own, others = [], []
+    for row in rows[:: max(len(rows) // MOST_ROWS, 1)]:
+        values, counts = np.unique(row, return_counts=True)
+        i = np.searchsorted(values, value)
+        if i < len(values) and values[i] == value:
+            own.append(counts[i])
+            others.append(_second_beside(counts, i))
+    return bool(own) and np.mean(others) >= STEPS and np.sum(own) < PROMINENCE_IN_ROW * np.sum(others)
 
 
 def _stands_out(counts, i):
-    """Whether a value is much more common than its neighbours; one of these may be a fill value, too."""
+    """Whether a value is much more common than its neighbours."""
+    return counts[i] >= PROMINENCE * _second_beside(counts, i)
+
+
+def _second_beside(counts, i):
+    """The second largest count of the values beside: one of these may be a fill value, too."""
     beside = np.concatenate([counts[max(i - NEIGHBOURS, 0) : i], counts[i + 1 : i + 1 + NEIGHBOURS]])
-    return counts[i] >= PROMINENCE * np.sort(beside)[-2]
+    return np.sort(beside)[-2] if len(beside) > 1 else 0
 
 
 def _sample(plane):
-    """Finite pixels of some rows, float32."""
+    """Finite pixels of some rows, an array of float32 for each."""
     height, width = plane.shape
     if height * width <= SAMPLED:
-        parts = [plane.rows(start, min(start + step, height)) for step, start in _strips(plane)]
+        rows = [row for step, start in _strips(plane) for row in plane.rows(start, min(start + step, height))]
     else:
-        parts = [plane.rows(row, row + 1) for row in np.linspace(0, height - 1, max(SAMPLED // width, 64)).astype(int)]
-    pixels = np.concatenate([part.ravel() for part in parts])
-    return pixels[np.isfinite(pixels)]
+        places = np.linspace(0, height - 1, max(SAMPLED // width, 64)).astype(int)
+        rows = [plane.rows(row, row + 1)[0] for row in places]
+    return [row[np.isfinite(row)] for row in rows]
 
 
 def _strips(plane):

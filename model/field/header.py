@@ -44,8 +44,9 @@ QUANTITIES = {
         10.0,
         40.0,
         r"(ab)?\s*mags?.*",
-        r".*MAGZ.*|.*ZP.*|ZERO.*P.*",
+        r".*MAGZ.*|(?!PHOTZPT).*ZP.*|ZERO.*P.*",  # PHOTZPT of Hubble is the same for all images
     ),
+    "pixel_area": Quantity(("PIXAR_SR",), 1e-20, 1e-3, r"sr|steradian", r"PIXAR.*"),
 }
 PER_SECOND = ("MAGZPT",)  # by the custom of the pipelines that write it
 _SECOND = re.compile(r"(\bper|/|\b1|\b1\.0|\bone)\s*-?\s*s(ec(ond)?s?)?\b|\bcounts?/s|\bs-1\b", re.IGNORECASE)
@@ -130,6 +131,8 @@ def read_numbers(header: Mapping, inherited: Collection[str] = (), elsewhere: Ma
             else:
                 second = name == "zero_point" and (keyword in PER_SECOND or _per_second(header, keyword))
                 usable.append(Number(value, place, second))
+        if name == "zero_point" and not usable:
+            usable += _derived_zero_points(header)
         usable.sort(key=lambda number: number.per_second)  # that of the image's own unit first; the order stays else
         if usable:
             found[name] = usable[0]
@@ -142,6 +145,20 @@ def read_numbers(header: Mapping, inherited: Collection[str] = (), elsewhere: Ma
             notes += _related(header, quantity, elsewhere)
         ignored[name] = notes
     return Numbers(found, ignored)
+
+
+def _derived_zero_points(header):
+    """AB zero points from other keywords: the flux of magnitude 0 of LSST's and HSC's pipelines, the sensitivity of
+    Hubble's, PHOTFLAM in erg/s/cm2/A of one count per second at the wavelength PHOTPLAM in A (ACS data handbook)."""
+    flux, flam, plam = (parse(header.get(key)) for key in ("FLUXMAG0", "PHOTFLAM", "PHOTPLAM"))
+    found = []
+    if flux is not None and flux > 0:
+        found.append(Number(2.5 * math.log10(flux), "zero point of FLUXMAG0"))
+    if flam is not None and plam is not None and flam > 0 and plam > 0:
+        value = -2.5 * math.log10(flam) - 5 * math.log10(plam) - 2.408
+        found.append(Number(value, "zero point of PHOTFLAM and PHOTPLAM", per_second=True))
+    low, high = QUANTITIES["zero_point"].low, QUANTITIES["zero_point"].high
+    return [number for number in found if low <= number.value <= high]
 
 
 def parse(value, unit: str = "") -> float | None:

@@ -18,6 +18,12 @@ from blendinator.model.field.spool import no_room
 COUNTS, MOST = ("NAXIS", "ZNAXIS", "TFIELDS", "WCSAXES"), 999  # of the FITS standard
 LARGEST_SIDE = 1_000_000  # pixels; a damaged header of a compressed image can ask for any number
 HUGE = 1e29  # no flux is larger: -1e30, -9e33 or 3e38 stand for "no data", and for infinite noise in RMS maps
+# Beginnings of the names of HDUs that hold no observed image: maps, models and tables of distortion.
+NOT_OBSERVED = (
+    *("ERR", "RMS", "SIG", "NOISE", "STD", "UNC", "VAR", "WHT", "WEIGHT", "WGT", "IVAR", "INVVAR"),
+    *("DQ", "MASK", "MSK", "FLAG", "FLG", "BPM", "BADPIX", "CON", "CTX", "EXPT", "EXPMAP", "NEXP", "COV"),
+    *("SKY", "BKG", "BACK", "MODEL", "RESID", "SEG", "PSF", "D2IM", "WCSDVARR"),
+)
 _BRACKETS = re.compile(r"(?s)(.+)\[([^\[\]]+)\]")
 
 
@@ -40,13 +46,15 @@ class Plane:
 
     Args:
       path: a FITS file; gzipped ones are unpacked to a temporary file first.
-      hdu: number, name, or `NAME,VERSION` of the HDU; by default the first with an image of two dimensions.
+      hdu: number, name, or `NAME,VERSION` of the HDU; by default SCI, or the first image of two dimensions that
+        is not named like a map of noise or bad pixels.
       prefer: names of the HDUs that are looked for first. Without `hdu`.
       apart: a plane that this one must not be. Without `hdu`, it is not chosen; with it, it is an error.
 
     Attributes:
       header: the image's, with what the primary one adds; `inherited` names that. `elsewhere` is the primary header
         where INHERIT = F keeps it out, else None.
+      others: without `hdu`, the images of the same shape that might have been meant as well.
       fill: values that stand for "no data" besides NaN.
       axes: the FITS numbers of the two axes that are left, (1, 2) as a rule.
 
@@ -79,6 +87,7 @@ class Plane:
             raise DataError(f"{path}: this is not a FITS file that can be read ({_first_line(error)})")
         if any("truncated" in str(warning.message) for warning in caught):
             raise DataError(f"{path}: the file ends before its data do. Copy or make it again.")
+        self.others: list[str] = []
         self.index = self._choose(hdu, prefer, apart)
         self.hdu = self.file[self.index]
         self.name = f"{path}[{self.index}]"
@@ -130,6 +139,13 @@ class Plane:
         if self._unpacked is not None:
             self._unpacked.close()
 
+    def _first_observed(self, flat):
+        """The first HDU called SCI, else the first that is not named like a map; the others like it are noted."""
+        observed = [(i, hdu) for i, hdu in flat if not hdu.name.upper().startswith(NOT_OBSERVED)] or flat
+        named = [(i, hdu) for i, hdu in observed if hdu.name.upper() == "SCI"] or observed
+        self.others = [f"{hdu.name or i}{_version(hdu)}" for i, hdu in named[1:] if hdu.shape == named[0][1].shape]
+        return named[0][0]
+
     def same_hdu(self, other: "Plane") -> bool:
         """Whether both are the same HDU of the same file."""
         return self.index == other.index and self.path.samefile(other.path)
@@ -169,7 +185,7 @@ class Plane:
                     f" holds {listing}. Name the HDU as FILE[HDU]."
                 )
             if flat:
-                return flat[0][0]
+                return flat[0][0] if prefer else self._first_observed(flat)
             if not any(len(hdu.shape) for _, hdu in images):
                 raise DataError(f"{self.path}: the file holds no image")
             raise DataError(

@@ -18,6 +18,7 @@ from blendinator.model.field.weights import NAMES, check_weight, masked_rows, no
 NOISE_TOLERANCE = 0.1  # relative difference of the measured noise to the model's that is warned of
 NOISE_LIMIT = 20.0  # no survey's noise is as many times the training's, or as small a part of it: a unit is wrong
 SCALE_TOLERANCE = 0.05  # the tolerance of the pixel scale
+MOST_OTHERS = 4  # images of a file that are named in a warning
 UNKNOWN = "unknown"  # a unit: the image is scaled by its noise alone
 
 
@@ -152,6 +153,7 @@ def open_field(
         raise DataError(
             f"{path}: scaling to the training's noise needs a model that names its survey. Push a newer model."
         )
+    _check_stretch(image)
     numbers = read_numbers(image.header, image.inherited, image.elsewhere)
     found = _left_out(image) + mark_no_data(image, no_data)
     converted = _conversion(image, numbers, survey, scaled, unit, gain, exposure_time, zero_point)
@@ -240,9 +242,25 @@ def _check_noise(field, training) -> None:
 
 
 def _left_out(image):
-    if not image.unreadable:
-        return []
-    return [f"the header's values of {', '.join(image.unreadable)} cannot be read and are left out"]
+    found = []
+    if image.others:
+        more = f" and {len(image.others) - MOST_OTHERS} more" if len(image.others) > MOST_OTHERS else ""
+        found.append(
+            f"{image.name} is the first of several images, and the only one that is segmented:"
+            f" {', '.join(image.others[:MOST_OTHERS])}{more} are left out. `hdu` names another"
+        )
+    if image.unreadable:
+        found.append(f"the header's values of {', '.join(image.unreadable)} cannot be read and are left out")
+    return found
+
+
+def _check_stretch(image) -> None:
+    """Raises where the pixels are not proportional to the flux."""
+    if "BSOFTEN" in image.header:
+        raise DataError(
+            f"{image.name}: the pixels are asinh magnitudes, as those of Pan-STARRS (BSOFTEN, BOFFSET in the header),"
+            " not fluxes. Write BOFFSET + 2 BSOFTEN sinh(x / 1.0857) of each pixel x to a file, without these keywords."
+        )
 
 
 def _warnings(field, survey, scaled):

@@ -6,6 +6,7 @@ point))`, Z being the magnitude of one electron in the survey's whole exposure.
 """
 
 import math
+import re
 from dataclasses import dataclass, replace
 
 from blendinator.errors import ConfigError, DataError
@@ -16,36 +17,13 @@ FLUX_DENSITIES = {"Jy": 8.90, "mJy": 16.40, "uJy": 23.90, "nJy": 31.40, "nanomag
 UNITS = ("electron", "electron/s", "adu", "adu/s", *FLUX_DENSITIES)
 MAGNITUDE_LIMIT = 100  # no image has a zero point beyond; powers of ten of it can be computed
 _ALIASES = {
-    "electrons": "electron",
-    "e-": "electron",
-    "e": "electron",
-    "photoelectron": "electron",
-    "photoelectrons": "electron",
-    "electrons/s": "electron/s",
-    "electron/sec": "electron/s",
-    "electrons/sec": "electron/s",
-    "e-/s": "electron/s",
-    "e/s": "electron/s",
-    "electrons/second": "electron/s",
-    "electron s-1": "electron/s",
-    "electrons s-1": "electron/s",
-    "dn": "adu",
-    "count": "adu",
-    "counts": "adu",
-    "ct": "adu",
-    "dn/s": "adu/s",
-    "count/s": "adu/s",
-    "counts/s": "adu/s",
-    "counts/sec": "adu/s",
+    **dict.fromkeys(("electrons", "e-", "e", "elec", "photoelectron", "photoelectrons"), "electron"),
+    **dict.fromkeys(("dn", "count", "counts", "ct", "cts"), "adu"),
     "cps": "adu/s",
-    "ct/s": "adu/s",
-    "microjy": "uJy",
-    "ujy": "uJy",
-    "njy": "nJy",
-    "jy": "Jy",
     "nanomaggies": "nanomaggy",
     "maggies": "maggy",
 }
+_RATE = re.compile(r"(.+?)(?:\s*/\s*(?:s|secs?|seconds?)|[\s.*]+(?:s|secs?|seconds?)(?:\^|\*\*)?\(?-1\)?)")
 
 
 @dataclass(frozen=True)
@@ -115,6 +93,9 @@ def conversion(
         )
     found = unit or bunit
     name = _unit_name(found)
+    if name is None and found and (magnitude := _zero_point_of(found, numbers, source)) is not None:
+        converted = _by_zero_point(Number(magnitude, found), f"unit {found}", survey, source)
+        return replace(converted, believed=(f"unit {found}",), notes=_unused(numbers, found))
     if name is None and found:
         raise (ConfigError if unit else DataError)(
             f"{source}: the unit {found!r} is not known; give `unit`, one of {', '.join(UNITS)}, or `zero_point`"
@@ -135,7 +116,7 @@ def conversion(
     stated = f"`unit` {name}" if unit else f"BUNIT = {bunit}"
     if name in FLUX_DENSITIES:
         converted = _by_zero_point(Number(FLUX_DENSITIES[name], name), f"unit {name}", survey, source)
-        return replace(converted, believed=(stated,), notes=_unused(numbers))
+        return replace(converted, believed=(stated,), notes=_unused(numbers, name))
     factor, parts, believed, notes = 1.0, [f"unit {name}"], [stated], []
     if name.startswith("adu"):
         if "gain" not in values:
@@ -163,7 +144,7 @@ def conversion(
         raise DataError(
             f"{source}: a count would be {factor} electrons ({', '.join(parts)}). Give `gain` and `exposure_time`."
         )
-    return Conversion(factor, ", ".join(parts), True, believed=tuple(believed), notes=(*notes, *_unused(numbers)))
+    return Conversion(factor, ", ".join(parts), True, believed=tuple(believed), notes=(*notes, *_unused(numbers, name)))
 
 
 def unscaled(reason: str) -> Conversion:
@@ -205,15 +186,18 @@ def _by_zero_point(number, text, survey, source) -> Conversion:
     return Conversion(factor, f"{text}, brought to {survey['name']}", counted=False, believed=(str(number),))
 
 
-def _unused(numbers):
+def _unused(numbers, unit):
     """A zero point of the header that plays no part."""
     number = numbers.found.get("zero_point")
     if number is None:
         return ()
-    return (
-        f"the header's zero point, {number}, is not used: the unit says what a pixel is. `zero_point` {number.value:g}"
-        " would bring the image to the survey's fluxes",
-    )
+    value, time = number.value, numbers.found.get("exposure_time")
+    said = f"the header's zero point, {number}, is not used: the unit says what a pixel is"
+    if number.per_second and not unit.endswith("/s"):
+        if time is None:
+            return (said,)
+        value += 2.5 * math.log10(time.value)
+    return (f"{said}. `zero_point` {value:g} would bring the image to the survey's fluxes",)
 
 
 def _aside(numbers, *names) -> str:
@@ -228,9 +212,34 @@ def electron_magnitude(survey: dict) -> float:
 
 
 def _unit_name(text):
-    for candidate in (text, text.lower().replace(" / ", "/")):
-        if candidate in UNITS:
-            return candidate
-        if candidate in _ALIASES:
-            return _ALIASES[candidate]
-    return None
+    """One of `UNITS`, or None."""
+    if text in UNITS:
+        return text
+    name = " ".join(text.lower().split())
+    rate = _RATE.fullmatch(name)
+    name = rate[1] if rate else name
+    name = _ALIASES.get(name, name) + ("/s" if rate else "")
+    # Not mJy, which is a thousand-millionth of MJy.
+    return next((unit for unit in UNITS if unit.lower() == name and unit != "mJy"), None)
+
+
+def _zero_point_of(text, numbers, source):
+    """AB magnitude of one of a unit of flux density, per pixel or per solid angle; None for any other."""
+    from astropy import units
+
+    try:
+        unit = units.Unit(text)
+        if unit.is_equivalent(units.Jy):
+            return FLUX_DENSITIES["Jy"] - 2.5 * math.log10(unit.to(units.Jy))
+        if not unit.is_equivalent(units.Jy / units.sr):
+            return None
+        brightness = unit.to(units.Jy / units.sr)
+    except (ValueError, TypeError):
+        return None
+    area = numbers.found.get("pixel_area")
+    if area is None:
+        raise DataError(
+            f"{source}: the pixels are surface brightnesses ({text}), and the solid angle of a pixel (PIXAR_SR) is not"
+            f" known{_aside(numbers, 'pixel_area')}. Give `zero_point`, the AB magnitude of one {text} in one pixel."
+        )
+    return FLUX_DENSITIES["Jy"] - 2.5 * math.log10(brightness * area.value)

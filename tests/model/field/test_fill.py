@@ -80,3 +80,20 @@ def test_nan_looks_for_nothing(tmp_path):
     image[:30] = 0.0
     plane, said = marked(tmp_path, image, (float("nan"),))
     assert plane.fill == () and said == [] and np.isfinite(plane.rows(0, SIDE)).all()
+
+
+@pytest.mark.parametrize("level", [4, 16])
+def test_steps_of_a_compressed_image_are_data(tmp_path, level):
+    """fpack's steps differ from row to row, and 0 is one of them in every row."""
+    hdu = fits.CompImageHDU(sky(), compression_type="RICE_1", quantize_level=level)
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / "f.fits.fz")
+    plane = Plane(tmp_path / "f.fits.fz")
+    assert (plane.rows(0, SIDE) == 0).mean() > 0.01
+    assert mark_no_data(plane) == [] and plane.fill == ()
+
+
+def test_zeros_at_the_edges_of_each_row(tmp_path):
+    image = sky()
+    image[:, :2] = image[:, -2:] = 0
+    plane, said = marked(tmp_path, image)
+    assert plane.fill == (0.0,) and said[0].startswith(f"{4 * SIDE} pixels (")

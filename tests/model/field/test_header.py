@@ -40,7 +40,7 @@ def test_what_is_believed(header, name, value, keyword):
         ({"EXPTIME": "2 min"}, "exposure_time", "EXPTIME = '2 min' is not a number"),
         ({"MAGZEROP": 0.0}, "zero_point", "MAGZEROP = 0 is taken as not set (allowed: 10 to 40)"),
         ({"MAGZERO": 99.0}, "zero_point", "MAGZERO = 99 is taken as not set (allowed: 10 to 40)"),
-        ({"PHOTZPT": -21.1}, "zero_point", "the header has PHOTZPT = -21.1, which may be meant"),
+        ({"ABZPOINT": 25.9}, "zero_point", "the header has ABZPOINT = 25.9, which may be meant"),
     ],
 )
 def test_what_is_ignored_is_said(header, name, said):
@@ -97,3 +97,7 @@ def test_inherit_f_is_obeyed_and_said():
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, None, "", "nan", "1.2.3", b"2"])
 def test_no_number(value):
     assert parse(value) is None
+
+
+def test_the_constant_of_hubbles_headers_is_not_taken_for_a_zero_point():
+    assert read_numbers({"PHOTZPT": -21.1}).ignored["zero_point"] == []

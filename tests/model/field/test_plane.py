@@ -39,6 +39,27 @@ def test_hdu_in_brackets(two_chips, text, hdu):
     assert (path, found) == (two_chips, hdu) and Plane(path, found).shape == (61, 83)
 
 
+def test_maps_that_come_first_are_not_the_image(tmp_path, image):
+    maps = [fits.ImageHDU(np.full_like(image, 26.3), name="ERR"), fits.ImageHDU(image.astype(np.int16), name="DQ")]
+    write_all(tmp_path / "f.fits", *maps, fits.ImageHDU(image, name="CHIP"))
+    assert Plane(tmp_path / "f.fits").index == 3
+    write_all(tmp_path / "f.fits", *maps)
+    assert Plane(tmp_path / "f.fits").index == 1
+
+
+def test_a_thumbnail_that_comes_first_is_not_the_image(tmp_path, image):
+    fits.HDUList([fits.PrimaryHDU(image[:20, :20]), fits.ImageHDU(image, name="SCI")]).writeto(tmp_path / "f.fits")
+    assert Plane(tmp_path / "f.fits").index == 1 and Plane(tmp_path / "f.fits").others == []
+
+
+def test_other_images_of_the_file_are_noted(two_chips):
+    assert Plane(two_chips).others == ["SCI,2"] and Plane(two_chips, "SCI").others == []
+
+
+def write_all(path, *hdus):
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path, overwrite=True)
+
+
 def test_brackets_that_belong_to_a_name(two_chips):
     odd = two_chips.rename(two_chips.with_name("f.fits[3]"))
     assert split_hdu(odd, "1") == (odd, "1")

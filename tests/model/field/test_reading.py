@@ -225,3 +225,18 @@ def test_bits_of_a_mask(tmp_path, field_file, image):
 def test_options_without_a_map(field_file, options, message):
     with pytest.raises(ConfigError, match=message):
         opened(field_file, **options)
+
+
+def test_asinh_magnitudes_are_refused(tmp_path, image):
+    path = write(tmp_path / "f.fits", np.arcsinh(image / 50), BSOFTEN=50.0, BOFFSET=0.0, ZPT=25.0)
+    with pytest.raises(DataError, match=r"f\.fits\[0\]: the pixels are asinh magnitudes, as those of Pan-STARRS"):
+        opened(path)
+
+
+def test_the_images_of_a_file_that_are_not_segmented_are_named(tmp_path, image):
+    chips = [fits.ImageHDU(image, fits.Header({"BUNIT": "electron"}), name=f"CCD{i}") for i in range(1, 8)]
+    fits.HDUList([fits.PrimaryHDU(), *chips]).writeto(tmp_path / "f.fits")
+    [said] = opened(tmp_path / "f.fits").warnings
+    assert "[1] is the first of several images, and the only one that is segmented: CCD2, CCD3, CCD4, CCD5" in said
+    assert "and 2 more are left out. `hdu` names another" in said
+    assert opened(tmp_path / "f.fits", hdu="CCD2").warnings == ()

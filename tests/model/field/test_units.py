@@ -28,12 +28,25 @@ def conversion(header, survey, **options):
         ({"BUNIT": "adu", "MAGZERO": 31.8053}, {}, 10.0, False),
         ({"BUNIT": "nJy"}, {}, 14.537, False),  # 10^(0.4 (34.3053 - 31.4))
         ({"BUNIT": "electron", "MAGZERO": 20.0}, {}, 1.0, True),
+        ({"BUNIT": "10.0*nanoJansky"}, {}, 145.37, False),
+        ({"BUNIT": "MJy"}, {}, 14.537e15, False),  # a megajansky is not a millijansky
+        ({"BUNIT": "erg / (Hz s cm2)"}, {}, 14.537e32, False),
+        ({"BUNIT": "MJy/sr", "PIXAR_SR": 2.35e-13}, {}, 14.537e15 * 2.35e-13, False),
+        ({"FLUXMAG0": 10 ** (0.4 * 31.8053)}, {}, 10.0, False),
+        ({"BUNIT": "adu", "FLUXMAG0": 10 ** (0.4 * 31.8053), "ZP": 34.3053}, {}, 1.0, False),
+        # F814W of ACS: 7.0332e-20 erg/s/cm2/A, 8045 A, that is 25.947; of an exposure of 100 s, 30.947.
+        ({"BUNIT": "adu", "PHOTFLAM": 7.0332e-20, "PHOTPLAM": 8045.0, "EXPTIME": 100.0}, {}, 22.07, False),
         ({"MAGZERO": -1e300, "ZP": 31.8053}, {}, 10.0, False),  # no image has such a zero point
     ],
 )
 def test_factor(header, options, factor, counted):
     found = conversion(header, SURVEY, **options)
     assert found.factor == pytest.approx(factor, rel=1e-3) and found.counted is counted
+
+
+@pytest.mark.parametrize("text", ["e-/sec", "electron.s-1", "electron s**-1", "Electrons / Second", "E/S", "elec s^-1"])
+def test_spellings_of_a_rate(text):
+    assert conversion({"BUNIT": text, "EXPTIME": 7.0}, SURVEY).factor == 7.0
 
 
 @pytest.mark.parametrize(
@@ -46,7 +59,14 @@ def test_factor(header, options, factor, counted):
             r"f\.fits: nothing says what unit the pixels have.*`unit`, one of electron,.*or `zero_point`",
         ),
         ({"BUNIT": "furlong"}, {}, DataError, "the unit 'furlong' is not known; give `unit`"),
-        ({"BUNIT": "MJy"}, {}, DataError, "the unit 'MJy' is not known"),  # a megajansky is not a millijansky
+        ({"BUNIT": "mag"}, {}, DataError, "the unit 'mag' is not known"),
+        (
+            {"BUNIT": "MJy/sr", "PIXAR_A2": 0.01},
+            {},
+            DataError,
+            r"the pixels are surface brightnesses \(MJy/sr\), and the solid angle of a pixel \(PIXAR_SR\) is not known"
+            r" \(the header has PIXAR_A2 = 0\.01, which may be meant\)\. Give `zero_point`",
+        ),
         ({}, {"unit": "furlong"}, ConfigError, "the unit 'furlong' is not known"),
         (
             {"BUNIT": "adu"},
