@@ -50,7 +50,7 @@ def cells(simulation: SimulationConfig) -> Iterator[tuple[dict[str, float], Simu
                 noise_range=(noise, noise),
                 noise_correlation=(correlation, correlation),
                 white_noise_share=0.0,
-                train_boosted_share=0.0,
+                train_populations={"natural": 1.0},
             ),
         )
 

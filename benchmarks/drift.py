@@ -32,7 +32,7 @@ CHANGES = {
     "PSF x 1.2": {"psf_scale": 1.2},
     "PSF x 1.1": {"psf_scale": 1.1},
     "PSF x 1.03": {"psf_scale": 1.03},
-    "boosted share 0.8 to 0.5": {"train_boosted_share": 0.5},
+    "boosted share 0.8 to 0.5": {"train_populations": {"boosted": 0.5, "natural": 0.5}},
     "Euclid deep": {"survey": "euclid_deep"},
 }
 

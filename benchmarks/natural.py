@@ -42,7 +42,7 @@ TOLERANCE = 0.05  # that an observed share may deviate from the predicted one, u
 
 def natural_config(simulation: SimulationConfig, scenes: int) -> SimulationConfig:
     """The same sky, `scenes` of it, all natural."""
-    return dataclasses.replace(simulation, train_scenes=scenes, train_boosted_share=0.0)
+    return dataclasses.replace(simulation, train_scenes=scenes, train_populations={"natural": 1.0})
 
 
 def _start(simulation):

@@ -28,10 +28,10 @@ from blendinator.data.survey import get_survey
 def scenes(path):
     """Scenes of both populations and of the three surveys, each with its truth."""
     rows = [
-        ("boosted", SimulationConfig(train_boosted_share=1.0)),
-        ("natural", SimulationConfig(train_boosted_share=0.0)),
-        ("natural, Euclid deep", SimulationConfig(train_boosted_share=0.0, survey="euclid_deep")),
-        ("boosted, LSST i", SimulationConfig(train_boosted_share=1.0, survey="lsst_i")),
+        ("boosted", SimulationConfig(train_populations={"boosted": 1.0})),
+        ("natural", SimulationConfig(train_populations={"natural": 1.0})),
+        ("natural, Euclid deep", SimulationConfig(train_populations={"natural": 1.0}, survey="euclid_deep")),
+        ("boosted, LSST i", SimulationConfig(train_populations={"boosted": 1.0}, survey="lsst_i")),
     ]
     figure, axes = plt.subplots(
         len(rows),
@@ -119,7 +119,7 @@ def psf(path):
 
 def populations(path, stamps=400):
     """What is drawn against the formulas, and how often galaxies are blended."""
-    simulator = Simulator(SimulationConfig(stamp_size=128, train_scenes=stamps, train_boosted_share=0.0))
+    simulator = Simulator(SimulationConfig(stamp_size=128, train_scenes=stamps, train_populations={"natural": 1.0}))
     rows, area = [], stamps * (12.8 / 60) ** 2
     for number in range(stamps):
         scene, layers = simulator.layers(1, number)
@@ -182,7 +182,11 @@ def main():
     structure(folder / "sim-structure.png")
     psf(folder / "sim-psf.png")
     populations(folder / "sim-populations.png")
-    show_scene(dataclasses.replace(SimulationConfig(), train_boosted_share=1.0), "1:11", folder / "sim-one-scene.png")
+    show_scene(
+        dataclasses.replace(SimulationConfig(), train_populations={"boosted": 1.0}),
+        "1:11",
+        folder / "sim-one-scene.png",
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 comments of the fields, by `scripts/default_config.py`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,9 +94,10 @@ class SimulationConfig:
     train_scenes: int = _limit(12000, 1, 10**9)
     calibration_scenes: int = _limit(5000, 1, 10**9)
     test_scenes: int = _limit(5000, 1, 10**9)
-    train_boosted_share: float = _limit(0.7, 0.0, 1.0)
-    calibration_boosted_share: float = _limit(0.2, 0.0, 1.0)
-    test_boosted_share: float = _limit(0.2, 0.0, 1.0)
+    # Shares of the populations in each split, by name; they sum to 1, and one that is not named has none.
+    train_populations: Mapping[str, float] = _limit({"boosted": 0.7, "natural": 0.3}, 0.0, 1.0)
+    calibration_populations: Mapping[str, float] = _limit({"boosted": 0.2, "natural": 0.8}, 0.0, 1.0)
+    test_populations: Mapping[str, float] = _limit({"boosted": 0.2, "natural": 0.8}, 0.0, 1.0)
     scenes_per_shard: int = _limit(500, 1, 10**6)
     catalog: str = _limit("")  # a galaxy catalogue to draw from instead of the analytic population
     stamps: str = _limit("")  # a FITS file of galaxies to render instead of profiles; see docs/simulations.md
@@ -157,7 +159,7 @@ class ThresholdConfig:
     """One rule of the gate: a metric of one population and slice with its bound."""
 
     metric: str = _limit("")
-    population: str = _limit("boosted", choices=("boosted", "natural"))
+    population: str = _limit("boosted")  # whose scenes count, such as boosted or natural
     slice: str = _limit("")  # a bin of evaluation.slices, as "min_separation 0.3 to 0.7"; the whole population if empty
     # what must keep to min and max: the value, or the worse (pessimistic) or better (optimistic) end of its interval.
     bound: str = _limit("value", choices=("value", "pessimistic", "optimistic"))
@@ -170,7 +172,7 @@ class RelativeConfig:
     """One rule against the live model: a metric may be worse than the live one's by at most `margin`."""
 
     metric: str = _limit("")
-    population: str = _limit("boosted", choices=("boosted", "natural"))
+    population: str = _limit("boosted")  # whose scenes count, such as boosted or natural
     slice: str = _limit("")  # as in a threshold
     margin: float = _limit(0.0, 0.0, 1e9)  # in the metric's own unit
     # which end of the paired difference's interval must keep to it: pessimistic requires evidence that the model is not

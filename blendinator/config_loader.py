@@ -7,9 +7,11 @@ configuration imports none of them.
 
 import contextlib
 import dataclasses
+import logging
 import math
 import reprlib
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -17,6 +19,7 @@ import yaml
 from blendinator.config import Config, RelativeConfig, SecretConfig
 from blendinator.errors import ConfigError
 from blendinator.files import check_local
+from blendinator.former_keys import describe_former, migrate_simulation
 
 
 class _Loader(yaml.SafeLoader):
@@ -35,6 +38,9 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+log = logging.getLogger("blendinator.config")
+
+SHARES_TOLERANCE = 1e-6  # of the sum of shares
 LONGEST_KEY = 60  # characters of a key that a message shows whole
 _MAY_BE_EMPTY = (str, RelativeConfig, SecretConfig)
 
@@ -58,6 +64,9 @@ def load_config(path: str | Path | None = None, base: str | Path | None = None) 
             raise ConfigError(f"{path}: the configuration cannot be read ({error}). Give an existing YAML file.")
         except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as the 99th of a month; lists 1000 deep
             raise ConfigError(f"{path}: this is not valid YAML: {error}")
+    if isinstance(raw, dict) and isinstance(raw.get("simulation"), dict):
+        for former in describe_former(raw["simulation"]):
+            log.warning("%s: simulation.%s", path, former)
     config = config_from_dict(raw, source=str(path or "defaults"))
     check_local(config.output_dir, f"{path}: output_dir")
     try:
@@ -76,6 +85,8 @@ def load_config(path: str | Path | None = None, base: str | Path | None = None) 
 
 def config_from_dict(raw: dict, source: str = "configuration") -> Config:
     """Builds a checked `Config` from plain dictionaries and lists; `source` stands first in messages."""
+    if isinstance(raw, dict) and isinstance(raw.get("simulation"), dict):
+        raw = {**raw, "simulation": migrate_simulation(raw["simulation"], source)}
     config = _build(Config, raw, source, "")
     population = config.simulation.population
     _require_order(
@@ -99,6 +110,13 @@ def config_from_dict(raw: dict, source: str = "configuration") -> Config:
         "simulation.population.boosted_separation_max",
         population.boosted_separation_max,
     )
+    for key in ("train_populations", "calibration_populations", "test_populations"):
+        shares = getattr(config.simulation, key)
+        if abs(sum(shares.values()) - 1.0) > SHARES_TOLERANCE:
+            raise ConfigError(
+                f"{source}: simulation.{key}: received {shares}, which sum to {sum(shares.values()):g}; allowed: shares"
+                " that sum to 1"
+            )
     factor = 2 ** (len(config.model.channels) - 1)
     if config.simulation.stamp_size % factor or config.simulation.stamp_size < 2 * factor:
         raise ConfigError(
@@ -178,6 +196,11 @@ def _convert(kind, value, limits, source, key):
             raise ConfigError(f"{source}: {key}: received {_shown(value)}; allowed: a list{empty}")
         item = typing.get_args(kind)[0]
         return tuple(_convert(item, entry, limits, source, f"{key}[{i}]") for i, entry in enumerate(value))
+    if typing.get_origin(kind) is Mapping:
+        if not isinstance(value, dict) or not value or not all(isinstance(name, str) for name in value):
+            raise ConfigError(f"{source}: {key}: received {_shown(value)}; allowed: a mapping of names to numbers")
+        item = typing.get_args(kind)[1]
+        return {name: _convert(item, entry, limits, source, f"{key}.{name}") for name, entry in value.items()}
     if kind == float | None:
         if value is None:
             return None

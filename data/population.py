@@ -1,7 +1,8 @@
 """Which galaxies lie in a scene: number counts, sizes, shapes, bulges and positions.
 
-Two populations. `natural`: the density of the sky, random positions (and, if configured, clustering). `boosted`: the
-same, plus groups drawn evenly in separation and magnitude difference, because a blend is rare in a natural stamp.
+`POPULATIONS` at the end is the table of them; everything else follows from it. `natural`: the density of the sky,
+random positions (and, if configured, clustering). `boosted`: the same, plus groups sampled evenly in separation and
+magnitude difference, because a blend is rare in a natural stamp.
 
 The formulas are those in use in the field, attributed as they are commonly quoted: the number counts to the LSST
 Science Book (2009), sizes, ellipticities and bulge fractions to Miller et al. (2013), the shape measurement of
@@ -9,12 +10,17 @@ CFHTLenS. What counts for this project is tested: the sky they add up to (`tests
 """
 
 import functools
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from blendinator.config import PopulationConfig
-from blendinator.data.survey import Survey
+from blendinator.errors import ConfigError
+
+if TYPE_CHECKING:  # what reads records needs the names of the populations, and no surveys
+    from blendinator.data.survey import Survey
 
 COUNTS_AT_25 = 46.0  # galaxies per arcmin^2 brighter than i = 25
 COUNTS_SLOPE = 0.31
@@ -162,7 +168,7 @@ def draw_galaxies(rng: np.random.Generator, magnitude: np.ndarray) -> Sources:
 
 
 def draw_natural(
-    rng: np.random.Generator, config: PopulationConfig, survey: Survey, stamp_size: int, source=None
+    rng: np.random.Generator, config: PopulationConfig, survey: "Survey", stamp_size: int, source=None
 ) -> Sources:
     """A natural scene's galaxies: Poisson number, uniform positions over the stamp and a margin around it.
 
@@ -195,7 +201,7 @@ def draw_natural(
 
 
 def draw_boosted(
-    rng: np.random.Generator, config: PopulationConfig, survey: Survey, stamp_size: int, source=None
+    rng: np.random.Generator, config: PopulationConfig, survey: "Survey", stamp_size: int, source=None
 ) -> Sources:
     """A boosted scene's galaxies: a natural scene, and 1 to `boosted_groups_max` groups of galaxies that may overlap.
 
@@ -227,5 +233,60 @@ def draw_boosted(
     return Sources.concatenate((galaxies, background))
 
 
-# How the galaxies of a scene are sampled, by population; the names are those of `records.POPULATIONS`.
-SAMPLERS = {"boosted": draw_boosted, "natural": draw_natural}
+@dataclass(frozen=True)
+class Population:
+    """One population of scenes.
+
+    Attributes:
+      sample: (rng, config, survey, stamp_size, source) -> the galaxies of a scene, as `draw_natural` takes and returns
+        them.
+      note: a sentence for reports: what metrics on these scenes say of the sky.
+      extra_star: whether a share `stars.boosted_share` of the scenes holds one more star, half of them near the first
+        of the galaxies that `sample` returns.
+    """
+
+    sample: Callable[..., Sources]
+    note: str
+    extra_star: bool = False
+
+
+# A new population is one more entry; `simulation.train_populations` and the like say how many scenes are of it. In
+# that order the scenes of a split are given to the populations, so a new one comes last.
+POPULATIONS = {
+    "boosted": Population(
+        draw_boosted,
+        "Scenes with an added share of blends, on which differences show. Not what the sky holds.",
+        extra_star=True,
+    ),
+    "natural": Population(draw_natural, "Scenes at the density of galaxies on the sky: what a survey would meet."),
+}
+CALIBRATED = "natural"  # the population for which exported probabilities are calibrated
+LISTED = "boosted"  # the population whose metrics stand in lists of versions: it holds the most blends
+
+
+def check_populations(names: Iterable[str], where: str) -> None:
+    """Raises ConfigError where a name is not that of a population; `where` stands first in the message."""
+    for name in names:
+        if name not in POPULATIONS:
+            raise ConfigError(f"{where}: received {name!r}; allowed: {', '.join(POPULATIONS)}")
+
+
+def population_at(shares: Mapping[str, float], place: int) -> str:
+    """The population of the scene at a place (0, 1, ...) of a split.
+
+    The populations take their turns in the order of `POPULATIONS`: the first one's scenes are spread evenly over the
+    split, their number rounded down, those of the next one evenly over the places that are left, and so on; the last
+    one has the rest.
+
+    Args:
+      shares: of the split's scenes, by population; they sum to 1.
+    """
+    present = [name for name in POPULATIONS if shares.get(name, 0.0) > 0.0]
+    left = 1.0
+    for name in present[:-1]:
+        share = shares[name] / left
+        before = int(place * share)
+        if int((place + 1) * share) > before:
+            return name
+        place, left = place - before, left - shares[name]
+    return present[-1]

@@ -5,14 +5,15 @@ protocol buffers from lists and keeps the simulator's worker processes small. `t
 result with TensorFlow's own classes.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from blendinator.data.classes import CLASSES
+from blendinator.data.population import POPULATIONS
 from blendinator.errors import DataError
 
-POPULATIONS = ("boosted", "natural")
 NUM_CLASSES = len(CLASSES)
 
 
@@ -37,13 +38,13 @@ class Scalar:
     sentinel: float | None = None
     label: str = ""
     drift: bool = False
-    values: tuple[str, ...] = ()
+    values: Collection[str] = ()
 
 
 PIXEL_FEATURES = {"image": "float", "noise_free": "float", "mask": "int64"}
 SCALARS = {
     "scene_id": Scalar("bytes"),
-    "population": Scalar("bytes", values=POPULATIONS),
+    "population": Scalar("bytes", values=POPULATIONS.keys()),
     "num_galaxies": Scalar("int64", "", 0, 10_000, label="galaxies", drift=True),
     "min_separation": Scalar("float", "arcsec", -1.0, 100.0, -1.0, "smallest separation (arcsec)"),
     "brightest_magnitude": Scalar("float", "AB mag", 0.0, 99.0, 99.0, "brightest galaxy (AB mag)"),
@@ -137,7 +138,10 @@ def check(scene: dict, stamp_size: int, source: str = "record") -> None:
             raise DataError(f"{where}: {bad} pixels of {name} are NaN or infinite. Simulate the span again.")
     wrong = sorted(set(np.unique(scene["mask"]).tolist()) - set(range(NUM_CLASSES)))
     if wrong:
-        raise DataError(f"{where}: mask holds the values {wrong}; allowed: 0, 1, 2. Simulate the span again.")
+        raise DataError(
+            f"{where}: mask holds the values {wrong}; allowed: {', '.join(map(str, range(NUM_CLASSES)))}. "
+            "Simulate the span again."
+        )
     if scene["population"] not in POPULATIONS:
         raise DataError(
             f"{where}: population is {scene['population']!r}; allowed: {', '.join(POPULATIONS)}. "

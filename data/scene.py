@@ -13,7 +13,15 @@ from blendinator.config import SimulationConfig
 from blendinator.data.fourier_renderer import FourierRenderer
 from blendinator.data.galsim_renderer import GalSimRenderer
 from blendinator.data.observing import observe_one, sample_draws, unit_noise
-from blendinator.data.population import GALAXY, NO_STAMP, SAMPLERS, STAR, Sources
+from blendinator.data.population import (
+    GALAXY,
+    NO_STAMP,
+    POPULATIONS,
+    STAR,
+    Sources,
+    check_populations,
+    population_at,
+)
 from blendinator.data.profiles import Psf, sersic_reach
 from blendinator.data.records import UNDEFINED
 from blendinator.data.spans import SPLITS
@@ -33,7 +41,7 @@ class Parameters:
 
     Attributes:
       number: of the scene in its span.
-      population: one of `population.SAMPLERS`.
+      population: one of `population.POPULATIONS`.
       fwhm: of the scene's PSF, arcsec; g1, g2: its shear.
       sky_sigma: of the scene's noise without the sources', electrons per pixel.
       noise_correlation: sigma of the noise's Gaussian kernel in pixels; 0 is white noise.
@@ -67,7 +75,7 @@ def split_start(config: SimulationConfig, split: str) -> int:
 
 
 def population_of(config: SimulationConfig, number: int) -> str:
-    """Population of a scene: the boosted ones are spread evenly over their split, their number rounded down.
+    """Population of a scene; within a split they are spread evenly, see `population.population_at`.
 
     Raises:
       DataError: the span has no such scene.
@@ -75,8 +83,7 @@ def population_of(config: SimulationConfig, number: int) -> str:
     place = number
     for split, size in split_sizes(config).items():
         if 0 <= place < size:
-            share = getattr(config, f"{split}_boosted_share")
-            return "boosted" if int((place + 1) * share) > int(place * share) else "natural"
+            return population_at(getattr(config, f"{split}_populations"), place)
         place -= size
     raise DataError(
         f"scene {number}: the span has no such scene; allowed: 0 to {sum(split_sizes(config).values()) - 1}"
@@ -106,9 +113,14 @@ class Simulator:
       source: a `blendinator.data.catalog.Catalog` to draw galaxies from, by default the analytic population.
       stamps: a `blendinator.data.stamps.Stamps` to render galaxies from, by default their profiles.
       renderer: draws the galaxies; by default the one that the configuration names.
+
+    Raises:
+      ConfigError: the configuration names a population that there is not.
     """
 
     def __init__(self, config: SimulationConfig, source: Any = None, renderer: Any = None, stamps: Any = None) -> None:
+        for split in SPLITS:
+            check_populations(getattr(config, f"{split}_populations"), f"simulation.{split}_populations")
         self.config, self.source, self._stamps = config, source, stamps
         self.survey = get_survey(config.survey)
         self.sky_sigma = self.survey.sky_sigma * config.noise_scale
@@ -135,7 +147,7 @@ class Simulator:
         sky_sigma = self.sky_sigma * np.exp(rng.uniform(*np.log(config.noise_range)))
         white, correlation = rng.random() < config.white_noise_share, rng.uniform(*config.noise_correlation)
         optics = Optics(float(rng.uniform(0.0, 2.0 * np.pi)), float(rng.random()))
-        galaxies = SAMPLERS[population](rng, config.population, self.survey, config.stamp_size, self.source)
+        galaxies = POPULATIONS[population].sample(rng, config.population, self.survey, config.stamp_size, self.source)
         sources = Sources.concatenate([galaxies, *self._stars(rng, population, galaxies)])
         reach = self._reach(sources, fwhm, sky_sigma)
         outside_x, outside_y = (
@@ -214,16 +226,16 @@ class Simulator:
         return stamps
 
     def _stars(self, rng, population, galaxies):
-        """The sky's stars, and in a share of the boosted scenes one more, half of them near one of the galaxies."""
+        """The sky's stars, and where the population asks for it one more, half of them near one of the galaxies."""
         config, size = self.config.stars, self.config.stamp_size
         if not config.density_scale:
             return
         scale = self.survey.pixel_scale
         yield sample_stars(rng, config, size, scale, self.config.population.margin / scale)
-        if population == "boosted" and rng.random() < config.boosted_share:
+        if POPULATIONS[population].extra_star and rng.random() < config.boosted_share:
             x, y = rng.uniform(-0.5, size - 0.5, 2)
             magnitude = rng.uniform(config.magnitude_bright, FAINTEST)
-            if len(galaxies) and rng.random() < 0.5:  # the first galaxies are those of the boosted groups
+            if len(galaxies) and rng.random() < 0.5:  # the first galaxies are those of the groups
                 distance, angle = 2.0 / scale * np.sqrt(rng.random()), 2.0 * np.pi * rng.random()
                 x, y = galaxies.x[0] + distance * np.cos(angle), galaxies.y[0] + distance * np.sin(angle)
             yield points([x], [y], [magnitude])

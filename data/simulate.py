@@ -24,11 +24,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from blendinator.beam_errors import unwrap
 from blendinator.config import SimulationConfig
 from blendinator.data import spans
-from blendinator.data.records import NUM_CLASSES, POPULATIONS, encode
+from blendinator.data.population import POPULATIONS
+from blendinator.data.records import NUM_CLASSES, encode
 from blendinator.data.scene import Simulator, read_libraries, split_sizes, split_start
 from blendinator.data.tfrecords import frame_record
 from blendinator.errors import DataError
 from blendinator.files import atomic_write, sha256, write_error, write_json
+from blendinator.former_keys import migrate_simulation
 from blendinator.lock import hold
 from blendinator.stack import use_in_memory_runner
 
@@ -218,6 +220,8 @@ def _claim(folder, wanted):
                 found = json.loads(path.read_text(encoding="utf-8"))
             except ValueError as error:
                 raise DataError(f"{path}: the settings of this span cannot be read ({error}). {go_on}")
+            if isinstance(found, dict) and isinstance(found.get("simulation"), dict):
+                found["simulation"] = migrate_simulation(found["simulation"])
             if _content(found) != _content(wanted):
                 changed = ", ".join(_differences(_content(found), _content(wanted)))
                 raise DataError(f"{folder}: this span was simulated with other settings ({changed}). {go_on}")

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from blendinator.data.population import CALIBRATED
 from blendinator.errors import ConfigError, DataError, ModelError
 from blendinator.files import check_local
 from blendinator.model import released
@@ -129,8 +130,8 @@ class Segmenter:
 
     @property
     def population(self) -> str:
-        """The population that the probabilities hold for: "natural", or "" for a model not calibrated for it."""
-        return "natural" if "class_offsets" in read_facts(self.path).get("calibration", {}) else ""
+        """The population that the probabilities hold for, or "" for a model that was not calibrated for one."""
+        return CALIBRATED if "class_offsets" in read_facts(self.path).get("calibration", {}) else ""
 
     @property
     def survey(self) -> dict | None:

@@ -9,6 +9,7 @@ import io
 import numpy as np
 
 from blendinator.data.classes import CLASSES
+from blendinator.data.population import CALIBRATED, POPULATIONS
 from blendinator.data.records import NUM_CLASSES
 from blendinator.model.metrics.pixels import entropy
 
@@ -38,18 +39,22 @@ def class_colors(probabilities: np.ndarray) -> np.ndarray:
 
 
 def choose_scenes(rows: dict[str, np.ndarray], count: int) -> list[str]:
-    """Ids of up to `count` scenes, two thirds of them boosted, the rest natural; all of one where the other is missing.
+    """Ids of up to `count` scenes, a third of them of the calibrated population, the others in equal parts of the rest.
+
+    Where only the calibrated population is there, or only others are, all are of what is there.
 
     Within a population they are spread evenly over the error (IoU distance of the most probable map) among the
     scenes that hold something, from the best to the worst, so that the page doesn't flatter the model.
     """
     chosen = []
-    shares = {"boosted": count - count // 3, "natural": count // 3}
-    present = [population for population in shares if (rows["population"] == population).any()]
+    present = [population for population in POPULATIONS if (rows["population"] == population).any()]
+    others = [population for population in present if population != CALIBRATED]
+    calibrated = 0 if CALIBRATED not in present else count // 3 if others else count
     for population in present:
-        share = shares[population] if len(present) > 1 else count
+        place = others.index(population) if population in others else 0
+        share = (count - calibrated + place) // len(others) if population in others else calibrated
         of_population = rows["population"] == population
-        eligible = np.flatnonzero(of_population & (rows["num_galaxies"] >= (2 if population == "boosted" else 1)))
+        eligible = np.flatnonzero(of_population & (rows["num_galaxies"] >= (1 if population == CALIBRATED else 2)))
         if not len(eligible):
             eligible = np.flatnonzero(of_population)
         order = eligible[np.argsort(rows["distance_truth_map"][eligible], kind="stable")]

@@ -16,6 +16,7 @@ import tensorflow_transform as tft
 
 from blendinator.config import DefectsConfig, TrainingConfig
 from blendinator.data import observing
+from blendinator.data.population import CALIBRATED
 from blendinator.data.records import feature_spec
 from blendinator.errors import ConfigError, DataError
 from blendinator.model.phases import Phases
@@ -79,7 +80,7 @@ def load_scenes(files: Sequence[str], stamp_size: int, folder: str | Path | None
                 stored[name].write(np.ascontiguousarray(batch[name], kind))
             for name in scalars:
                 values[name].append(batch[name].ravel())
-            natural.append(batch["population"].ravel() == b"natural")
+            natural.append(batch["population"].ravel() == CALIBRATED.encode())
         if not natural:
             raise DataError(f"no scenes in {list(files)}; simulate the span and run the pipeline from the start")
         shape = (sum(map(len, natural)), stamp_size, stamp_size)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from blendinator.config import Config
 from blendinator.config_loader import load_config
-from blendinator.data.spans import parse_selection
+from blendinator.data.population import check_populations
+from blendinator.data.spans import SPLITS, parse_selection
 from blendinator.errors import ConfigError
 from blendinator.pipeline.beam_args import check_beam_args
 
@@ -44,6 +45,9 @@ def check_config(config: Config, source: str = "configuration") -> None:
     except ConfigError as error:
         raise ConfigError(f"{source}: retraining.{error}")
     check_names(config.evaluation, source)
+    for split in SPLITS:
+        key = f"{split}_populations"
+        check_populations(getattr(config.simulation, key), f"{source}: simulation.{key}")
     _check_kubeflow(config, source)
     check_beam_args(config.beam.pipeline_args, source)
 

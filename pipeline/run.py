@@ -16,6 +16,7 @@ from blendinator import beam_errors, files
 from blendinator.config import Config
 from blendinator.config_loader import config_to_dict
 from blendinator.errors import BlendinatorError, DataError
+from blendinator.former_keys import migrate_simulation
 from blendinator.lock import BusyError, exclusive
 from blendinator.model.live import list_versions
 from blendinator.pipeline import exit_codes
@@ -287,6 +288,7 @@ def warn_of_other_settings(config: Config, chosen: tuple[int, ...]) -> None:
         stored = read_manifest(span_dir(config.data_root, span)).get("simulation")
         if stored is None:  # a user's own images
             continue
+        stored = migrate_simulation(stored)
         other = sorted(key for key in wanted if stored.get(key) != wanted[key])
         if other:
             log.warning(

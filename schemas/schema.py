@@ -1,6 +1,7 @@
 """The curated schema of the record, for a stamp size.
 
-`scene.pbtxt` holds the domains.
+`scene.pbtxt` holds the domains but for those that are tables of their own: the classes of the mask
+(`blendinator.data.classes`) and the texts that a scalar may have (`SCALARS` in `blendinator.data.records`).
 """
 
 from pathlib import Path
@@ -8,6 +9,9 @@ from pathlib import Path
 import numpy as np
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
+
+from blendinator.data.classes import CLASSES
+from blendinator.data.records import SCALARS
 
 
 def load_schema(stamp_size: int) -> schema_pb2.Schema:
@@ -17,6 +21,12 @@ def load_schema(stamp_size: int) -> schema_pb2.Schema:
     for feature in schema.feature:
         for dim in feature.shape.dim:
             dim.size = stamp_size
+        if feature.name == "mask":
+            feature.int_domain.min, feature.int_domain.max = 0, len(CLASSES) - 1
+            feature.annotation.comment.append(", ".join(f"{number} {one.label}" for number, one in enumerate(CLASSES)))
+        elif feature.name in SCALARS and SCALARS[feature.name].values:
+            feature.string_domain.name = feature.name
+            feature.string_domain.value.extend(SCALARS[feature.name].values)
     return schema
 
 

@@ -74,8 +74,9 @@ def evaluate(ours: Path, theirs: Path, config, numbers: dict[str, int]) -> tuple
     methods = [scoring.Sampler(str(folder)) for folder in (ours, theirs)]
     blocks, largest = [], 0.0
     for population, count in numbers.items():
-        share = float(population == "boosted")
-        simulator = Simulator(dataclasses.replace(config.simulation, train_scenes=count, train_boosted_share=share))
+        simulator = Simulator(
+            dataclasses.replace(config.simulation, train_scenes=count, train_populations={population: 1.0})
+        )
         for start in range(0, count, BATCH):
             batch = simulator.scenes(SPAN, range(start, min(start + BATCH, count)))
             blocks.append(scoring.score_batch(batch, methods[0], config.evaluation))

@@ -74,12 +74,53 @@ def test_dictionaries_and_back():
             {"evaluation": {"thresholds": [{"metric": "ged", "min": 0.9, "max": 0.5}]}},
             r"thresholds\[0\]: received min 0.9 and max 0.5; allowed: a min that is not above the max",
         ),
+        (
+            {"simulation": {"train_populations": {"boosted": 0.5}}},
+            r"simulation.train_populations: received {'boosted': 0.5}, which sum to 0.5; allowed: shares that sum to 1",
+        ),
+        (
+            {"simulation": {"train_populations": {"boosted": 1.5}}},
+            "simulation.train_populations.boosted: received 1.5; allowed: a number from 0.0 to 1.0",
+        ),
+        (
+            {"simulation": {"train_populations": 0.7}},
+            "simulation.train_populations: received 0.7; allowed: a mapping of names to numbers",
+        ),
+        (
+            {"simulation": {"test_populations": {}}},
+            "simulation.test_populations: received {}; allowed: a mapping of names to numbers",
+        ),
+        (
+            {"simulation": {"train_boosted_share": 1.5}},
+            "simulation.train_boosted_share: received '1.5'; this key is now called train_populations; allowed: shares"
+            " of the populations, such as",
+        ),
+        (
+            {"simulation": {"train_boosted_share": 0.5, "train_populations": {"boosted": 1.0}}},
+            "simulation.train_boosted_share is now called train_populations, which is there as well: remove it",
+        ),
         ({"evaluation": {"slices": []}}, r"evaluation.slices: received \[\]; allowed: a list that is not empty"),
     ],
 )
 def test_mistakes(raw, message):
     with pytest.raises(ConfigError, match="here: .*" + message if "here" not in message else message):
         config_from_dict(raw, source="here")
+
+
+def test_former_keys_are_read_and_the_new_ones_named(tmp_path, caplog):
+    path = tmp_path / "a.yaml"
+    path.write_text("simulation: {train_boosted_share: 0.8, test_boosted_share: 1}")
+    simulation = load_config(path).simulation
+    assert simulation.train_populations == {"boosted": 0.8, "natural": 0.2}
+    assert simulation.calibration_populations == Config().simulation.calibration_populations
+    assert simulation.test_populations == {"boosted": 1.0, "natural": 0.0}
+    assert (
+        "simulation.train_boosted_share is now called train_populations; "
+        "write train_populations: {boosted: 0.8, natural: 0.2}"
+    ) in caplog.text
+    caplog.clear()
+    config_from_dict({"simulation": {"train_boosted_share": 0.8}})  # of a span or a model: nothing to write
+    assert not caplog.text
 
 
 def test_a_missing_file(tmp_path):

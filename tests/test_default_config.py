@@ -20,11 +20,12 @@ _spec.loader.exec_module(default_config)
 
 
 def keys(config):
-    """The nested names of a configuration's keys; lists of rules count as one key."""
-    return {
-        field.name: keys(value) if dataclasses.is_dataclass(value := getattr(config, field.name)) else None
-        for field in dataclasses.fields(config)
-    }
+    """The nested names of a configuration's keys and of shares; lists of rules count as one key."""
+    if isinstance(config, dict):
+        return dict.fromkeys(config)
+    if not dataclasses.is_dataclass(config):
+        return None
+    return {field.name: keys(getattr(config, field.name)) for field in dataclasses.fields(config)}
 
 
 def test_default_file_equals_the_defaults(tmp_path):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from blendinator.config import EvaluationConfig, SliceConfig
-from blendinator.data.records import POPULATIONS
+from blendinator.data.population import POPULATIONS
 from blendinator.model.metrics.aggregate import metrics, sum_rows
 from blendinator.model.metrics.bootstrap import interval, poisson_weights
 from blendinator.model.metrics.curves import curves

@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from blendinator.config import EvaluationConfig, RelativeConfig, SliceConfig, ThresholdConfig
+from blendinator.data.population import check_populations
 from blendinator.data.records import NUMBERS
 from blendinator.errors import ConfigError
 from blendinator.model.metrics.aggregate import lower_is_better, metric_names, metrics, sum_rows
@@ -178,7 +179,7 @@ def _find(rule, report):
 
 
 def check_names(evaluation: EvaluationConfig, source: str = "configuration") -> None:
-    """Raises ConfigError where a rule or a slice names a metric, a bin or a scalar that there is not.
+    """Raises ConfigError where a rule or a slice names a metric, a population, a bin or a scalar that there is not.
 
     A misspelt name should not come to light after hours of training.
     """
@@ -196,6 +197,7 @@ def check_names(evaluation: EvaluationConfig, source: str = "configuration") -> 
                     f"{source}: evaluation.{key}[{i}].metric: received {rule.metric!r}; allowed: a metric of"
                     f" docs/calibration.md, such as {', '.join(close or known[:5])}"
                 )
+            check_populations([rule.population], f"{source}: evaluation.{key}[{i}].population")
             if key == "relative":
                 try:
                     signed_score(rule.metric, 0.0)

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from blendinator.config import Config
+from blendinator.data.population import LISTED
 from blendinator.errors import ConfigError, DataError, ModelError
 from blendinator.model import versions
 from blendinator.model.live import list_versions, readable_facts
@@ -16,7 +17,6 @@ log = logging.getLogger("blendinator.versions")
 
 FORMAT_VERSION = 1
 METRICS = "metrics.json"
-LISTED = "boosted"  # population of the listed metrics
 ORIGIN = "republished.json"  # beside the SavedModel of a version that a rollback made
 
 
@@ -119,7 +119,7 @@ def baselines(config: Config, names: set[str]) -> set[str]:
 
 
 def headlines(evaluation: dict) -> dict[str, float | None]:
-    """The metrics of `metrics.json` that a list has room for, of the boosted population."""
+    """The metrics of `metrics.json` that a list has room for, of the population `LISTED`."""
     found = {}
     metrics = evaluation.get("populations", {}).get(LISTED, {}).get("metrics", {})
     for headline in HEADLINES:

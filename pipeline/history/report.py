@@ -8,6 +8,7 @@ from pathlib import Path
 
 from blendinator.config import Config
 from blendinator.data import spans as span_files
+from blendinator.data.population import CALIBRATED, POPULATIONS
 from blendinator.errors import DataError
 from blendinator.escape import code, markdown
 from blendinator.model.live import FACTS_FILE
@@ -75,8 +76,8 @@ def gather(config: Config, explanation: dict) -> dict:
         "anomalies": _anomalies(artifacts.get("ExampleAnomalies")),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in VERSIONS},
         "populations": {name: _population(name, explanation) for name in explanation["metrics"]},
-        "natural_reliability": figures.blended_reliability(explanation["metrics"]["natural"]["curves"])
-        if "natural" in explanation["metrics"]
+        "calibrated_reliability": figures.blended_reliability(explanation["metrics"][CALIBRATED]["curves"])
+        if CALIBRATED in explanation["metrics"]
         else "",
         "training": figures.training(facts["history"]) if facts.get("history") else "",
         "pictures": _pictures(artifacts.get("ModelEvaluation")),
@@ -156,6 +157,7 @@ def _population(name, explanation):
     slices = {series: one["slices"] for series, one in methods.items() if one}
     columns, table = _headline_table(metrics, live, classical)
     return {
+        "note": POPULATIONS[name].note if name in POPULATIONS else "",
         "scenes": entry["scenes"],
         "columns": columns,
         "table": table,
@@ -236,11 +238,10 @@ def _spans(config, artifacts):
 
 def _about(manifest):
     """What a span's manifest tells, as pairs of a term and a text."""
-    scenes = [
-        f"{entry['records']} {split}"
-        + (f" ({entry['boosted']} boosted, {entry['natural']} natural)" if {"boosted", "natural"} <= set(entry) else "")
-        for split, entry in manifest["splits"].items()
-    ]
+    scenes = []
+    for split, entry in manifest["splits"].items():
+        parts = [f"{entry[name]} {name}" for name in POPULATIONS if entry.get(name)]
+        scenes.append(f"{entry['records']} {split}" + (f" ({', '.join(parts)})" if parts else ""))
     pixels = [
         f"{name}: {background:.2%} background, {one:.2%} one source, {blended:.3%} blended"
         for name, (background, one, blended) in manifest.get("class_shares", {}).items()

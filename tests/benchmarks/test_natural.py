@@ -34,7 +34,7 @@ def weights(scenes):
 
 
 def test_every_scene_is_natural(natural):
-    config = natural.natural_config(SimulationConfig(train_boosted_share=1.0), 50)
+    config = natural.natural_config(SimulationConfig(train_populations={"boosted": 1.0}), 50)
     assert {population_of(config, number) for number in range(50)} == {"natural"}
 
 

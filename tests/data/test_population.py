@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from blendinator.config import PopulationConfig, SimulationConfig, StarConfig
-from blendinator.data import population, records
+from blendinator.data import population
 from blendinator.data.scene import Simulator
 from blendinator.data.survey import get_survey
+from blendinator.errors import ConfigError
 
 SURVEY = get_survey("euclid_wide")
 
@@ -124,7 +125,7 @@ def test_the_natural_sky_has_the_published_shares_and_density():
     config = SimulationConfig(
         stamp_size=128,
         train_scenes=400,
-        train_boosted_share=0.0,
+        train_populations={"natural": 1.0},
         stars=StarConfig(density_scale=0.0),
         noise_range=(1.0, 1.0),
         population=PopulationConfig(magnitude_bright=18.0),
@@ -162,5 +163,29 @@ def test_the_natural_sky_has_the_published_shares_and_density():
     assert 0.07 < blended[area > 0].mean() < 0.17
 
 
-def test_every_population_of_the_records_has_its_sampler():
-    assert tuple(population.SAMPLERS) == records.POPULATIONS
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.1, 1 / 3, 0.2, 0.5, 0.7, 0.8, 0.9, 1.0])
+def test_two_populations_take_turns_as_they_always_did(share):
+    """Spans of earlier versions have the same scenes: the rule that held for `train_boosted_share`."""
+    shares = {"natural": round(1.0 - share, 12), "boosted": share}
+    for place in range(2000):
+        former = "boosted" if int((place + 1) * share) > int(place * share) else "natural"
+        assert population.population_at(shares, place) == former
+
+
+def test_three_populations_have_their_shares_everywhere_in_a_split(monkeypatch):
+    monkeypatch.setitem(population.POPULATIONS, "crowded", population.POPULATIONS["natural"])
+    shares = {"crowded": 0.2, "boosted": 0.5, "natural": 0.3}
+    names = np.array([population.population_at(shares, place) for place in range(1000)])
+    for start in range(0, 1000, 100):
+        for name, share in shares.items():
+            assert abs((names[start : start + 100] == name).sum() - 100 * share) <= 2
+    assert {population.population_at({"boosted": 0.5, "crowded": 0.5}, place) for place in range(9)} == {
+        "boosted",
+        "crowded",
+    }
+    assert {population.population_at({"crowded": 1.0}, place) for place in range(9)} == {"crowded"}
+
+
+def test_a_population_that_there_is_not():
+    with pytest.raises(ConfigError, match="simulation.train_populations: received 'crowded'; allowed: boosted, nat"):
+        Simulator(SimulationConfig(train_populations={"crowded": 1.0}))

@@ -14,9 +14,9 @@ from blendinator.errors import DataError
 
 SMOOTH = StructureConfig(share=0.0)
 CASES = {
-    "boosted": (SimulationConfig(train_boosted_share=1.0), 20),
-    "smooth": (SimulationConfig(train_boosted_share=1.0, structure=SMOOTH), 10),
-    "natural": (SimulationConfig(train_boosted_share=0.0), 20),
+    "boosted": (SimulationConfig(train_populations={"boosted": 1.0}), 20),
+    "smooth": (SimulationConfig(train_populations={"boosted": 1.0}, structure=SMOOTH), 10),
+    "natural": (SimulationConfig(train_populations={"natural": 1.0}), 20),
     "large stamps": (SimulationConfig(stamp_size=128), 4),
     "Moffat": (SimulationConfig(psf_profile="moffat"), 8),
     "narrow, elliptical PSF": (SimulationConfig(psf_scale=0.5, psf_ellipticity_scatter=0.05, psf_range=(0.7, 1.3)), 4),

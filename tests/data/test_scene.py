@@ -15,9 +15,9 @@ CONFIG = SimulationConfig(
     train_scenes=10,
     calibration_scenes=4,
     test_scenes=6,
-    train_boosted_share=0.8,
-    calibration_boosted_share=0.5,
-    test_boosted_share=0.5,
+    train_populations={"boosted": 0.8, "natural": 0.2},
+    calibration_populations={"boosted": 0.5, "natural": 0.5},
+    test_populations={"boosted": 0.5, "natural": 0.5},
 )
 MANY = dataclasses.replace(CONFIG, train_scenes=300)
 EMPTY = PopulationConfig(density_scale=0.0)
@@ -53,7 +53,7 @@ def test_there_is_no_such_scene(number):
 
 def test_an_empty_scene():
     config = SimulationConfig(
-        train_boosted_share=0.0, population=EMPTY, stars=StarConfig(density_scale=0.0), defects=CLEAN
+        train_populations={"natural": 1.0}, population=EMPTY, stars=StarConfig(density_scale=0.0), defects=CLEAN
     )
     scene = Simulator(config).scenes(1, [0])[0]
     assert scene["num_galaxies"] == 0 and scene["min_separation"] == -1 and scene["brightest_magnitude"] == 99
@@ -63,7 +63,7 @@ def test_an_empty_scene():
 
 
 def test_truth_and_scalars_follow_from_the_layers():
-    config = SimulationConfig(train_boosted_share=1.0, truth_threshold=2.0)
+    config = SimulationConfig(train_populations={"boosted": 1.0}, truth_threshold=2.0)
     simulator = Simulator(config)
     for number in range(8):
         scene = simulator.scenes(1, [number])[0]
@@ -94,7 +94,7 @@ def test_truth_and_scalars_follow_from_the_layers():
 
 def test_noise_is_that_of_sky_and_source():
     config = SimulationConfig(
-        train_boosted_share=1.0,
+        train_populations={"boosted": 1.0},
         white_noise_share=1.0,
         population=PopulationConfig(boosted_magnitude_bright=21.0),
         defects=CLEAN,

@@ -12,7 +12,8 @@ CONFIG = SimulationConfig(stamp_size=32, train_scenes=5, calibration_scenes=1, t
 
 
 @pytest.mark.parametrize(
-    "config", [CONFIG, SimulationConfig(train_boosted_share=0.0, population=PopulationConfig(density_scale=0.0))]
+    "config",
+    [CONFIG, SimulationConfig(train_populations={"natural": 1.0}, population=PopulationConfig(density_scale=0.0))],
 )
 def test_the_picture_is_written_and_the_record_is_that_of_the_span(tmp_path, config):
     record = show_scene(config, "2:3", tmp_path / "scene.png")

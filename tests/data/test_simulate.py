@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import gzip
+import json
 import shutil
 import subprocess
 import sys
@@ -25,9 +26,9 @@ CONFIG = SimulationConfig(
     test_scenes=4,
     scenes_per_shard=4,
     stamp_size=32,
-    train_boosted_share=0.8,
-    calibration_boosted_share=0.5,
-    test_boosted_share=0.5,
+    train_populations={"boosted": 0.8, "natural": 0.2},
+    calibration_populations={"boosted": 0.5, "natural": 0.5},
+    test_populations={"boosted": 0.5, "natural": 0.5},
 )
 
 
@@ -59,6 +60,24 @@ def test_the_span_is_complete_and_keeps_the_contract(span):
         check(scene, 32)
     boosted = [np.bincount(scene["mask"].ravel(), minlength=3) for scene in scenes if scene["population"] == "boosted"]
     np.testing.assert_allclose(manifest["class_shares"]["boosted"], np.sum(boosted, axis=0) / np.sum(boosted))
+
+
+def test_a_span_of_a_former_version_is_completed(span, tmp_path):
+    folder = spans.span_dir(tmp_path, 1)
+    shutil.copytree(spans.span_dir(span[0], 1), folder)
+    for name in (spans.MANIFEST, simulate.SETTINGS):
+        settings = json.loads((folder / name).read_text())
+        for split in spans.SPLITS:
+            settings["simulation"][f"{split}_boosted_share"] = settings["simulation"].pop(f"{split}_populations")[
+                "boosted"
+            ]
+        (folder / name).write_text(json.dumps(settings))
+    (folder / "test-00000-of-00001.tfrecord.gz").unlink()
+    manifest = simulate.simulate_span(CONFIG, tmp_path, 1, workers=1)
+    assert manifest["files"] == span[1]["files"]
+    other = dataclasses.replace(CONFIG, train_populations={"boosted": 1.0})
+    with pytest.raises(DataError, match="with other settings .simulation.train_populations.boosted: 0.8 there, 1.0"):
+        simulate.simulate_span(other, tmp_path, 1, workers=1)
 
 
 def test_two_processes_write_the_same_bytes(span, tmp_path):

@@ -109,7 +109,7 @@ def test_scenes_with_stamps(tmp_path):
         train_scenes=6,
         calibration_scenes=1,
         test_scenes=1,
-        train_boosted_share=1.0,
+        train_populations={"boosted": 1.0},
         stamps=str(write(tmp_path / "stamps.fits")),
     )
     simulator = Simulator.configured(config)

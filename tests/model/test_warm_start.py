@@ -125,7 +125,7 @@ def test_scale_of_the_normalisation():
 def refitted(folder, span, **changes):
     """The transform's sky sigma for a small simulated span, and its images."""
     # Natural scenes: 400 boosted ones of so few pixels differ too much in how much of them is bright.
-    sky = dict(stamp_size=32, train_scenes=400, calibration_scenes=1, test_scenes=1, train_boosted_share=0.0)
+    sky = dict(stamp_size=32, train_scenes=400, calibration_scenes=1, test_scenes=1, train_populations={"natural": 1.0})
     settings = SimulationConfig(**sky, **changes)
     simulate_span(settings, folder, span, workers=1)
     images = np.stack(
