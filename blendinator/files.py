@@ -16,6 +16,7 @@ from blendinator.errors import ConfigError, DataError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK)
+INCOMING, REMOVED = ".incoming-", ".removed-"
 _BLOCK = 1 << 20  # bytes
 
 
@@ -44,15 +45,19 @@ def write_errors(path: str | Path) -> Iterator[None]:
         raise write_error(path, error)
 
 
+def temporary_name(path: Path, start: str = "", ending: str = ".tmp") -> Path:
+    """A name beside `path` that nobody else takes."""
+    # Of a long name only a part: file systems allow 255 bytes.
+    return path.with_name(f"{start}{path.name[:40]}.{uuid.uuid4().hex[:12]}{ending}")
+
+
 @contextlib.contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """A temporary name in the folder of `path` for its content, which gets the name `path` when the block ends.
 
     When the block raises, the temporary file is removed, and a file that `path` names stays as it is.
     """
-    path = Path(path)
-    # Of a long name only a part: file systems allow 255 bytes.
-    temporary = path.with_name(f"{path.name[:40]}.{uuid.uuid4().hex[:12]}.tmp")
+    temporary = temporary_name(Path(path))
     try:
         yield temporary
         os.replace(temporary, path)
@@ -60,6 +65,36 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder for the content of `folder`, which gets that name when the block ends and all is on the disk.
+
+    When the block raises, it is removed. What a killed process leaves lies beside `folder` and starts with `INCOMING`.
+    """
+    incoming = temporary_name(folder, INCOMING, "")
+    incoming.mkdir()
+    try:
+        yield incoming
+        sync_tree(incoming)  # a power cut must not leave a folder of empty files
+        os.rename(incoming, folder)
+    except BaseException:
+        shutil.rmtree(incoming, ignore_errors=True)
+        raise
+
+
+def remove_folder(folder: Path) -> None:
+    """Removes a folder: its name disappears at once, then its files; what a killed process leaves starts with
+    `REMOVED`."""
+    removed = folder.with_name(REMOVED + folder.name)
+    os.rename(folder, removed)
+    shutil.rmtree(removed)
+
+
+def leftover_folders(parent: Path) -> list[Path]:
+    """What `atomic_folder` and `remove_folder` left in a folder when their processes were killed."""
+    return [path for start in (INCOMING, REMOVED) for path in sorted(parent.glob(start + "*"))]
 
 
 def write_json(path: str | Path, content: Any) -> None:

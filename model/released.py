@@ -10,13 +10,13 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import tarfile
 import tempfile
 from pathlib import Path
 
 import blendinator
 from blendinator.errors import ModelError
+from blendinator.files import atomic_folder
 from blendinator.model.live import RELEASED as NAME
 
 log = logging.getLogger("blendinator")
@@ -72,7 +72,7 @@ def unpack(folder: Path = FOLDER, cache: Path | None = None) -> Path:
         raise _unusable(folder / ARCHIVE, "its checksum is not the one on its card")
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        return _extract(folder / ARCHIVE, cache, target) / NAME
+        return _extract(folder / ARCHIVE, target) / NAME
     except OSError as error:
         log.warning("%s cannot be written (%s); the released model is unpacked for this process only", cache, error)
         return _temporary(folder) / NAME
@@ -81,28 +81,28 @@ def unpack(folder: Path = FOLDER, cache: Path | None = None) -> Path:
 @functools.lru_cache(maxsize=1)
 def _temporary(folder):
     cache = Path(tempfile.mkdtemp(prefix="blendinator-"))
-    return _extract(folder / ARCHIVE, cache, cache / "model")
+    return _extract(folder / ARCHIVE, cache / "model")
 
 
-def _extract(archive, cache, target):
+def _extract(archive: Path, target: Path) -> Path:
     """Unpacks beside `target` and renames: another process sees all of it or nothing."""
-    incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=cache))
     try:
-        try:
-            with tarfile.open(archive, "r:xz") as tar:
-                tar.extractall(incoming, filter="data") if hasattr(tarfile, "data_filter") else tar.extractall(incoming)
-        except (tarfile.TarError, EOFError, ValueError) as error:
-            raise _unusable(archive, str(error))
-        if not (incoming / NAME / "saved_model.pb").is_file():
-            raise _unusable(archive, f"it holds no {NAME}/saved_model.pb")
-        try:
-            os.rename(incoming, target)
-        except OSError:
-            if not (target / NAME / "saved_model.pb").is_file():  # else another process was faster
-                raise
-        return target
-    finally:
-        shutil.rmtree(incoming, ignore_errors=True)
+        with atomic_folder(target) as incoming:
+            try:
+                with tarfile.open(archive, "r:xz") as tar:
+                    _extract_all(tar, incoming)
+            except (tarfile.TarError, EOFError, ValueError) as error:
+                raise _unusable(archive, str(error))
+            if not (incoming / NAME / "saved_model.pb").is_file():
+                raise _unusable(archive, f"it holds no {NAME}/saved_model.pb")
+    except OSError:
+        if not (target / NAME / "saved_model.pb").is_file():  # else another process was faster
+            raise
+    return target
+
+
+def _extract_all(tar: tarfile.TarFile, folder: Path) -> None:
+    tar.extractall(folder, filter="data") if hasattr(tarfile, "data_filter") else tar.extractall(folder)
 
 
 def _unusable(path, why) -> ModelError:

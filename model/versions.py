@@ -8,17 +8,14 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from blendinator.files import check_local, sync_tree
+from blendinator.files import atomic_folder, check_local, leftover_folders
 from blendinator.model.live import list_versions
-
-INCOMING, REMOVED = ".incoming-", ".removed-"
 
 
 def publish(
@@ -50,13 +47,11 @@ def _publish(source, serving_dir, again, notes):
     # All numbers count, also of folders that hold no model: the new one must be the highest.
     taken = [int(path.name) for path in serving_dir.iterdir() if path.name.isdigit()]
     number = max([int(time.time()), *(one + 1 for one in taken)])
-    incoming = serving_dir / f"{INCOMING}{number}"
-    shutil.copytree(source, incoming)
-    for name, content in notes.items():
-        (incoming / name).write_text(json.dumps(content) + "\n", encoding="utf-8")
-    sync_tree(incoming)  # a power cut must not leave a version of empty files
     target = serving_dir / str(number)
-    os.rename(incoming, target)
+    with atomic_folder(target) as incoming:
+        shutil.copytree(source, incoming, dirs_exist_ok=True)
+        for name, content in notes.items():
+            (incoming / name).write_text(json.dumps(content) + "\n", encoding="utf-8")
     return target
 
 
@@ -68,18 +63,10 @@ def _alone(serving_dir):
         yield
 
 
-def remove(version: Path) -> None:
-    """Removes a version: its number disappears at once, then its files."""
-    expired = version.with_name(REMOVED + version.name)
-    os.rename(version, expired)
-    shutil.rmtree(expired)
-
-
 def clean(serving_dir: Path) -> None:
     """Removes what a push or removal that was killed left behind."""
-    for prefix in (INCOMING, REMOVED):
-        for path in serving_dir.glob(prefix + "*"):
-            shutil.rmtree(path)
+    for path in leftover_folders(serving_dir):
+        shutil.rmtree(path)
 
 
 def digest(folder: Path, leave_out: str = "") -> str:

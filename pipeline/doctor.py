@@ -24,8 +24,8 @@ from blendinator.config import Config
 from blendinator.config_loader import config_to_dict
 from blendinator.data.spans import find_fault, list_spans
 from blendinator.errors import BlendinatorError
+from blendinator.files import leftover_folders
 from blendinator.model.live import list_versions, read_facts
-from blendinator.model.versions import INCOMING, REMOVED
 from blendinator.pipeline.history import metadata as metadata_store
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
@@ -270,7 +270,7 @@ def serving(serving_dir: str | Path) -> Check:
     """Whether the live version is whole, and what a killed push left behind."""
     serving_dir = Path(serving_dir)
     versions = list_versions(serving_dir)
-    left = [path.name for prefix in (INCOMING, REMOVED) for path in serving_dir.glob(prefix + "*")]
+    left = [path.name for path in leftover_folders(serving_dir)]
     if not versions:
         return Check("serving", OK, "nothing was pushed yet")
     live = versions[-1]

@@ -7,7 +7,17 @@ import json
 import pytest
 
 from blendinator.errors import DataError
-from blendinator.files import atomic_write, read_error, sha256, write_error, write_errors, write_json
+from blendinator.files import (
+    atomic_folder,
+    atomic_write,
+    leftover_folders,
+    read_error,
+    remove_folder,
+    sha256,
+    write_error,
+    write_errors,
+    write_json,
+)
 
 
 def test_a_file_gets_its_name_when_it_is_whole(tmp_path):
@@ -30,6 +40,25 @@ def test_what_fails_leaves_the_former_file(tmp_path):
 def test_a_name_of_255_bytes_has_a_temporary_one(tmp_path):
     write_json(tmp_path / ("x" * 255), {"b": 1, "a": 2})
     assert json.loads((tmp_path / ("x" * 255)).read_text()) == {"a": 2, "b": 1}
+
+
+def test_a_folder_gets_its_name_when_it_is_whole(tmp_path):
+    folder = tmp_path / "7"
+    with atomic_folder(folder) as incoming:
+        (incoming / "a").write_text("new")
+        assert not folder.exists() and leftover_folders(tmp_path) == [incoming]
+    assert (folder / "a").read_text() == "new" and list(tmp_path.iterdir()) == [folder]
+    with pytest.raises(OSError), atomic_folder(folder) as incoming:  # which is there and holds something
+        (incoming / "a").write_text("other")
+    assert (folder / "a").read_text() == "new" and list(tmp_path.iterdir()) == [folder]
+    remove_folder(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_processes_leave_of_folders_is_found(tmp_path):
+    for name in (".incoming-7.0123", ".removed-6", "8"):
+        (tmp_path / name).mkdir()
+    assert [path.name for path in leftover_folders(tmp_path)] == [".incoming-7.0123", ".removed-6"]
 
 
 def test_sha256(tmp_path):

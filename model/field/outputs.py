@@ -8,19 +8,19 @@ import re
 import shutil
 import stat
 import time
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from blendinator.errors import ConfigError, DataError
-from blendinator.files import write_errors
+from blendinator.files import atomic_write, temporary_name, write_errors
 
 MAPS = (".fits", ".fit", ".fits.gz", ".fit.gz")
 CATALOGUES = {".ecsv": "ascii.ecsv", ".fits": "fits", ".fit": "fits", ".vot": "votable", ".parquet": "parquet"}
 PREVIEWS = (".png", ".jpg", ".jpeg", ".pdf")
 REGIONS, CUTOUTS = (".reg",), (".png",)
 LEFTOVER = 3600  # seconds: a file of a process that lives was written to within less
-_PART = re.compile(r"(?s)\..+\.[0-9a-f]{12}(\.gz)?\.part")  # the names of `Together.part`
+PART = ".part"  # ends the name of a file that is being written
+_TEMPORARY = re.compile(r"(?s)\..+\.[0-9a-f]{12}\.(part|tmp)")  # the names of `Together.part`, and those of `compress`
 GZIP_LEVEL = 1  # floating-point noise gains little from more, and takes several times as long
 
 
@@ -133,7 +133,7 @@ def remove_leftovers(folder: Path) -> list[str]:
     """
     found = []
     for path in folder.iterdir():
-        if _PART.fullmatch(path.name) and path.is_file() and time.time() - path.stat().st_mtime > LEFTOVER:
+        if _TEMPORARY.fullmatch(path.name) and path.is_file() and time.time() - path.stat().st_mtime > LEFTOVER:
             path.unlink(missing_ok=True)
             found.append(path.name)
     return sorted(found)
@@ -151,8 +151,7 @@ class Together:
     def part(self, path: Path) -> Path:
         """A temporary name for the content of `path`, in the folder that it will be in."""
         where = target(path)
-        # Of short names only a part, because of the file system's limit of 255 bytes.
-        self._parts[path] = where.with_name(f".{where.name[:40]}.{uuid.uuid4().hex[:12]}.part")
+        self._parts[path] = temporary_name(where, ".", PART)
         return self._parts[path]
 
     def __enter__(self):
@@ -172,15 +171,10 @@ class Together:
 
 def compress(part: Path) -> None:
     """Gzips a file in its place; the same content gives the same bytes."""
-    packed = part.with_name(part.name.removesuffix(".part") + ".gz.part")
-    try:
-        with (
-            open(part, "rb") as source,
-            open(packed, "wb") as raw,
-            gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as file,
-        ):
-            shutil.copyfileobj(source, file, 1 << 22)
-        os.replace(packed, part)
-    finally:
-        with contextlib.suppress(OSError):
-            packed.unlink()
+    with (
+        atomic_write(part) as packed,
+        open(part, "rb") as source,
+        open(packed, "wb") as raw,
+        gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as file,
+    ):
+        shutil.copyfileobj(source, file, 1 << 22)

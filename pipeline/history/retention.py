@@ -17,8 +17,7 @@ from pathlib import Path
 from blendinator.config import Config
 from blendinator.data import spans as span_files
 from blendinator.errors import DataError
-from blendinator.files import size
-from blendinator.model import versions
+from blendinator.files import leftover_folders, remove_folder, size
 from blendinator.model.live import list_versions, readable_facts
 from blendinator.pipeline.history import metadata
 from blendinator.pipeline.history.lineage import baselines
@@ -39,8 +38,7 @@ def plan(config: Config) -> list[Expired]:
     """What the policy no longer keeps, in the order in which `apply` removes it."""
     kept = kept_versions(config)
     expired = [("version", path) for path in list_versions(config.serving_dir) if path not in kept]
-    for prefix in (versions.INCOMING, versions.REMOVED):
-        expired += [("leftover", path) for path in sorted(config.serving_dir.glob(prefix + "*"))]
+    expired += [("leftover", path) for path in leftover_folders(config.serving_dir)]
     folders, runs = _kept_artifacts(config, kept)
     if folders is not None:
         expired += [("artifact", path) for path in _artifact_folders(config.pipeline_root) if path not in folders]
@@ -68,7 +66,7 @@ def apply(config: Config, expired: list[Expired]) -> None:
     _mark_deleted(config, [one.path for one in expired if one.kind == "artifact"])
     for one in expired:
         if one.kind == "version":
-            versions.remove(one.path)
+            remove_folder(one.path)
         elif one.path.is_dir():
             shutil.rmtree(one.path)
         else:
@@ -89,7 +87,7 @@ def prune_versions(config: Config) -> list[Path]:
     kept = kept_versions(config)
     expired = [path for path in list_versions(config.serving_dir) if path not in kept]
     for path in expired:
-        versions.remove(path)
+        remove_folder(path)
         log.info("version %s was removed: retraining.keep_versions is %d", path.name, config.retraining.keep_versions)
     return expired
 

@@ -9,9 +9,10 @@ import signal
 import sys
 
 from blendinator.data import spans
+from blendinator.files import INCOMING, REMOVED
 from blendinator.lock import exclusive
 from blendinator.model.live import list_versions, read_facts
-from blendinator.model.versions import INCOMING, REMOVED, digest
+from blendinator.model.versions import digest
 from blendinator.pipeline.history import metadata, run_log
 
 RUNS_KILLED = 4  # one after the other, before one that is left alone

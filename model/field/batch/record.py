@@ -8,11 +8,11 @@ import contextlib
 import hashlib
 import json
 import os
-import uuid
 from pathlib import Path
 
 from blendinator.errors import ConfigError, DataError
-from blendinator.files import sha256, write_json
+from blendinator.files import sha256, temporary_name, write_json
+from blendinator.model.field.outputs import PART
 
 FORMAT = 1
 RUN_FILE = "run.json"
@@ -74,7 +74,7 @@ def claim(folder: Path, run: dict, replace: bool) -> None:
       ConfigError: it holds another run's results; the message names what differs.
     """
     path, content = folder / RUN_FILE, {"format": FORMAT, **run}
-    part = _part(path)
+    part = temporary_name(path, ".", PART)
     try:
         part.write_text(_text(content), encoding="utf-8")
         with contextlib.suppress(FileExistsError):
@@ -108,10 +108,6 @@ def _flat(content):
     for key, value in content.items():
         out.update({f"{key} {name}": one for name, one in value.items()} if isinstance(value, dict) else {key: value})
     return out
-
-
-def _part(path):
-    return path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex[:12]}.part")
 
 
 def _text(content) -> str:

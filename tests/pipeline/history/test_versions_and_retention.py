@@ -15,7 +15,7 @@ from ml_metadata.proto import metadata_store_pb2 as proto
 from blendinator.config import Config, RetrainingConfig
 from blendinator.data import spans
 from blendinator.errors import ConfigError, DataError, ModelError
-from blendinator.model import versions
+from blendinator.files import INCOMING, remove_folder
 from blendinator.model.live import FACTS_FILE, list_versions
 from blendinator.pipeline import cli
 from blendinator.pipeline.history import lineage, metadata, retention
@@ -180,7 +180,7 @@ def test_lineage(output):
 
 
 def test_lineage_of_a_version_that_was_removed(output):
-    versions.remove(output.config.serving_dir / "1")
+    remove_folder(output.config.serving_dir / "1")
     found = lineage.lineage(output.config, "1")
     assert found["path"] is None and found["spans"] == [1] and found["run"] == output.names[0]
 
@@ -227,11 +227,11 @@ def test_rollback_to_nothing(output, tmp_path):
         lineage.rollback(output.config, "9")
     with pytest.raises(ConfigError, match="received '3', which is the live model already"):
         lineage.rollback(output.config, "3")
-    versions.remove(output.config.serving_dir / "1")
-    versions.remove(output.config.serving_dir / "2")
+    remove_folder(output.config.serving_dir / "1")
+    remove_folder(output.config.serving_dir / "2")
     with pytest.raises(DataError, match="version 3 is the only model there; nothing to go back to"):
         lineage.rollback(output.config)
-    versions.remove(output.config.serving_dir / "3")
+    remove_folder(output.config.serving_dir / "3")
     with pytest.raises(DataError, match="there is no pushed version. Run the pipeline first"):
         lineage.rollback(output.config)
 
@@ -323,7 +323,7 @@ def test_logs_checkpoints_and_leftovers(tmp_path):
         os.utime(folder / "logs" / f"run-{number}.log", (number, number))
         (folder / "checkpoints" / str(number)).mkdir(parents=True)
     (folder / "logs" / "runs.jsonl").touch()
-    (output.config.serving_dir / (versions.INCOMING + "7")).mkdir()
+    (output.config.serving_dir / (INCOMING + "7")).mkdir()
     (output.config.pipeline_root / "Trainer" / ".system" / "executor_execution" / "3").mkdir(parents=True)
     assert doomed_names(output, "log") == ["run-0.log", "run-1.log"]
     (folder / "logs" / "run-0.log").rename(folder / "logs" / f"run-0-{os.getpid()}.log")  # ours; the clock went back
