@@ -7,9 +7,12 @@ comments of the fields, by `scripts/default_config.py`.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
-def _limit(default, low=None, high=None, choices=None):
+def _limit(
+    default: Any, low: float | None = None, high: float | None = None, choices: tuple[str, ...] | None = None
+) -> Any:
     """A field with a default and its allowed range (both ends included) or choices."""
     metadata = {"low": low, "high": high, "choices": choices}
     if isinstance(default, dict):

@@ -13,6 +13,7 @@ import reprlib
 import typing
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -25,7 +26,7 @@ from blendinator.former_keys import describe_former, migrate_simulation
 class _Loader(yaml.SafeLoader):
     """Plain values only, and every key once: of two equal ones YAML's loader keeps the last and says nothing."""
 
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict:
         if isinstance(node, yaml.MappingNode):
             seen = set()
             for key, _ in node.value:
@@ -153,10 +154,10 @@ def config_from_dict(raw: dict, source: str = "configuration") -> Config:
     return config
 
 
-def config_to_dict(config) -> dict:
+def config_to_dict(config: Any) -> dict:
     """The configuration as plain dictionaries, lists and scalars, as YAML and JSON hold them."""
 
-    def plain(value):
+    def plain(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: plain(item) for key, item in value.items()}
         return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
@@ -164,12 +165,12 @@ def config_to_dict(config) -> dict:
     return plain(dataclasses.asdict(config))
 
 
-def _require_order(source, low_key, low, high_key, high) -> None:
+def _require_order(source: str, low_key: str, low: float, high_key: str, high: float) -> None:
     if low > high:
         raise ConfigError(f"{source}: {low_key}: received {low}; allowed: at most {high_key}, which is {high}")
 
 
-def _build(cls, raw, source, prefix):
+def _build(cls: Any, raw: Any, source: str, prefix: str) -> Any:
     if not isinstance(raw, dict):
         raise ConfigError(
             f"{source}: {prefix.rstrip('.') or 'top level'}: received {_shown(raw)}; allowed: a mapping of keys"
@@ -186,7 +187,7 @@ def _build(cls, raw, source, prefix):
     return cls(**values)
 
 
-def _convert(kind, value, limits, source, key):
+def _convert(kind: Any, value: Any, limits: Mapping[str, Any], source: str, key: str) -> Any:
     """One value, checked against its type and limits."""
     if dataclasses.is_dataclass(kind):
         return _build(kind, value, source, key + ".")
@@ -224,7 +225,7 @@ def _convert(kind, value, limits, source, key):
     return value
 
 
-def _is_plain(text):
+def _is_plain(text: str) -> bool:
     """Whether file systems and other programs take the text."""
     try:
         return b"\0" not in text.encode()
@@ -232,7 +233,7 @@ def _is_plain(text):
         return False
 
 
-def _shown(value):
+def _shown(value: Any) -> str:
     """A value for a message: YAML's references make a billion items of a short file, and its hexadecimal integers can
     have more digits than Python prints."""
     short = reprlib.Repr()

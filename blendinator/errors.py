@@ -16,7 +16,7 @@ __all__ = ["BlendinatorError", "ConfigError", "DataError", "MachineError", "Mode
 class BlendinatorError(Exception):
     """Base of every error with a remedy that a user can apply. Its text is safe to show: it may quote a record."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return printable(super().__str__())
 
 

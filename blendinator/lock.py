@@ -87,7 +87,7 @@ def holder(output_dir: str | Path) -> str | None:
         os.close(descriptor)
 
 
-def _holder(descriptor):
+def _holder(descriptor: int) -> str:
     try:
         found = json.loads(os.pread(descriptor, 1000, 0))
         return f"process {found['pid']} (blendinator {found['what']}, since {found['since']})"
@@ -95,5 +95,5 @@ def _holder(descriptor):
         return "another process"
 
 
-def _now():
+def _now() -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S")

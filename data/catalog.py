@@ -4,8 +4,11 @@ Which one a file is follows from its columns. A catalogue gives magnitudes and s
 area is still set by the published counts, because a catalogue does not say which area it covers.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +87,7 @@ class Catalog:
         return np.argsort(self.galaxies.magnitude, kind="stable")
 
     @staticmethod
-    def _turned(rng, galaxies):
+    def _turned(rng: np.random.Generator, galaxies: Sources) -> Sources:
         return galaxies.replace(angle=galaxies.angle + np.pi * rng.random((len(galaxies), 1)))
 
 
@@ -149,7 +152,7 @@ def read_catalog(path: str, pixel_scale: float | None = None) -> Catalog:
     return Catalog(str(path), kind, galaxies, provenance)
 
 
-def _column(path, table, name, meaning, pixel_scale):
+def _column(path: str | Path, table: Any, name: str, meaning: str, pixel_scale: float | None) -> np.ndarray:
     """A column as float64; DataError names the first row that is not a finite number."""
     values = in_unit(path, table, name, UNITS.get(meaning), pixel_scale)
     if meaning in ("sersicfit", "bulgefit", "hlr", "flux") and values.ndim > 1:
@@ -162,7 +165,7 @@ def _column(path, table, name, meaning, pixel_scale):
     return values
 
 
-def _require(path, name, values, good, allowed) -> None:
+def _require(path: str | Path, name: str, values: np.ndarray, good: np.ndarray, allowed: str) -> None:
     bad = np.flatnonzero(~good)
     if bad.size:
         raise DataError(
@@ -171,7 +174,14 @@ def _require(path, name, values, good, allowed) -> None:
         )
 
 
-def _galaxies(magnitude, share, radius, index, axis_ratio, angle):
+def _galaxies(
+    magnitude: np.ndarray,
+    share: Sequence[np.ndarray | float],
+    radius: Sequence[np.ndarray | float],
+    index: Sequence[np.ndarray | float],
+    axis_ratio: Sequence[np.ndarray | float],
+    angle: Sequence[np.ndarray | float],
+) -> Sources:
     zero = np.zeros(len(magnitude))
     pairs = {"share": share, "radius": radius, "index": index, "axis_ratio": axis_ratio, "angle": angle}
     stack = {
@@ -181,7 +191,7 @@ def _galaxies(magnitude, share, radius, index, axis_ratio, angle):
     return Sources.make(kind=np.full(len(magnitude), GALAXY, np.int8), x=zero, y=zero, magnitude=magnitude, **stack)
 
 
-def _from_table(path, columns):
+def _from_table(path: str | Path, columns: Mapping[str, np.ndarray]) -> tuple[Sources, dict[str, np.ndarray]]:
     magnitude, radius, index, ratio = (columns[name] for name in TABLE)
     _require(path, "half_light_radius", radius, radius > 0, "above 0 arcsec")
     _require(path, "sersic_index", index, index > 0, "above 0")
@@ -189,7 +199,7 @@ def _from_table(path, columns):
     return _galaxies(magnitude, (1.0, 0.0), (radius, radius), (index, 4.0), (ratio, ratio), (0.0, 0.0)), {}
 
 
-def _from_catsim(path, columns):
+def _from_catsim(path: str | Path, columns: Mapping[str, np.ndarray]) -> tuple[Sources, dict[str, np.ndarray]]:
     for name in ("fluxnorm_bulge", "fluxnorm_disk", "a_b", "b_b", "a_d", "b_d"):
         _require(path, name, columns[name], columns[name] >= 0, "0 or more")
     bulge, disk = columns["fluxnorm_bulge"], columns["fluxnorm_disk"]
@@ -206,7 +216,7 @@ def _from_catsim(path, columns):
         _require(path, names[1], columns[names[1]], columns[names[1]] <= columns[names[0]], f"at most {names[0]}")
     share = bulge / np.where(total > 0, total, 1.0)
 
-    def shape(major, minor, flux):
+    def shape(major: np.ndarray, minor: np.ndarray, flux: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         major, minor = np.where(flux > 0, major, 1.0), np.where(flux > 0, minor, 1.0)
         return np.sqrt(major * minor), minor / major
 
@@ -224,7 +234,7 @@ def _from_catsim(path, columns):
     return galaxies, {"neither bulge nor disk": total <= 0}
 
 
-def _from_cosmos(path, columns):
+def _from_cosmos(path: str | Path, columns: Mapping[str, np.ndarray]) -> tuple[Sources, dict[str, np.ndarray]]:
     """Shapes as `galsim.COSMOSCatalog` makes them; the total flux is that of `mag_auto`.
 
     sersicfit[2], [3], [7]: index, axis ratio, angle in radians from x; bulgefit[3], [7] and [11], [15]: axis ratio and

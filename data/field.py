@@ -5,6 +5,7 @@ belongs, so that memory grows with the field but not with the number of galaxies
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from blendinator.data.observing import observe_field
 from blendinator.data.population import Sources, draw_natural
 from blendinator.data.scene import Simulator
 from blendinator.data.stars import Optics, sample_stars, saturate
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 BATCH = 64  # sources rendered at once
 _SIDES = (32, 64, 128, 256, 512, 1024)  # pixels per side of patches
@@ -39,7 +43,7 @@ class SimulatedField:
     sky_sigma: float
 
 
-def field_header(side: int, pixel_scale: float):
+def field_header(side: int, pixel_scale: float) -> "fits.Header":
     """FITS header of a square field in electrons: unit and WCS, the centre at RA 150, Dec 2 degrees.
 
     Args:

@@ -35,7 +35,16 @@ class FourierRenderer:
         self._cutoff = cutoff / self._oversampling
         self._grids = {}
 
-    def render(self, galaxies: Sources, flux, reach, fwhm, g1, g2, stamp_size: int) -> np.ndarray:
+    def render(
+        self,
+        galaxies: Sources,
+        flux: np.ndarray,
+        reach: np.ndarray,
+        fwhm: np.ndarray,
+        g1: np.ndarray,
+        g2: np.ndarray,
+        stamp_size: int,
+    ) -> np.ndarray:
         """Electrons per pixel of each galaxy alone, float32 [G, stamp_size, stamp_size].
 
         Args:
@@ -79,7 +88,18 @@ class FourierRenderer:
                     stamps[row, low:high, left:right] = drawn[: high - low, : right - left]
         return stamps
 
-    def _patches(self, galaxies, flux, fwhm, g1, g2, corner_x, corner_y, size, grid):
+    def _patches(
+        self,
+        galaxies: Sources,
+        flux: np.ndarray,
+        fwhm: np.ndarray,
+        g1: np.ndarray,
+        g2: np.ndarray,
+        corner_x: np.ndarray,
+        corner_y: np.ndarray,
+        size: int,
+        grid: tuple[np.ndarray, np.ndarray],
+    ) -> np.ndarray:
         """Pixels [G, size, size], the first of which is the stamp's pixel (corner_x, corner_y)."""
         fx, fy = grid  # cycles per (fine) pixel
         finer = self._oversampling
@@ -124,7 +144,7 @@ class FourierRenderer:
         # `irfft2` divides by the number of fine pixels; each sample stands for the flux of a whole survey pixel.
         return pixels[:, ::finer, ::finer] * np.float32(finer**2)
 
-    def _grid(self, size, cutoff):
+    def _grid(self, size: int, cutoff: int) -> tuple[np.ndarray, np.ndarray]:
         if (size, cutoff) not in self._grids:
             samples = size * self._oversampling
             last = min(int(np.ceil(self._cutoff * cutoff / CUTOFFS * samples)), samples - 1)
@@ -132,7 +152,7 @@ class FourierRenderer:
         return self._grids[size, cutoff]
 
 
-def _blobs(fx, fy, blobs, flux, pixel, count):
+def _blobs(fx: np.ndarray, fy: np.ndarray, blobs: np.ndarray, flux: np.ndarray, pixel: float, count: int) -> np.ndarray:
     """Transform of `count` Gaussian blobs around a galaxy's centre, complex64 [G, fy, fx]: a sum of products.
 
     In double precision: how a matrix product is summed up depends on the library, and spans must not.
@@ -141,7 +161,7 @@ def _blobs(fx, fy, blobs, flux, pixel, count):
     blobs = np.take_along_axis(blobs, order[..., None], axis=1)
     offset_x, offset_y, sigma = (blobs[..., column, None] / pixel for column in range(3))
 
-    def along(frequency, offset):
+    def along(frequency: np.ndarray, offset: np.ndarray) -> np.ndarray:
         phase = 2.0 * np.pi * frequency * offset
         size = np.exp(-2.0 * np.square(np.pi * frequency * sigma))
         out = np.empty(phase.shape, np.complex128)
@@ -155,7 +175,9 @@ def _blobs(fx, fy, blobs, flux, pixel, count):
     return np.matmul(both.transpose(0, 2, 1), along(fx, offset_x)).astype(np.complex64)
 
 
-def _squared(fx, fy, axis_ratio, angle, scale):
+def _squared(
+    fx: np.ndarray, fy: np.ndarray, axis_ratio: np.ndarray, angle: np.ndarray, scale: np.ndarray
+) -> np.ndarray:
     """scale^2 times the squared frequency in the circle of a sheared profile, float32 [G, fy, fx]."""
     a, b, c = (np.asarray(term) * np.asarray(scale) ** 2 for term in shear_matrix(axis_ratio, angle))
     x_squared = (a[:, None] * fx**2).astype(np.float32)
@@ -167,7 +189,7 @@ def _squared(fx, fy, axis_ratio, angle, scale):
     return np.maximum(out, np.float32(0.0), out=out)
 
 
-def _fold(product, size):
+def _fold(product: np.ndarray, size: int) -> np.ndarray:
     """Folds frequencies onto those that `irfft2` takes: [G, -M..M, 0..M] onto [G, size, size / 2 + 1].
 
     Frequencies are in 1 / size cycles per pixel; M < size.

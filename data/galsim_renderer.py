@@ -1,10 +1,15 @@
 """Draws galaxies one by one with GalSim: the reference for the Fourier renderer."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from blendinator.data.population import Sources
 from blendinator.data.profiles import Psf
 from blendinator.errors import DataError
+
+if TYPE_CHECKING:
+    import galsim
 
 
 class GalSimRenderer:
@@ -15,11 +20,20 @@ class GalSimRenderer:
       gsparams: accuracy settings, a `galsim.GSParams`; GalSim's own by default.
     """
 
-    def __init__(self, psf: Psf, gsparams=None) -> None:
+    def __init__(self, psf: Psf, gsparams: "galsim.GSParams | None" = None) -> None:
         self._psf = psf
         self._gsparams = gsparams
 
-    def render(self, galaxies: Sources, flux, reach, fwhm, g1, g2, stamp_size: int) -> np.ndarray:
+    def render(
+        self,
+        galaxies: Sources,
+        flux: np.ndarray,
+        reach: np.ndarray,
+        fwhm: np.ndarray,
+        g1: np.ndarray,
+        g2: np.ndarray,
+        stamp_size: int,
+    ) -> np.ndarray:
         """Electrons per pixel of each galaxy alone, float32 [G, S, S]; arguments as `FourierRenderer.render`'s.
 
         `reach` is not needed: GalSim chooses its own grids.
@@ -50,7 +64,9 @@ class GalSimRenderer:
         return stamps
 
 
-def galaxy_profile(galaxies: Sources, row: int, flux: float, gsparams=None):
+def galaxy_profile(
+    galaxies: Sources, row: int, flux: float, gsparams: "galsim.GSParams | None" = None
+) -> "galsim.GSObject":
     """One galaxy before the PSF, as a GalSim profile in arcsec around its centre."""
     import galsim
 

@@ -10,9 +10,9 @@ CFHTLenS. What counts for this project is tested: the sky they add up to (`tests
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -64,25 +64,25 @@ class Sources:
     turn: np.ndarray
 
     @staticmethod
-    def make(**values) -> "Sources":
+    def make(**values: np.ndarray) -> "Sources":
         """Sources of these attributes, without blobs and stamps unless they are given."""
         count = len(values["x"])
         plain = {"blobs": np.zeros((count, 0, 4)), "stamp": np.full(count, NO_STAMP), "turn": np.zeros(count)}
         return Sources(**{**plain, **values})
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.x)
 
-    def take(self, rows) -> "Sources":
+    def take(self, rows: np.ndarray) -> "Sources":
         """The sources of these rows (indices or booleans)."""
         return Sources(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
-    def replace(self, **values) -> "Sources":
+    def replace(self, **values: np.ndarray) -> "Sources":
         """A copy with these attributes."""
         return Sources(**{**{name: getattr(self, name) for name in self.__dataclass_fields__}, **values})
 
     @staticmethod
-    def concatenate(parts) -> "Sources":
+    def concatenate(parts: Sequence["Sources"]) -> "Sources":
         """All sources of these, in order."""
         return Sources(
             *(np.concatenate([getattr(part, name) for part in parts]) for name in Sources.__dataclass_fields__)
@@ -94,12 +94,12 @@ class Sources:
         return (self.share * self.radius).sum(axis=1)
 
 
-def cumulative_counts(magnitude):
+def cumulative_counts(magnitude: np.ndarray | float) -> np.ndarray:
     """Galaxies per arcmin^2 brighter than this i magnitude: 46 * 10^(0.31 (i - 25)) (LSST Science Book)."""
     return COUNTS_AT_25 * 10.0 ** (COUNTS_SLOPE * (np.asarray(magnitude) - 25.0))
 
 
-def median_disk_scale(magnitude):
+def median_disk_scale(magnitude: np.ndarray | float) -> np.ndarray:
     """Median scale length of disks in arcsec: ln r = -1.145 - 0.269 (i - 23) (Miller et al. 2013)."""
     return np.exp(-1.145 - 0.269 * (np.asarray(magnitude) - 23.0))
 
@@ -119,7 +119,7 @@ def draw_disk_scale(rng: np.random.Generator, magnitude: np.ndarray) -> np.ndarr
 
 
 @functools.lru_cache(maxsize=1)
-def _ellipticity_table():
+def _ellipticity_table() -> tuple[np.ndarray, np.ndarray]:
     e = np.linspace(0.0, MAX_ELLIPTICITY, 2001)
     density = e * (1.0 - np.exp((e - MAX_ELLIPTICITY) / 0.2539)) / ((1.0 + e) * np.sqrt(e**2 + 0.0256**2))
     cumulative = np.concatenate(([0.0], np.cumsum((density[1:] + density[:-1]) / 2.0)))
@@ -168,7 +168,7 @@ def draw_galaxies(rng: np.random.Generator, magnitude: np.ndarray) -> Sources:
 
 
 def draw_natural(
-    rng: np.random.Generator, config: PopulationConfig, survey: "Survey", stamp_size: int, source=None
+    rng: np.random.Generator, config: PopulationConfig, survey: "Survey", stamp_size: int, source: Any = None
 ) -> Sources:
     """A natural scene's galaxies: Poisson number, uniform positions over the stamp and a margin around it.
 
@@ -201,7 +201,7 @@ def draw_natural(
 
 
 def draw_boosted(
-    rng: np.random.Generator, config: PopulationConfig, survey: "Survey", stamp_size: int, source=None
+    rng: np.random.Generator, config: PopulationConfig, survey: "Survey", stamp_size: int, source: Any = None
 ) -> Sources:
     """A boosted scene's galaxies: a natural scene, and 1 to `boosted_groups_max` groups of galaxies that may overlap.
 

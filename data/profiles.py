@@ -6,29 +6,35 @@ elliptical profile is a circular one under a shear that keeps the area: `radius`
 
 import functools
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import integrate, optimize, special
 
 from blendinator.data.survey import Survey
 
+if TYPE_CHECKING:
+    import galsim
+
 _TABLE = 65536
 _MAX_FREQUENCY = 64.0  # of the Sersic tables, in cycles per half-light radius
 
 
-def sersic_b(index):
+def sersic_b(index: np.ndarray | float) -> np.ndarray:
     """b of I(r) = I(0) exp(-b (r / r_e)^(1/n)): with it half of the flux lies within r_e (Graham & Driver 2005)."""
     return special.gammaincinv(2.0 * np.asarray(index, float), 0.5)
 
 
-def sersic_peak(flux, radius, index):
+def sersic_peak(flux: np.ndarray, radius: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Central surface brightness, flux per arcsec^2 (Graham & Driver 2005)."""
     index = np.asarray(index, float)
     b = sersic_b(index)
     return flux * b ** (2.0 * index) / (2.0 * np.pi * index * special.gamma(2.0 * index) * np.square(radius))
 
 
-def sersic_reach(flux, radius, index, axis_ratio, level):
+def sersic_reach(
+    flux: np.ndarray, radius: np.ndarray, index: np.ndarray, axis_ratio: np.ndarray, level: np.ndarray | float
+) -> np.ndarray:
     """Distance from the centre, along the major axis, at which the surface brightness falls to `level`; 0 if it never
     exceeds it. Arrays broadcast; flux in electrons, radius in arcsec, level in electrons per arcsec^2."""
     ratio = np.maximum(sersic_peak(flux, radius, index) / level, 1.0)
@@ -67,7 +73,7 @@ def sersic_fourier(index: float, frequency_squared: np.ndarray) -> np.ndarray:
     return sersic_table(float(index)).take(position.astype(np.int32))
 
 
-def shear_matrix(axis_ratio, angle) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def shear_matrix(axis_ratio: np.ndarray, angle: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(a, b, c) of a fx^2 + 2 b fx fy + c fy^2, the squared frequency in the circle of an elliptical profile."""
     cos, sin = np.cos(angle), np.sin(angle)
     return (
@@ -109,7 +115,7 @@ class Psf:
             )
         return moffat_fourier(frequency * self.fwhm, self.beta)
 
-    def galsim(self, fwhm: float, g1: float, g2: float):
+    def galsim(self, fwhm: float, g1: float, g2: float) -> "galsim.GSObject":
         """The same PSF as a GalSim profile, with this FWHM (arcsec) and shear."""
         import galsim
 
@@ -122,7 +128,7 @@ class Psf:
         return psf.dilate(fwhm / self.fwhm).shear(g1=g1, g2=g2)
 
 
-def airy_fourier(frequency, obscuration: float):
+def airy_fourier(frequency: np.ndarray, obscuration: float) -> np.ndarray:
     """Optical transfer function of a circular mirror with a central obscuration (O'Neill 1956).
 
     It is the autocorrelation of the pupil. Frequencies are in units of D / lambda: the cut-off is at 1.
@@ -132,7 +138,7 @@ def airy_fourier(frequency, obscuration: float):
     return total / (np.pi / 4.0 * (1.0 - eps**2))
 
 
-def moffat_fourier(frequency, beta: float):
+def moffat_fourier(frequency: np.ndarray, beta: float) -> np.ndarray:
     """Transform of a Moffat profile (1 + (r / alpha)^2)^-beta; frequencies in cycles per FWHM.
 
     It is proportional to u^(beta - 1) K_(beta - 1)(u) with u = 2 pi f alpha (Basset's integral).
@@ -142,7 +148,7 @@ def moffat_fourier(frequency, beta: float):
     return u ** (beta - 1.0) * special.kv(beta - 1.0, u) / (2.0 ** (beta - 2.0) * special.gamma(beta - 1.0))
 
 
-def _overlap(distance, diameter_1, diameter_2):
+def _overlap(distance: np.ndarray, diameter_1: float, diameter_2: float) -> np.ndarray:
     """Area that two discs of these diameters share at this distance of their centres."""
     big, small = max(diameter_1, diameter_2) / 2.0, min(diameter_1, diameter_2) / 2.0
     if small == 0.0:
@@ -155,12 +161,12 @@ def _overlap(distance, diameter_1, diameter_2):
 
 
 @functools.lru_cache(maxsize=8)
-def _gaussian_sigma(survey):
+def _gaussian_sigma(survey: Survey) -> float:
     """Sigma (arcsec) of the Gaussian that widens the Airy pattern to the survey's FWHM; 0 if it is as wide already."""
     f = np.linspace(0.0, 1.0 / survey.airy_scale, 4001)
     airy = airy_fourier(f * survey.airy_scale, survey.obscuration) * f
 
-    def excess(sigma):
+    def excess(sigma: float) -> float:
         value = airy * np.exp(-2.0 * (np.pi * f * sigma) ** 2)
         at_half = integrate.simpson(value * special.j0(np.pi * f * survey.psf_fwhm), x=f)
         return at_half / integrate.simpson(value, x=f) - 0.5

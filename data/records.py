@@ -7,6 +7,7 @@ result with TensorFlow's own classes.
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -149,14 +150,14 @@ def check(scene: dict, stamp_size: int, source: str = "record") -> None:
         )
 
 
-def _text(name, value):
+def _text(name: str, value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
         raise DataError(f"feature {name!r}: received {value[:40]!r}; allowed: UTF-8 text. Simulate the span again.")
 
 
-def _entry(name, kind, value):
+def _entry(name: str, kind: str, value: Any) -> bytes:
     if kind == "float":
         values = np.ascontiguousarray(value, "<f4").tobytes()
     elif kind == "int64":
@@ -167,17 +168,17 @@ def _entry(name, kind, value):
     return _delimited(1, _delimited(1, name.encode()) + _delimited(2, feature))
 
 
-def _delimited(field, payload):
+def _delimited(field: int, payload: bytes) -> bytes:
     return bytes((field << 3 | 2,)) + _varint(len(payload)) + payload
 
 
-def _varints(values):
+def _varints(values: np.ndarray) -> bytes:
     if values.size and values.min() >= 0 and values.max() < 128:  # one byte each: the mask
         return values.astype(np.uint8).tobytes()
     return b"".join(_varint(int(value) % 2**64) for value in values)
 
 
-def _varint(value) -> bytes:
+def _varint(value: int) -> bytes:
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)

@@ -4,6 +4,7 @@
 Every scene has a random stream of its own, seeded by (seed, span, number).
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,14 +172,14 @@ class Simulator:
             rng=rng,
         )
 
-    def _dress(self, rng, sources: Sources, reach, fwhm: float) -> Sources:
+    def _dress(self, rng: np.random.Generator, sources: Sources, reach: np.ndarray, fwhm: float) -> Sources:
         """The galaxies with what makes them more than ellipses: stamps, or structure."""
         config = self.config
         if self._stamps:
             sources = self._stamps.choose(rng, sources, fwhm, config.stamps_share, config.stamps_faintest)
         return add_structure(rng, sources, reach * self.survey.pixel_scale, config.structure)
 
-    def scenes(self, span: int, numbers) -> list[dict]:
+    def scenes(self, span: int, numbers: Iterable[int]) -> list[dict]:
         """Scenes as `blendinator.data.records.encode` takes them."""
         drawn = [self.draw(span, number) for number in numbers]
         counts = [len(scene.sources) for scene in drawn]
@@ -191,7 +192,7 @@ class Simulator:
         scene = self.draw(span, number)
         return scene, self._render([scene], [len(scene.sources)])
 
-    def _render(self, drawn, counts):
+    def _render(self, drawn: Sequence[Parameters], counts: Sequence[int]) -> np.ndarray:
         """Every source of these scenes alone, float32 [G, S, S]."""
         sources = Sources.concatenate([scene.sources for scene in drawn])
         psf = [np.repeat([getattr(scene, name) for scene in drawn], counts) for name in ("fwhm", "g1", "g2")]
@@ -199,7 +200,9 @@ class Simulator:
         optics = [scene.optics for scene, count in zip(drawn, counts) for _ in range(count)]
         return self.render(sources, reach, psf, optics, self.config.stamp_size)
 
-    def render(self, sources: Sources, reach, psf, optics: list[Optics], size: int) -> np.ndarray:
+    def render(
+        self, sources: Sources, reach: np.ndarray, psf: Sequence[np.ndarray], optics: list[Optics], size: int
+    ) -> np.ndarray:
         """Electrons per pixel of each source alone, float32 [G, size, size], each kind by its renderer.
 
         Args:
@@ -225,7 +228,7 @@ class Simulator:
             )
         return stamps
 
-    def _stars(self, rng, population, galaxies):
+    def _stars(self, rng: np.random.Generator, population: str, galaxies: Sources) -> Iterator[Sources]:
         """The sky's stars, and where the population asks for it one more, half of them near one of the galaxies."""
         config, size = self.config.stars, self.config.stamp_size
         if not config.density_scale:
@@ -240,7 +243,7 @@ class Simulator:
                 x, y = galaxies.x[0] + distance * np.cos(angle), galaxies.y[0] + distance * np.sin(angle)
             yield points([x], [y], [magnitude])
 
-    def _record(self, span, scene, stamps):
+    def _record(self, span: int, scene: Parameters, stamps: np.ndarray) -> dict[str, Any]:
         size = self.config.stamp_size
         light = stamps.sum(axis=0) if len(stamps) else np.zeros((size, size), np.float32)
         noise_free = saturate(light, self.survey.saturation)
@@ -260,7 +263,7 @@ class Simulator:
             **self._summary(scene, stamps, owned),
         }
 
-    def _summary(self, scene, stamps, owned):
+    def _summary(self, scene: Parameters, stamps: np.ndarray, owned: np.ndarray) -> dict[str, Any]:
         """Scalars of the sources that own at least one pixel.
 
         Magnitudes and signal-to-noise are those of the galaxies, the separation is that of any two sources.
@@ -291,10 +294,10 @@ class Simulator:
             else UNDEFINED["snr"],
         }
 
-    def _round(self, image):
+    def _round(self, image: np.ndarray) -> np.ndarray:
         return (np.rint(image / self.quantum) * self.quantum).astype(np.float32)
 
-    def _reach(self, sources, fwhm, sky_sigma):
+    def _reach(self, sources: Sources, fwhm: float, sky_sigma: float) -> np.ndarray:
         """Distance in pixels beyond which a source gives less than `render_level` sky sigma per pixel [G]."""
         scale = self.survey.pixel_scale
         level = self.config.render_level * sky_sigma / scale**2

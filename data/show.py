@@ -1,6 +1,8 @@
 """Draws one scene with its truth, each galaxy's outline and its parameters, to a PNG."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +10,7 @@ from blendinator.config import SimulationConfig
 from blendinator.data.classes import CLASSES
 from blendinator.data.population import STAR, Sources
 from blendinator.data.records import SCALAR_FEATURES
-from blendinator.data.scene import Simulator
+from blendinator.data.scene import Simulator, split_start
 from blendinator.data.spans import SPLITS
 from blendinator.data.survey import Survey
 from blendinator.errors import ConfigError, DataError
@@ -100,7 +102,7 @@ def show_scene(config: SimulationConfig, scene_id: str, path: str | Path) -> dic
     return record
 
 
-def draw_panels(axes, record: dict, truth_threshold: float, stamps: np.ndarray) -> None:
+def draw_panels(axes: Sequence[Any], record: dict, truth_threshold: float, stamps: np.ndarray) -> None:
     """Image, the same with each source's truth outline, and the classes, on three matplotlib axes.
 
     Args:
@@ -175,8 +177,5 @@ def source_table(sources: Sources, stamps: np.ndarray, threshold: float, survey:
     return rows
 
 
-def _split(config, number):
-    for split in SPLITS:
-        if number < getattr(config, f"{split}_scenes"):
-            return split
-        number -= getattr(config, f"{split}_scenes")
+def _split(config: SimulationConfig, number: int) -> str:
+    return next(split for split in reversed(SPLITS) if number >= split_start(config, split))

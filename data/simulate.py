@@ -14,8 +14,9 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -105,7 +106,15 @@ def simulate_span(
         return _simulate(config, folder, span, wanted, workers, progress, pipeline_args)
 
 
-def _simulate(config, folder, span, wanted, workers, progress, pipeline_args):
+def _simulate(
+    config: SimulationConfig,
+    folder: Path,
+    span: int,
+    wanted: dict,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+    pipeline_args: tuple[str, ...] | None,
+) -> dict:
     _claim(folder, wanted)
     if spans.find_fault(folder) is None:
         total = sum(split_sizes(config).values())
@@ -173,18 +182,18 @@ def write_shard(shard: Shard, simulator: Simulator, folder: str | Path, span: in
 class _WriteShard(beam.DoFn):
     """Writes the shards it is given."""
 
-    def __init__(self, config: SimulationConfig, folder: str, span: int):
+    def __init__(self, config: SimulationConfig, folder: str, span: int) -> None:
         self._config, self._folder, self._span = config, folder, span
 
-    def setup(self):
+    def setup(self) -> None:
         self._simulator = Simulator.configured(self._config)
 
-    def process(self, shard):
+    def process(self, shard: Shard) -> Iterator[str]:
         write_shard(shard, self._simulator, self._folder, self._span)
         yield shard.name
 
 
-def _run(todo, config, folder, span, pipeline_args):
+def _run(todo: list[Shard], config: SimulationConfig, folder: str, span: int, pipeline_args: tuple[str, ...]) -> None:
     use_in_memory_runner()
     try:
         with beam.Pipeline(options=PipelineOptions(list(pipeline_args))) as pipeline:
@@ -201,13 +210,13 @@ def _run(todo, config, folder, span, pipeline_args):
         raise ours from None
 
 
-def _local_args(workers):
+def _local_args(workers: int) -> tuple[str, ...]:
     if workers == 1:
         return ("--runner=FnApiRunner", "--direct_running_mode=in_memory")
     return ("--runner=FnApiRunner", "--direct_running_mode=multi_processing", f"--direct_num_workers={workers}")
 
 
-def _claim(folder, wanted):
+def _claim(folder: Path, wanted: dict) -> None:
     """Makes the folder this span's, or raises DataError if it already holds another one."""
     path = folder / SETTINGS
     go_on = (
@@ -236,7 +245,7 @@ def _claim(folder, wanted):
         raise write_error(folder, error)
 
 
-def _content(settings):
+def _content(settings: Any) -> Any:
     """Settings without the paths of libraries, which have many spellings: their checksums say which ones they are."""
     simulation = settings.get("simulation") if isinstance(settings, dict) else None
     if not isinstance(simulation, dict):
@@ -244,7 +253,7 @@ def _content(settings):
     return {**settings, "simulation": {**simulation, **{name: "" for name in LIBRARIES.values() if settings.get(name)}}}
 
 
-def _differences(found, wanted, prefix=""):
+def _differences(found: dict, wanted: dict, prefix: str = "") -> Iterator[str]:
     for key in sorted(set(found) | set(wanted)):
         a, b = found.get(key), wanted.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
@@ -253,7 +262,7 @@ def _differences(found, wanted, prefix=""):
             yield f"{prefix}{key}: {a!r} there, {b!r} wanted"
 
 
-def _pending(folder, config):
+def _pending(folder: Path, config: SimulationConfig) -> list[Shard]:
     """Shards still to write; clears what a killed job left half-written."""
     try:
         (folder / PARTS).mkdir(exist_ok=True)
@@ -264,7 +273,7 @@ def _pending(folder, config):
     return [shard for shard in shards(config) if _part(folder, shard) is None]
 
 
-def _part(folder, shard):
+def _part(folder: Path, shard: Shard) -> dict | None:
     """The part file of a finished shard whose file is still there, else None."""
     try:
         part = json.loads((folder / PARTS / f"{shard.name}.json").read_text(encoding="utf-8"))
@@ -273,7 +282,7 @@ def _part(folder, shard):
         return None
 
 
-def _check_space(folder, config, todo):
+def _check_space(folder: Path, config: SimulationConfig, todo: list[Shard]) -> None:
     needed = sum(shard.stop - shard.start for shard in todo) * config.stamp_size**2 * spans.BYTES_PER_PIXEL
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -283,7 +292,7 @@ def _check_space(folder, config, todo):
         )
 
 
-def _finish(folder, config, wanted):
+def _finish(folder: Path, config: SimulationConfig, wanted: dict) -> dict:
     """Gathers the parts into the manifest."""
     files, splits = {}, {}
     pixels = {name: np.zeros(NUM_CLASSES, np.int64) for name in POPULATIONS}
@@ -326,7 +335,7 @@ def _finish(folder, config, wanted):
 
 
 @contextlib.contextmanager
-def _quiet_beam():
+def _quiet_beam() -> Iterator[None]:
     """Keeps Beam's log of stages and workers, and the import warnings of its worker processes, off the terminal."""
     logger = logging.getLogger("apache_beam")
     level, warnings = logger.level, os.environ.get("PYTHONWARNINGS")
@@ -345,25 +354,27 @@ def _quiet_beam():
 class _Progress:
     """Reports the number of finished scenes while a job runs, by looking at the part files."""
 
-    def __init__(self, folder, config, callback, seconds=0.5):
+    def __init__(
+        self, folder: Path, config: SimulationConfig, callback: Callable[[int, int], None] | None, seconds: float = 0.5
+    ) -> None:
         self._folder, self._callback, self._seconds = folder, callback, seconds
         self._sizes = {f"{shard.name}.json": shard.stop - shard.start for shard in shards(config)}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread = threading.Thread(target=self._watch, args=(callback,), daemon=True)
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         if self._callback:
             self._thread.start()
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         if self._callback:
             self._stop.set()
             self._thread.join()
 
-    def _watch(self):
+    def _watch(self, callback: Callable[[int, int], None]) -> None:
         while True:
             last = self._stop.wait(self._seconds)
             done = sum(self._sizes.get(path.name, 0) for path in (self._folder / PARTS).glob("*.json"))
-            self._callback(done, sum(self._sizes.values()))
+            callback(done, sum(self._sizes.values()))
             if last:
                 return

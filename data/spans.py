@@ -9,6 +9,7 @@ import logging
 import re
 import reprlib
 from pathlib import Path
+from typing import Any
 
 from blendinator.data.tfrecords import read_records
 from blendinator.errors import ConfigError, DataError
@@ -107,21 +108,21 @@ def find_fault(folder: str | Path) -> str | None:
     return f"{Path(folder) / missing[0]}: this file is missing" if missing else None
 
 
-def _whole(data_root):
+def _whole(data_root: str | Path) -> tuple[int, ...]:
     return tuple(span for span, path in _folders(data_root) if find_fault(path) is None)
 
 
-def _folders(data_root):
+def _folders(data_root: str | Path) -> list[tuple[int, Path]]:
     check_local(data_root, "data_root")
     found = [(_SPAN_FOLDER.fullmatch(path.name), path) for path in Path(data_root).glob("span-*")]
     return sorted((int(match[1]), path) for match, path in found if match)
 
 
-def _remedy(data_root, folder) -> str:
+def _remedy(data_root: str | Path, folder: str | Path) -> str:
     return f"Run {_command(folder)} first, or choose from: {', '.join(map(str, _whole(data_root))) or 'none'}."
 
 
-def _command(folder) -> str:
+def _command(folder: str | Path) -> str:
     """What completes the span of a folder if it was simulated here; of another folder, what makes a new one."""
     number = _SPAN_FOLDER.fullmatch(Path(folder).name)
     return f"`blendinator simulate{f' --span {int(number[1])}' if number else ''}`"
@@ -161,7 +162,7 @@ def read_manifest(folder: str | Path) -> dict:
     return manifest
 
 
-def _check_files(path, files) -> None:
+def _check_files(path: Path, files: Any) -> None:
     """A manifest may come from elsewhere: what it names must be files of its own folder, of splits that there are."""
     what = "a mapping of file names"
     if isinstance(files, dict):
@@ -191,7 +192,7 @@ def _check_files(path, files) -> None:
     )
 
 
-def _check_facts(path, manifest) -> None:
+def _check_facts(path: Path, manifest: dict) -> None:
     """What else a manifest may hold: reports show it, and a user's own images may come without."""
     is_mapping = lambda value: isinstance(value, dict)
     is_number = lambda value: type(value) in (int, float)

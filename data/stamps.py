@@ -115,7 +115,9 @@ class StampRenderer:
     def __init__(self, stamps: Stamps, pixel_scale: float) -> None:
         self._stamps, self._scale = stamps, pixel_scale
 
-    def render(self, galaxies: Sources, flux, fwhm, g1, g2, size: int) -> np.ndarray:
+    def render(
+        self, galaxies: Sources, flux: np.ndarray, fwhm: np.ndarray, g1: np.ndarray, g2: np.ndarray, size: int
+    ) -> np.ndarray:
         """Electrons per pixel of each galaxy alone, float32 [G, size, size]; flux in electrons, fwhm in arcsec [G]."""
         import galsim
 

@@ -1,6 +1,7 @@
 """Stars: how many there are, and what a telescope makes of a point of light."""
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ COUNTS = np.array([[0.71, 1.77, 6.8, 9.1], [0.41, 0.91, 3.1, 4.1], [0.24, 0.50, 
 FAINTEST = 26.0
 
 
-def cumulative_counts(magnitude, latitude: float) -> np.ndarray:
+def cumulative_counts(magnitude: np.ndarray | Sequence[float], latitude: float) -> np.ndarray:
     """Stars per arcmin^2 brighter than `magnitude` at galactic latitude |b| in degrees, 30 to 90.
 
     Counts are linear between the table's latitudes, their logarithms between its magnitudes and beyond the brightest.
@@ -50,7 +51,9 @@ def sample_stars(
     return points(x, y, draw_magnitudes(rng, count, config))
 
 
-def points(x, y, magnitude) -> Sources:
+def points(
+    x: np.ndarray | Sequence[float], y: np.ndarray | Sequence[float], magnitude: np.ndarray | Sequence[float]
+) -> Sources:
     """Stars at these pixels with these magnitudes."""
     count = len(x)
     return Sources.make(
@@ -93,7 +96,9 @@ class StarRenderer:
         self._psf = psf
         self._cell = psf.survey.pixel_scale / 4.0  # arcsec
 
-    def render(self, x, y, flux, fwhm, optics: list[Optics], size: int) -> np.ndarray:
+    def render(
+        self, x: np.ndarray, y: np.ndarray, flux: np.ndarray, fwhm: np.ndarray, optics: list[Optics], size: int
+    ) -> np.ndarray:
         """Electrons per pixel of each star alone, float32 [G, size, size]; x, y in pixels, fwhm in arcsec, [G]."""
         stamps = np.zeros((len(x), size, size), np.float32)
         for i, stamp in enumerate(stamps):
@@ -120,7 +125,7 @@ def _patterns(psf: Psf, cell: float) -> tuple[np.ndarray, np.ndarray]:
     survey = psf.survey
     side = 1023  # cells; 25 arcsec for Euclid
 
-    def at(stretch, sigma):  # the pattern's size follows the wavelength
+    def at(stretch: float, sigma: float) -> np.ndarray:  # the pattern's size follows the wavelength
         optics = galsim.OpticalPSF(
             lam_over_diam=survey.airy_scale * stretch,
             obscuration=survey.obscuration,

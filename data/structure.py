@@ -31,7 +31,7 @@ _BULGE_INDICES = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0)  # a grid: each index 
 _DISK_INDICES = (0.3, 0.5, 0.7, 0.9, 1.2, 1.5)
 
 
-def add_structure(rng: np.random.Generator, sources: Sources, extent, config: StructureConfig) -> Sources:
+def add_structure(rng: np.random.Generator, sources: Sources, extent: np.ndarray, config: StructureConfig) -> Sources:
     """Gives the galaxies brighter than `config.faintest` their structure, and another Sersic index to some.
 
     Args:
@@ -63,7 +63,7 @@ def add_structure(rng: np.random.Generator, sources: Sources, extent, config: St
     return sources.replace(blobs=everything, index=index)
 
 
-def _indices(rng, galaxies):
+def _indices(rng: np.random.Generator, galaxies: Sources) -> np.ndarray:
     """Sersic indices [n, 2]: those of disk and bulge, for half of the galaxies drawn from their ranges."""
     count = len(galaxies)
     drawn = np.stack((rng.choice(_DISK_INDICES, count), rng.choice(_BULGE_INDICES, count)), axis=1)
@@ -82,7 +82,7 @@ class _Disk:
         self.ratio, self.angle, self.share = take(galaxies.axis_ratio), take(galaxies.angle), take(galaxies.share)
         self.is_disk = column(part == 0)
 
-    def blobs(self, radius, azimuth, sigma, contrast):
+    def blobs(self, radius: np.ndarray, azimuth: np.ndarray, sigma: np.ndarray, contrast: np.ndarray) -> np.ndarray:
         """[n, K, 4] from radius and azimuth in the disk's plane, and sigma, all [n, K]; radius and sigma in h."""
         u, v = radius * np.cos(azimuth), self.ratio * radius * np.sin(azimuth)
         cos, sin = np.cos(self.angle), np.sin(self.angle)
@@ -96,7 +96,7 @@ class _Disk:
         )
 
 
-def _chain(rng, disk, strength):
+def _chain(rng: np.random.Generator, disk: _Disk, strength: np.ndarray) -> np.ndarray:
     """Spiral arms, a ring, or a field of clumps [n, CHAIN, 4]; a bulge-dominated galaxy has none."""
     count = len(strength)
     kind = rng.random((count, 1))
@@ -142,7 +142,7 @@ def _chain(rng, disk, strength):
     )
 
 
-def _extras(rng, disk, strength):
+def _extras(rng: np.random.Generator, disk: _Disk, strength: np.ndarray) -> np.ndarray:
     """Everything but the chain [n, EXTRAS, 4], each part with its own probability."""
     count = len(strength)
     has = lambda probability: rng.random((count, 1)) < probability

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 from surveycodex import get_survey as codex_survey
 
 from blendinator.errors import ConfigError
@@ -59,11 +60,11 @@ class Survey:
     strut_thickness: float
     saturation: float
 
-    def flux(self, magnitude):
+    def flux(self, magnitude: np.ndarray) -> np.ndarray:
         """Electrons of a source of this AB magnitude."""
         return self.exposure_time * 10.0 ** (0.4 * (self.zero_point - magnitude))
 
-    def magnitude(self, flux):
+    def magnitude(self, flux: float) -> float:
         """AB magnitude of a source of this many electrons (> 0)."""
         return self.zero_point - 2.5 * math.log10(flux / self.exposure_time)
 

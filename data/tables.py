@@ -5,10 +5,14 @@ import io
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from blendinator.errors import DataError
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 FORMATS = {
     ".csv": "ascii.csv",
@@ -21,7 +25,7 @@ FORMATS = {
 }
 
 
-def read_table(path: str | Path, what: str = "table"):
+def read_table(path: str | Path, what: str = "table") -> "Table":
     """Reads a table; a name may also end in .gz, and a text may begin with a byte order mark.
 
     Args:
@@ -60,7 +64,9 @@ def read_table(path: str | Path, what: str = "table"):
         raise DataError(f"{path}: the {what} cannot be read ({why}). Give an existing FITS, CSV or ECSV file.")
 
 
-def columns_by_meaning(path: str | Path, table, needed: Iterable[str], aliases: Mapping[str, str]) -> dict[str, str]:
+def columns_by_meaning(
+    path: str | Path, table: "Table", needed: Iterable[str], aliases: Mapping[str, str]
+) -> dict[str, str]:
     """{meaning: name of the column}; names are compared in lower case, `aliases` gives other words for a meaning.
 
     Raises:
@@ -78,7 +84,9 @@ def columns_by_meaning(path: str | Path, table, needed: Iterable[str], aliases: 
     return found
 
 
-def in_unit(path: str | Path, table, name: str, unit: str | None, pixel_scale: float | None = None) -> np.ndarray:
+def in_unit(
+    path: str | Path, table: "Table", name: str, unit: str | None, pixel_scale: float | None = None
+) -> np.ndarray:
     """A column as float64 in a unit; values that are masked are NaN.
 
     Args:
@@ -103,7 +111,7 @@ def in_unit(path: str | Path, table, name: str, unit: str | None, pixel_scale: f
     return values * _factor(path, name, given, unit, pixel_scale)
 
 
-def _factor(path, name, given, unit, pixel_scale) -> float:
+def _factor(path: str | Path, name: str, given: Any, unit: str, pixel_scale: float | None) -> float:
     from astropy import units as u
 
     if unit == "mag":  # AB, whether the file says so or not

@@ -1,6 +1,7 @@
 """A classical baseline: detection and deblending with SExtractor's library, turned into the same class map."""
 
 import importlib.util
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ def available() -> bool:
     return importlib.util.find_spec("sep") is not None
 
 
-def extract(image: np.ndarray, sky_sigma: float, config: ClassicalConfig, **options):
+def extract(image: np.ndarray, sky_sigma: float, config: ClassicalConfig, **options: Any) -> Any:
     """Detects and deblends the objects of an image.
 
     Args:

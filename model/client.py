@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,7 @@ class Segmenter:
         self._signature = signature
         self._process = os.getpid()
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         """Pickled to another process it is loaded again there: TensorFlow's functions cannot travel."""
         return type(self).load, (self.path, self.tile)
 
@@ -213,7 +214,9 @@ class Segmenter:
                             value[missing] = np.nan
                 yield tile, maps
 
-    def _inputs(self, strip, tile, num_samples, seed):
+    def _inputs(
+        self, strip: np.ndarray, tile: Tile, num_samples: int, seed: int
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """The signature's inputs of a tile, and where its core has no data."""
         import tensorflow as tf
 
@@ -308,7 +311,7 @@ def find_model(path: str | Path) -> Path:
     return versions[-1]
 
 
-def _read_facts(path):
+def _read_facts(path: Path) -> dict:
     try:
         facts = json.loads((path / FIELD_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -329,21 +332,21 @@ def _read_facts(path):
     return facts
 
 
-def _too_old(path) -> str:
+def _too_old(path: Path) -> str:
     return (
         f"{path}: this model has no signature {SIGNATURE!r}, which tiles of a field need; it was exported by an"
         " earlier release. Run the pipeline again to export one."
     )
 
 
-def _forked(path) -> str:
+def _forked(path: str | Path | None) -> str:
     return (
         f"{path}: this process was forked from one that had loaded a model, and TensorFlow does not work in it. Load"
         ' models in the children alone, or start them by multiprocessing.get_context("spawn").'
     )
 
 
-def _check_image(image):
+def _check_image(image: Any) -> np.ndarray:
     unit, mask = getattr(image, "unit", None), getattr(image, "mask", None)
     mask = None if callable(mask) else mask  # a pandas DataFrame has a method of this name
     data = image.data if mask is not None and not isinstance(image, np.ndarray) else getattr(image, "unmasked", image)
@@ -368,7 +371,7 @@ def _check_image(image):
     return array
 
 
-def _electrons_per(unit):
+def _electrons_per(unit: Any) -> float:
     """Electrons in one of an image's unit, an astropy unit or None."""
     if unit is None or str(unit) == "":
         return 1.0

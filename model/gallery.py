@@ -110,7 +110,7 @@ def page(scenes: list[dict], scale: int = 3) -> bytes:
     figure = Figure(figsize=total, dpi=dpi, facecolor="white")
     FigureCanvasAgg(figure)
 
-    def place(x, y, w, h):  # pixels from the upper left corner
+    def place(x: float, y: float, w: float, h: float) -> list[float]:  # pixels from the upper left corner
         return [x / dpi / total[0], 1 - (y + h) / dpi / total[1], w / dpi / total[0], h / dpi / total[1]]
 
     axes = figure.add_axes(place(left, top, mosaic.shape[1], mosaic.shape[0]))
@@ -152,7 +152,7 @@ def page(scenes: list[dict], scale: int = 3) -> bytes:
     return buffer.getvalue()
 
 
-def _panels(scene):
+def _panels(scene: dict) -> list[np.ndarray]:
     """Colours [H, W, 3] of each column; white where there are fewer samples than columns for them."""
     from matplotlib import colormaps
 

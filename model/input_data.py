@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -40,7 +40,7 @@ class Scenes(NamedTuple):
         """n."""
         return len(self.image)
 
-    def take(self, indices) -> "Scenes":
+    def take(self, indices: np.ndarray) -> "Scenes":
         """The scenes at these positions, in memory."""
         return Scenes(*(values[indices] for values in self))
 
@@ -98,7 +98,9 @@ def load_normalise(transform_graph: str) -> Normalise:
     ]
 
 
-def observe_again(light, sky_sigma, correlation, seed, config: DefectsConfig):
+def observe_again(
+    light: tf.Tensor, sky_sigma: tf.Tensor, correlation: tf.Tensor, seed: tf.Tensor, config: DefectsConfig
+) -> tf.Tensor:
     """Images of scenes with noise and defects drawn again, by `blendinator.data.observing`, in electrons.
 
     Args:
@@ -121,7 +123,7 @@ def observe_again(light, sky_sigma, correlation, seed, config: DefectsConfig):
     return observing.add_defects(tf, image, sky_sigma, draws.uniform, config)[0]
 
 
-def correlation_matrix(correlation, side: int):
+def correlation_matrix(correlation: tf.Tensor, side: int) -> tf.Tensor:
     """Symmetric matrices [B, side, side] that correlate white noise along an axis and keep its variance.
 
     Each row is a Gaussian of sigma `correlation` [B] pixels around the diagonal, periodic, whose squares sum to 1: for
@@ -134,7 +136,7 @@ def correlation_matrix(correlation, side: int):
     return kernel / tf.norm(kernel, axis=2, keepdims=True)
 
 
-def turn(stacks: Sequence[tf.Tensor], seed) -> list[tf.Tensor]:
+def turn(stacks: Sequence[tf.Tensor], seed: tf.Tensor) -> list[tf.Tensor]:
     """One of the eight flips and quarter turns for each image, the same in every stack [B, S, S]."""
     coins = tf.random.stateless_uniform([3, tf.shape(stacks[0])[0], 1, 1], seed) < 0.5
     turned = []
@@ -151,7 +153,7 @@ def training_batches(
     config: TrainingConfig,
     first_step: int = 0,
     defects: DefectsConfig = observing.DEFAULT,
-):
+) -> Any:
     """Batches (normalised [B, S, S, 1], mask int32 [B, S, S]) for the steps from `first_step` to `config.steps`.
 
     Every epoch visits each scene once in a new order, flipped and rotated at random, with new noise and `defects` if
@@ -171,13 +173,13 @@ def training_batches(
             "the number of GPUs that training.devices: all uses"
         )
 
-    def gather(index):
+    def gather(index: np.ndarray) -> tuple[np.ndarray, ...]:
         return stored[index], scenes.mask[index], scenes.sky_sigma[index], scenes.noise_correlation[index]
 
     choose = _chooser(scenes.natural, config)
 
     @tf.autograph.experimental.do_not_convert  # which would take seconds and find nothing to convert
-    def batch(step):
+    def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         seeds = lambda purpose: tf.stack([tf.cast(config.seed, tf.int64) * 4 + purpose, step])
         kinds = [tf.float32, tf.uint8, tf.float32, tf.float32]
         image, mask, sky_sigma, correlation = tf.numpy_function(gather, [choose(step)], kinds, stateful=False)
@@ -197,7 +199,7 @@ def training_batches(
     return strategy.distribute_datasets_from_function(lambda context: parts.prefetch(4 * replicas))
 
 
-def _chooser(natural: np.ndarray, config: TrainingConfig):
+def _chooser(natural: np.ndarray, config: TrainingConfig) -> Callable[[tf.Tensor], tf.Tensor]:
     """step -> positions int64 [batch_size] of the scenes of its batch."""
     everything = lambda step: _shuffled(step, config.batch_size, len(natural), config.seed, 0)
     kinds = [np.flatnonzero(natural), np.flatnonzero(~natural)]
@@ -206,7 +208,7 @@ def _chooser(natural: np.ndarray, config: TrainingConfig):
     if not all(map(len, kinds)):
         return everything
 
-    def by_kind(step):
+    def by_kind(step: tf.Tensor) -> tf.Tensor:
         parts = [
             tf.gather(rows, _shuffled(step, size, len(rows), config.seed, purpose))
             for purpose, (rows, size) in enumerate(zip(kinds, sizes), start=1)
@@ -217,7 +219,7 @@ def _chooser(natural: np.ndarray, config: TrainingConfig):
     return lambda step: tf.where(step < natural_from, everything(step), by_kind(step))
 
 
-def _shuffled(step, size: int, count: int, seed: int, purpose: int):
+def _shuffled(step: tf.Tensor, size: int, count: int, seed: int, purpose: int) -> tf.Tensor:
     """`size` of `count` positions for a step: over the steps, every epoch visits each one once, in a new order."""
     positions = step * size + tf.range(size, dtype=tf.int64)
     epoch = positions // count

@@ -1,11 +1,12 @@
 """From distributions of the latent and standard normal noise to values of z, by reparametrisation."""
 
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 __all__ = ["from_posterior", "from_prior", "noise_shape"]
 
 
-def noise_shape(prior, draws) -> tf.Tensor:
+def noise_shape(prior: tfp.distributions.Normal, draws: int | tf.Tensor) -> tf.Tensor:
     """Shape of the noise of N draws for each image: [B, N, h, w, L].
 
     Args:
@@ -16,7 +17,7 @@ def noise_shape(prior, draws) -> tf.Tensor:
     return tf.concat([shape[:1], [draws], shape[1:]], 0)
 
 
-def from_prior(prior, noise, spread=None) -> tf.Tensor:
+def from_prior(prior: tfp.distributions.Normal, noise: tf.Tensor, spread: tf.Tensor | None = None) -> tf.Tensor:
     """N draws of z from the prior, [B, N, h, w, L].
 
     Args:
@@ -28,6 +29,6 @@ def from_prior(prior, noise, spread=None) -> tf.Tensor:
     return prior.loc[:, None] + sigma[:, None] * noise
 
 
-def from_posterior(posterior, noise) -> tf.Tensor:
+def from_posterior(posterior: tfp.distributions.Normal, noise: tf.Tensor) -> tf.Tensor:
     """One draw of z from the posterior, [B, h, w, L], of noise of the same shape."""
     return posterior.loc + posterior.scale * noise

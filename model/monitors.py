@@ -1,6 +1,7 @@
 """What shows whether the latent works: KL per dimension, active units, the prior's NLL and the draws' diversity."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -60,7 +61,7 @@ def latent_warnings(history: list[dict], monitors: dict) -> list[str]:
     return found
 
 
-def _monitor(compute, scenes: Scenes, seed: int) -> dict:
+def _monitor(compute: Callable[..., Any], scenes: Scenes, seed: int) -> dict:
     rows = []
     for start in range(0, scenes.count, _BATCH):
         parts = compute(*scenes.batch(start, _BATCH), tf.constant([seed, start], tf.int32))
@@ -80,7 +81,7 @@ def _monitor(compute, scenes: Scenes, seed: int) -> dict:
     }
 
 
-def _batch_monitors(model, normalised, mask, seed):
+def _batch_monitors(model: ProbaUNet, normalised: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
     features, prior = model.features(normalised)
     posterior = model.posterior(normalised, mask)
     reconstruction = losses.cross_entropy(model.logits(features, posterior.loc[:, None])[:, 0], mask)

@@ -5,6 +5,8 @@ it is steepest descent in the spectral norm: Bernstein and Newhouse 2024 (arXiv:
 name leaves four-dimensional kernels to Adam, and they are nearly all of a U-Net.
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -22,11 +24,11 @@ class Muon(keras.optimizers.AdamW):
       kernel_ratio: Muon's learning rate over Adam's; one schedule drives both.
     """
 
-    def __init__(self, learning_rate, kernel_ratio: float, **kwargs) -> None:
+    def __init__(self, learning_rate: Any, kernel_ratio: float, **kwargs: Any) -> None:
         super().__init__(learning_rate, **kwargs)
         self.kernel_ratio = kernel_ratio
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
         """One step on one variable; Keras calls it."""
         if len(variable.shape) != 4 or tuple(variable.shape[:2]) == (1, 1):
             return super().update_step(gradient, variable, learning_rate)
@@ -36,11 +38,11 @@ class Muon(keras.optimizers.AdamW):
         step = tf.reshape(orthogonalised(flat), variable.shape)
         self.assign_sub(variable, self.kernel_ratio * tf.cast(learning_rate, step.dtype) * step)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return super().get_config() | {"kernel_ratio": self.kernel_ratio}
 
 
-def orthogonalised(matrix):
+def orthogonalised(matrix: tf.Tensor) -> tf.Tensor:
     """The nearest matrix with singular values about 1: from U S V^T roughly U V^T, by Newton-Schulz rounds.
 
     Args:
@@ -53,7 +55,7 @@ def orthogonalised(matrix):
 
 # A function of its own, so that a training step's graph holds it once and not once a kernel.
 @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32)])
-def _newton_schulz(x):
+def _newton_schulz(x: tf.Tensor) -> tf.Tensor:
     x /= tf.norm(x) + 1e-7
     for _ in range(_ROUNDS):
         square = tf.matmul(x, x, transpose_b=True)

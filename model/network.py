@@ -6,6 +6,7 @@ that are multiples of `downsampling(config)`. `seeds` yields one seed for each l
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -29,12 +30,12 @@ def receptive_radius(config: ModelConfig) -> int:
     scales, convs = len(config.channels), config.convs_per_block
     factor = downsampling(config)
 
-    def down(low, high, scale):  # positions of a scale -> pixels, through the encoder
+    def down(low: int, high: int, scale: int) -> tuple[int, int]:  # positions of a scale -> pixels, through the encoder
         for _ in range(scale):
             low, high = 2 * (low - convs), 2 * (high + convs) + 1
         return low - convs, high + convs
 
-    def up(low, high, by):  # positions after upsampling -> positions before
+    def up(low: int, high: int, by: int) -> tuple[int, int]:  # positions after upsampling -> positions before
         return (2 * low + 1 - by) // (2 * by), (2 * high + 1 - by) // (2 * by) + 1
 
     reach = 0
@@ -60,14 +61,14 @@ class BilinearUpsampling(keras.layers.Layer):
     result.
     """
 
-    def __init__(self, factor: int, **kwargs) -> None:
+    def __init__(self, factor: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.factor = factor
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         return self._along_columns(self._along_rows(x))
 
-    def _along_rows(self, x):
+    def _along_rows(self, x: tf.Tensor) -> tf.Tensor:
         shape = tf.shape(x)
         height, width, channels = shape[1], shape[2], x.shape[-1]
         if _is_small(x.shape[1]):
@@ -85,7 +86,7 @@ class BilinearUpsampling(keras.layers.Layer):
             ]
         return tf.reshape(rows, [shape[0], self.factor * height, width, channels])
 
-    def _along_columns(self, x):
+    def _along_columns(self, x: tf.Tensor) -> tf.Tensor:
         shape = tf.shape(x)
         height, width, channels = shape[1], shape[2], x.shape[-1]
         if _is_small(x.shape[2]):
@@ -95,7 +96,7 @@ class BilinearUpsampling(keras.layers.Layer):
         columns = tf.reshape(columns, [shape[0], height, count * _WINDOW * self.factor, channels])
         return columns[:, :, : self.factor * width]
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, height, width, channels = input_shape
         grow = lambda side: None if side is None else side * self.factor
         return batch, grow(height), grow(width), channels
@@ -109,21 +110,21 @@ def _is_small(side: int | None) -> bool:
     return side is not None and side <= _SMALL
 
 
-def _windows(x, length, axis: int):
+def _windows(x: tf.Tensor, length: tf.Tensor | int, axis: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Windows of `_WINDOW` positions and one neighbour on each side along an axis, and their number."""
     count = (length + _WINDOW - 1) // _WINDOW
     positions = tf.range(count)[:, None] * _WINDOW + tf.range(-1, _WINDOW + 1)[None, :]
     return tf.gather(x, tf.clip_by_value(positions, 0, length - 1), axis=axis), count
 
 
-def _window_matrix(factor: int, dtype):
+def _window_matrix(factor: int, dtype: tf.DType) -> tf.Tensor:
     """[factor * _WINDOW, _WINDOW + 2] weights of linear interpolation within a window."""
     target = (tf.range(factor * _WINDOW, dtype=tf.float32) + 0.5) / factor - 0.5
     source = tf.range(-1, _WINDOW + 1, dtype=tf.int32)
     return tf.cast(tf.nn.relu(1.0 - tf.abs(target[:, None] - tf.cast(source, tf.float32)[None, :])), dtype)
 
 
-def _interpolation_matrix(length, factor: int, dtype):
+def _interpolation_matrix(length: tf.Tensor | int, factor: int, dtype: tf.DType) -> tf.Tensor:
     """[factor * length, length] weights of linear interpolation, the border value held beyond the border."""
     source = tf.cast(tf.range(length), tf.float32)
     target = (tf.cast(tf.range(factor * length), tf.float32) + 0.5) / factor - 0.5
@@ -131,11 +132,11 @@ def _interpolation_matrix(length, factor: int, dtype):
     return tf.cast(tf.nn.relu(1.0 - tf.abs(target[:, None] - source[None, :])), dtype)
 
 
-def _he_normal(seeds: Iterator[int]):
+def _he_normal(seeds: Iterator[int]) -> keras.initializers.Initializer:
     return keras.initializers.HeNormal(seed=next(seeds))
 
 
-def _convolutions(x, channels: int, count: int, dtype, seeds, name: str):
+def _convolutions(x: Any, channels: int, count: int, dtype: Any, seeds: Iterator[int], name: str) -> Any:
     for i in range(count):
         x = keras.layers.Conv2D(
             channels,
@@ -149,7 +150,7 @@ def _convolutions(x, channels: int, count: int, dtype, seeds, name: str):
     return x
 
 
-def _encode(x, config: ModelConfig, dtype, seeds) -> list:
+def _encode(x: Any, config: ModelConfig, dtype: Any, seeds: Iterator[int]) -> list:
     """Features at each scale, the finest first."""
     features = []
     for scale, channels in enumerate(config.channels):
@@ -215,7 +216,7 @@ class Head(keras.layers.Layer):
     an image, that of z at z's own resolution. Only the rest runs once a draw.
     """
 
-    def __init__(self, config: ModelConfig, seeds: Iterator[int], **kwargs) -> None:
+    def __init__(self, config: ModelConfig, seeds: Iterator[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         conv = lambda channels, name, **options: keras.layers.Conv2D(
             channels, 1, kernel_initializer=_he_normal(seeds), dtype=self.dtype_policy, name=name, **options
@@ -230,14 +231,14 @@ class Head(keras.layers.Layer):
         self.head_channels = config.head_channels
         self.latent_dim = config.latent_dim
 
-    def build(self, features_shape, z_shape=None):
+    def build(self, features_shape: Any, z_shape: Any = None) -> None:
         hidden_shape = (None, None, None, self.head_channels)
         self.from_latent.build((None, None, None, self.latent_dim))
         for layer in [*self.hidden, self.to_logits]:
             layer.build(hidden_shape)
         self.built = True
 
-    def call(self, features, z=None):
+    def call(self, features: tf.Tensor, z: tf.Tensor | None = None) -> tf.Tensor:
         """Features [B, H, W, F] and z of N draws [B, N, h, w, L] -> logits [B, N, H, W, 3], float32.
 
         Without z (z = 0) -> [B, H, W, 3].
@@ -255,7 +256,7 @@ class Head(keras.layers.Layer):
         logits = tf.reshape(self._mix(x), [batch, draws, height, width, NUM_CLASSES])
         return tf.ensure_shape(logits, [None, z.shape[1], *features.shape[1:3], NUM_CLASSES])
 
-    def _mix(self, x):
+    def _mix(self, x: tf.Tensor) -> tf.Tensor:
         x = tf.nn.relu(x)
         for layer in self.hidden:
             x = layer(x)

@@ -10,7 +10,9 @@ import functools
 import json
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -137,7 +139,7 @@ def convolution_seconds(batch: int, side: int, policy: str) -> float:
     kernel = tf.ones((3, 3, _PROBE_CHANNELS, _PROBE_CHANNELS), dtype)
 
     @tf.function(autograph=False)
-    def step(image, kernel):
+    def step(image: tf.Tensor, kernel: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch([image, kernel])
             loss = tf.reduce_sum(tf.nn.conv2d(image, kernel, 1, "SAME"))
@@ -162,7 +164,7 @@ def multiplications(model: ModelConfig) -> float:
     return encoder + decoder + head
 
 
-def _median_seconds(run, count: int) -> float:
+def _median_seconds(run: Callable[[], Any], count: int) -> float:
     times = []
     for _ in range(count):
         started = time.perf_counter()

@@ -20,7 +20,7 @@ def preprocessing_fn(inputs: dict) -> dict:
     return {NORMALISED: tf.asinh(image / robust_sky_sigma(image))}
 
 
-def robust_sky_sigma(image):
+def robust_sky_sigma(image: tf.Tensor) -> tf.Tensor:
     """The sky sigma, from a full pass over the data: median minus the 15.87 % quantile of all pixels.
 
     Only the faint half of the distribution enters, which sources touch least.
@@ -36,10 +36,10 @@ def robust_sky_sigma(image):
     return sigma_from_quantiles(boundaries[0])
 
 
-def sigma_from_quantiles(boundaries):
+def sigma_from_quantiles(boundaries: tf.Tensor) -> tf.Tensor:
     """Median minus the 15.87 % quantile, interpolated in the `_BUCKETS - 1` inner quantile boundaries."""
 
-    def quantile(probability):
+    def quantile(probability: float) -> tf.Tensor:
         position = probability * _BUCKETS - 1.0
         low = int(position)
         return boundaries[low] + (position - low) * (boundaries[low + 1] - boundaries[low])

@@ -7,6 +7,7 @@ cannot describe them.
 """
 
 import itertools
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -31,7 +32,7 @@ class ProbaUNet(keras.Model):
       dtype: Keras policy of the convolutions, "float32" or "mixed_bfloat16"; distributions and logits are float32.
     """
 
-    def __init__(self, config: ModelConfig, seed: int, dtype: str = "float32", **kwargs) -> None:
+    def __init__(self, config: ModelConfig, seed: int, dtype: str = "float32", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config = config
         seeds = itertools.count(seed * 1000)
@@ -67,7 +68,7 @@ class ProbaUNet(keras.Model):
         layers += [self.prior_encoder] if self.prior_encoder is not None else []
         return [variable for layer in layers for variable in layer.trainable_variables]
 
-    def features(self, image):
+    def features(self, image: tf.Tensor) -> tuple[tf.Tensor, tfp.distributions.Normal]:
         """Image [B, H, W, 1] -> (features [B, H, W, F], prior p(z | image)); the one pass that all draws share."""
         features, coarse = self.unet(image)
         if self.prior_encoder is not None:
@@ -75,16 +76,16 @@ class ProbaUNet(keras.Model):
         mu, log_sigma = self.prior_gaussian(coarse)
         return features, _gaussian(mu, log_sigma)
 
-    def posterior(self, image, mask):
+    def posterior(self, image: tf.Tensor, mask: tf.Tensor) -> tfp.distributions.Normal:
         """Image [B, H, W, 1] and integer mask [B, H, W] -> posterior q(z | image, mask)."""
         truth = tf.one_hot(mask, NUM_CLASSES) - 0.5
         return _gaussian(*self.posterior_gaussian(self.posterior_encoder(tf.concat([image, truth], axis=-1))))
 
-    def logits(self, features, z=None):
+    def logits(self, features: tf.Tensor, z: tf.Tensor | None = None) -> tf.Tensor:
         """Features and z of N draws [B, N, h, w, L] -> uncalibrated logits [B, N, H, W, 3]; for z = 0 [B, H, W, 3]."""
         return self.head(features, z)
 
-    def draw_logits(self, features, prior, noise):
+    def draw_logits(self, features: tf.Tensor, prior: tfp.distributions.Normal, noise: tf.Tensor) -> tf.Tensor:
         """Calibrated logits of N draws from the prior, [B, N, H, W, 3].
 
         Args:
@@ -95,12 +96,14 @@ class ProbaUNet(keras.Model):
         return (self.logits(features, z) + self.class_offsets) / self.temperature
 
 
-def _gaussian(mu, log_sigma):
+def _gaussian(mu: tf.Tensor, log_sigma: tf.Tensor) -> tfp.distributions.Normal:
     """Axis-aligned Gaussian; elementwise, so that its KL comes per dimension."""
     return tfd.Normal(mu, tf.exp(log_sigma))
 
 
-def draw(model: ProbaUNet, images, normalised, num_samples, seed):
+def draw(
+    model: ProbaUNet, images: tf.Tensor, normalised: tf.Tensor, num_samples: tf.Tensor | int, seed: tf.Tensor | int
+) -> tuple[tf.Tensor, tf.Tensor]:
     """N draws of each image, a function of (image, seed) alone; the U-Net runs once an image.
 
     Args:

@@ -79,7 +79,7 @@ def unpack(folder: Path = FOLDER, cache: Path | None = None) -> Path:
 
 
 @functools.lru_cache(maxsize=1)
-def _temporary(folder):
+def _temporary(folder: Path) -> Path:
     cache = Path(tempfile.mkdtemp(prefix="blendinator-"))
     return _extract(folder / ARCHIVE, cache / "model")
 
@@ -105,7 +105,7 @@ def _extract_all(tar: tarfile.TarFile, folder: Path) -> None:
     tar.extractall(folder, filter="data") if hasattr(tarfile, "data_filter") else tar.extractall(folder)
 
 
-def _unusable(path, why) -> ModelError:
+def _unusable(path: Path, why: str) -> ModelError:
     return ModelError(
         f"{path}: the released model cannot be used ({why}). Install the package again, or give a pushed version."
     )

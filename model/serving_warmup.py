@@ -5,6 +5,7 @@ it. The file is a TFRecord of PredictionLog messages at the place where TensorFl
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +14,7 @@ WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 MODEL_NAME = "blendinator"
 
 
-def predict_request(signature: str, inputs: dict, version: int | None = None):
+def predict_request(signature: str, inputs: dict, version: int | None = None) -> Any:
     """A PredictRequest for TensorFlow Serving's gRPC interface.
 
     Args:

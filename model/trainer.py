@@ -9,6 +9,7 @@ import logging
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +19,7 @@ from blendinator.config import Config
 from blendinator.config_loader import config_from_dict
 from blendinator.model import pace, warm_start
 from blendinator.model.export import export
-from blendinator.model.input_data import load_normalise, load_scenes
+from blendinator.model.input_data import Scenes, load_normalise, load_scenes
 from blendinator.model.live import STATISTICS_FILE, training_key
 from blendinator.model.monitors import latent_warnings, make_monitor
 from blendinator.model.probaunet import ProbaUNet
@@ -28,7 +29,7 @@ from blendinator.model.training import device_strategy, resolve_precision, train
 log = logging.getLogger("blendinator.training")
 
 
-def run_fn(fn_args) -> None:
+def run_fn(fn_args: Any) -> None:
     """Trains the ProbaUNet that `custom_config["config"]` describes on the raw examples and the transform graph.
 
     Writes the SavedModel to `fn_args.serving_model_dir` and TensorBoard's logs to `fn_args.model_run_dir`.
@@ -97,7 +98,7 @@ def run_fn(fn_args) -> None:
     shutil.rmtree(work_dir)
 
 
-def resolve(fn_args) -> dict:
+def resolve(fn_args: Any) -> dict:
     """`custom_config` with what was not known when the pipeline was compiled: steps and data of this very run."""
     custom = dict(fn_args.custom_config)
     if fn_args.train_steps:
@@ -119,7 +120,7 @@ def build_model(config: Config) -> ProbaUNet:
     return ProbaUNet(config.model, config.training.seed, resolve_precision(config.training.precision))
 
 
-def split_held_out(held_out, config: Config):
+def split_held_out(held_out: Scenes, config: Config) -> tuple[Scenes, Scenes]:
     """Scenes of the calibration split for early stopping and for the post-hoc calibration.
 
     Early stopping compares weights on a few scenes of both populations, spread evenly: blends, which it should notice,
@@ -148,7 +149,7 @@ def keep_statistics(train_files: list[str], folder: Path) -> None:
             shutil.copyfile(path, folder / STATISTICS_FILE)
 
 
-def checkpoint_dir(config: Config, fn_args, start: dict) -> Path:
+def checkpoint_dir(config: Config, fn_args: Any, start: dict) -> Path:
     """Folder of this training's checkpoints: the same for the same data, configuration, code and start, so that a
     killed training is found again by the next run."""
     key = training_key({**fn_args.custom_config, "start": warm_start.digest(start)})

@@ -4,8 +4,9 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -65,7 +66,7 @@ class Progress(tf.train.experimental.PythonState):
     def serialize(self) -> str:
         return json.dumps([self.history, self.seconds])
 
-    def deserialize(self, string_value) -> None:
+    def deserialize(self, string_value: bytes) -> None:
         self.history, self.seconds = json.loads(string_value)
 
 
@@ -88,7 +89,7 @@ class Optimizers:
         self.network.build([variable for variable in model.trainable_variables if id(variable) not in latent])
         self.latent.build(model.latent_variables)
 
-    def apply(self, gradients, variables) -> None:
+    def apply(self, gradients: Sequence[tf.Tensor | None], variables: Sequence[tf.Variable]) -> None:
         """One step of each optimiser on the variables that have a gradient."""
         for optimizer, wanted in ((self.network, False), (self.latent, True)):
             pairs = [
@@ -100,7 +101,7 @@ class Optimizers:
                 chosen, owners = zip(*pairs)
                 optimizer.apply(self._averaged(chosen), owners)
 
-    def _averaged(self, gradients) -> list:
+    def _averaged(self, gradients: Sequence[tf.Tensor]) -> list:
         """The replicas' mean gradient, clipped, over the number of replicas: the optimiser takes the sum of them."""
         context = tf.distribute.get_replica_context()
         replicas = context.num_replicas_in_sync
@@ -131,19 +132,19 @@ def make_steps(model: ProbaUNet, optimizers: Optimizers, config: TrainingConfig)
     phases = Phases(config)
     strategy = tf.distribute.get_strategy()
 
-    def noise(shape, step):
+    def noise(shape: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         seed = tf.stack([tf.cast(config.seed, tf.int64) * 4 + 2, step])
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         return tf.random.stateless_normal(
             shape, tf.random.experimental.stateless_fold_in(seed, tf.cast(replica, tf.int64))
         )
 
-    def deterministic(image, mask, step):
+    def deterministic(image: tf.Tensor, mask: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         features, _ = model.features(image)
         loss = tf.reduce_mean(losses.cross_entropy(model.logits(features), mask))
         return loss, {"cross_entropy": loss}
 
-    def elbo(image, mask, step):
+    def elbo(image: tf.Tensor, mask: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         features, prior = model.features(image)
         posterior = model.posterior(image, mask)
         z = latent.from_posterior(posterior, noise(tf.shape(posterior.loc), step))
@@ -157,7 +158,7 @@ def make_steps(model: ProbaUNet, optimizers: Optimizers, config: TrainingConfig)
             "beta": beta,
         }
 
-    def multi_sample(image, mask, step):
+    def multi_sample(image: tf.Tensor, mask: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         features, prior = model.features(image)
         draws = config.multi_sample_draws
         z = latent.from_prior(prior, noise(latent.noise_shape(prior, draws), step))
@@ -168,8 +169,10 @@ def make_steps(model: ProbaUNet, optimizers: Optimizers, config: TrainingConfig)
         weight = config.marginal_weight
         return (1.0 - weight) * joint + weight * marginal, {"joint_nll": joint, "marginal_nll": marginal}
 
-    def compiled(objective):
-        def on_replica(image, mask, step):
+    def compiled(
+        objective: Callable[..., tuple[tf.Tensor, dict[str, tf.Tensor]]],
+    ) -> Callable[..., dict[str, tf.Tensor]]:
+        def on_replica(image: tf.Tensor, mask: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
             with tf.GradientTape() as tape:
                 loss, terms = objective(image, mask, step)
             gradients = tape.gradient(loss, [variable.value for variable in variables])
@@ -177,7 +180,7 @@ def make_steps(model: ProbaUNet, optimizers: Optimizers, config: TrainingConfig)
             return {"loss": loss, **terms}
 
         @tf.function(reduce_retracing=True, autograph=False)
-        def step_function(image, mask, step):
+        def step_function(image: tf.Tensor, mask: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
             terms = strategy.run(on_replica, args=(image, mask, step))
             return {name: strategy.reduce("MEAN", value, axis=None) for name, value in terms.items()}
 
@@ -304,7 +307,9 @@ def train(
     }
 
 
-def _progress_line(step, config, phase, values, seconds_per_step) -> str:
+def _progress_line(
+    step: int, config: TrainingConfig, phase: str, values: dict[str, float], seconds_per_step: float
+) -> str:
     left = seconds_per_step * (config.steps - step)
     terms = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
     return (
@@ -313,7 +318,7 @@ def _progress_line(step, config, phase, values, seconds_per_step) -> str:
     )
 
 
-def _write_monitors(writer, row) -> None:
+def _write_monitors(writer: Any, row: dict) -> None:
     with writer.as_default(step=row["step"]):
         for name, value in row.items():
             if isinstance(value, float):

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -39,7 +39,7 @@ def publish(
         return _publish(source, serving_dir, again, notes)
 
 
-def _publish(source, serving_dir, again, notes):
+def _publish(source: Path, serving_dir: Path, again: bool, notes: Mapping[str, dict]) -> Path:
     clean(serving_dir)
     versions = list_versions(serving_dir)
     if versions and not again and digest(versions[-1]) == digest(source):
@@ -56,7 +56,7 @@ def _publish(source, serving_dir, again, notes):
 
 
 @contextlib.contextmanager
-def _alone(serving_dir):
+def _alone(serving_dir: Path) -> Iterator[None]:
     """Keeps a push and a rollback from choosing the same number. The file lies beside the folder of the versions."""
     with open(serving_dir.with_name(f".{serving_dir.name}.lock"), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

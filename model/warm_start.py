@@ -17,6 +17,7 @@ import numpy as np
 from blendinator.config import Config, TrainingConfig
 from blendinator.config_loader import config_to_dict
 from blendinator.model.export import WEIGHTS_FILE
+from blendinator.model.input_data import Normalise
 from blendinator.model.live import live_version, read_facts
 from blendinator.model.probaunet import ProbaUNet
 
@@ -107,7 +108,7 @@ def average(model: ProbaUNet, start: list[np.ndarray], share: float) -> None:
     model.set_weights([(1.0 - share) * before + share * after for before, after in zip(start, model.get_weights())])
 
 
-def normalisation_scale(normalise, stamp_size: int) -> float:
+def normalisation_scale(normalise: Normalise, stamp_size: int) -> float:
     """The s of asinh(image / s), in electrons, from the transform graph."""
     value = float(np.asarray(normalise(np.full((1, stamp_size, stamp_size), _PROBE, np.float32))).flat[0])
     return _PROBE / math.sinh(value)
@@ -118,7 +119,7 @@ def digest(base_facts: dict) -> str:
     return json.dumps([base_facts["kind"], base_facts.get("version"), base_facts.get("key")])
 
 
-def _load(model, path):
+def _load(model: Any, path: Path) -> str | None:
     """Loads weights; returns why they do not fit the network's code, which leaves the weights as they were."""
     before = model.get_weights()
     try:
@@ -129,6 +130,6 @@ def _load(model, path):
     return None
 
 
-def _cold(reason, found):
+def _cold(reason: str, found: dict) -> dict:
     log.info("cold start: %s", reason)
     return {"kind": "cold", "reason": reason, **found}

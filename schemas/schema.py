@@ -58,7 +58,7 @@ def find_violation(feature: schema_pb2.Feature, values: np.ndarray | None) -> st
     return None
 
 
-def _find_outlier(domain, values):
+def _find_outlier(domain: schema_pb2.FloatDomain | schema_pb2.IntDomain, values: np.ndarray) -> str | None:
     finite = np.isfinite(values)
     if not finite.all():
         return f"has {np.count_nonzero(~finite)} values that are NaN or infinite"

@@ -94,7 +94,7 @@ def clipped_mode(pixels: np.ndarray) -> tuple[float, float]:
     return float(median if crowded else 2.5 * median - 1.5 * mean), float(sigma)
 
 
-def _robust_range(values):
+def _robust_range(values: np.ndarray) -> tuple[int, int]:
     """Where clipping starts: 3 sigma of the median absolute deviation around the median, of sorted values.
 
     A mean and a standard deviation would be ruled by one value in ten that is far off.
@@ -107,13 +107,13 @@ def _robust_range(values):
     return start, max(stop, start + 1)
 
 
-def _edges(side, box):
+def _edges(side: int, box: int) -> list[int]:
     """Borders of boxes; a rest smaller than half a box joins its neighbour."""
     count = max(round(side / box), 1)
     return [min(box * i, side) for i in range(count)] + [side]
 
 
-def _smooth(mesh):
+def _smooth(mesh: np.ndarray) -> np.ndarray:
     """3 x 3 median; boxes without data are filled by their neighbours, ring by ring."""
     while True:
         wide = np.pad(mesh, 1, mode="edge")
@@ -125,7 +125,7 @@ def _smooth(mesh):
         mesh = np.where(np.isfinite(mesh), mesh, filled)
 
 
-def _weights(positions, box, side, count):
+def _weights(positions: np.ndarray, box: int, side: int, count: int) -> np.ndarray:
     """[positions, boxes] weights of linear interpolation between the boxes' centres, the border's held beyond them."""
     edges = np.asarray(_edges(side, box), float)
     centers = (edges[1:] + edges[:-1]) / 2 - 0.5

@@ -135,7 +135,7 @@ def calibrate(columns: dict[str, Any], table: dict | None, poisson: bool = True)
     return out
 
 
-def _prepared(name, of):
+def _prepared(name: str, of: Measured) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Features [G, K], what the prediction is added to, the samples' relative width, and where all are known."""
     good = np.isfinite(of.value) & np.isfinite(of.snr) & (of.snr >= NODES[0]) & (of.brightness > 0)
     if QUANTITIES[name]:
@@ -151,17 +151,17 @@ def _prepared(name, of):
     return np.stack(columns, axis=1), np.log(value) if QUANTITIES[name] else value, width, good
 
 
-def _factor(width, typical):
+def _factor(width: np.ndarray, typical: np.ndarray | float) -> np.ndarray:
     """What an object's samples do to its interval: wider ones widen it, within limits."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.clip(np.where(typical > 0, width / typical, 1.0), *WIDTHS) ** 0.5
 
 
-def _at_nodes(snr, values, level):
+def _at_nodes(snr: np.ndarray, values: np.ndarray, level: float) -> np.ndarray:
     """Quantiles at the nodes: each of the objects nearer to it than to any other, in the logarithm."""
     nearest = np.abs(np.log(snr)[:, None] - np.log(NODES)).argmin(axis=1)
     return np.array([np.quantile(values[nearest == i], level) for i in range(len(NODES))])
 
 
-def _between(snr, at_nodes):
+def _between(snr: np.ndarray, at_nodes: np.ndarray | list[float]) -> np.ndarray:
     return np.interp(np.log(snr), np.log(NODES), np.asarray(at_nodes))

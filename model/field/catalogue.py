@@ -53,10 +53,10 @@ class Cataloguer:
 
     def __init__(
         self,
-        shape,
+        shape: tuple[int, int],
         num_samples: int,
         settings: Settings,
-        sigma_rows,
+        sigma_rows: Callable[[int, int], np.ndarray | float | None],
         truth_xy: np.ndarray | None = None,
         labels: Callable[[int, np.ndarray], None] | None = None,
     ) -> None:
@@ -82,7 +82,7 @@ class Cataloguer:
                 },
             )
 
-    def _take(self, top, maps) -> None:
+    def _take(self, top: int, maps: dict[str, np.ndarray]) -> None:
         names = ("probabilities", "class_map", "image")
         maps = {**{name: maps[name] for name in names}, "samples": np.moveaxis(maps["samples"], 0, 1)}
         if self._kept is not None:
@@ -96,7 +96,7 @@ class Cataloguer:
         self._kept = {name: value[max(keep_from - self._kept_from, 0) :].copy() for name, value in maps.items()}
         self._kept_from, self._counted = max(keep_from, self._kept_from), count_to
 
-    def _measure(self, maps, count_to) -> None:
+    def _measure(self, maps: dict[str, np.ndarray], count_to: int) -> None:
         """Labels all rows at hand and counts those from the last counted one up to `count_to`."""
         probabilities = np.nan_to_num(maps["probabilities"])
         masks = {"object": probabilities[..., 1] + probabilities[..., 2], "blend": probabilities[..., 2]}
@@ -120,7 +120,9 @@ class Cataloguer:
                 part["parent"][footprint[counted][inside] - 1] = objects[counted][inside] - 1 + first_object
             self._measured[kind].append(part)
 
-    def _sums(self, kind, maps, footprint, region, rows, count):
+    def _sums(
+        self, kind: str, maps: dict[str, np.ndarray], footprint: np.ndarray, region: np.ndarray, rows: slice, count: int
+    ) -> dict[str, np.ndarray]:
         """Sums over the pixels of each component's footprint and region in these rows."""
         y, x = np.nonzero(footprint)
         label = footprint[y, x]
@@ -163,7 +165,9 @@ class Cataloguer:
             out["flux"][:, n] = components.sums(label[member], count, flux[member])
         return out
 
-    def _collect(self, maps, footprint, region, counted, first) -> None:
+    def _collect(
+        self, maps: dict[str, np.ndarray], footprint: np.ndarray, region: np.ndarray, counted: slice, first: int
+    ) -> None:
         """Takes the pixels of objects in the counted rows; measures the objects that lie in no further row."""
         y, x = np.nonzero(region[counted])
         rows = y + counted.start
@@ -178,7 +182,7 @@ class Cataloguer:
         below = np.unique(region[counted.stop :])
         self._measurer.measure(below[below > 0].astype(np.int64) - 1 + first)
 
-    def _look_up(self, footprint, first, count_to) -> None:
+    def _look_up(self, footprint: np.ndarray, first: int, count_to: int) -> None:
         if self._truth is None:
             return
         column, row = np.rint(self._truth).astype(int).T
@@ -216,7 +220,7 @@ class Cataloguer:
         columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
         return {"id": np.arange(1, len(columns["kind"]) + 1), **columns}, owners
 
-    def _columns(self, kind, total):
+    def _columns(self, kind: str, total: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         pixels = np.maximum(total["pixels"], 1)
         bright = total["weight"] > 0
         weight = np.where(bright, total["weight"], 1.0)
@@ -266,7 +270,7 @@ def intervals(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
     return out
 
 
-def _joined(values, roots):
+def _joined(values: np.ndarray, roots: np.ndarray) -> np.ndarray:
     """Sums of each set's members, at its root."""
     out = np.zeros_like(values)
     np.add.at(out, roots, values)

@@ -1,9 +1,15 @@
 """The catalogue's columns as users get them: units, descriptions, and UCDs for the Virtual Observatory."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from blendinator.model.field.calibrated import QUANTITIES
 from blendinator.model.field.catalogue import INTERVALS
+from blendinator.model.field.wcs import Celestial
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 _IN_PIXELS = ("area", "blended_area", "half_light_radius")
 
@@ -11,12 +17,12 @@ _IN_PIXELS = ("area", "blended_area", "half_light_radius")
 def to_table(
     columns: dict[str, np.ndarray],
     *,
-    wcs=None,
+    wcs: Celestial | None = None,
     poisson: bool = False,
     electron_magnitude: float | None = None,
     flux_unit: str = "electron",
     meta: dict | None = None,
-):
+) -> "Table":
     """The catalogue as an astropy Table with units and descriptions.
 
     Args:
@@ -65,7 +71,7 @@ def to_table(
     return table
 
 
-def _interval_text(name) -> str:
+def _interval_text(name: str) -> str:
     fitted = name.startswith(tuple(QUANTITIES))
     for label in INTERVALS:
         of = f"{label} % interval" if fitted else f"central {label} % of the samples"

@@ -78,7 +78,7 @@ class StripLabeller:
         self._first_row = first_row
         return labels, self._grown(labels), first, count
 
-    def _grown(self, labels):
+    def _grown(self, labels: np.ndarray) -> np.ndarray:
         if not labels.any():
             return labels
         distance, nearest = ndimage.distance_transform_edt(labels == 0, return_indices=True)

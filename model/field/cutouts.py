@@ -27,7 +27,9 @@ def most_uncertain(columns: dict[str, np.ndarray], count: int = COUNT) -> np.nda
     return rows[order[:count]]
 
 
-def window(segmenter: Segmenter, field: Field, x: float, y: float, side: int, num_samples: int, seed: int):
+def window(
+    segmenter: Segmenter, field: Field, x: float, y: float, side: int, num_samples: int, seed: int
+) -> tuple[int, int, np.ndarray, dict[str, np.ndarray]]:
     """The maps of a small part of a field, equal to those of the whole: its samples are those of the field.
 
     Args:
@@ -86,7 +88,7 @@ def save(path: str | Path, segmenter: Segmenter, field: Field, columns: dict, nu
         figure.savefig(file, format="png", facecolor=_BACK, metadata={"Software": None})
 
 
-def _span(center, side, length, factor):
+def _span(center: float, side: int, length: int, factor: int) -> tuple[int, int]:
     """Start and length of a window, multiples of `factor`, within the padded field."""
     whole = padded(length, factor)
     size = min(padded(side, factor), whole)
@@ -94,7 +96,7 @@ def _span(center, side, length, factor):
     return start, size
 
 
-def _panels(image, maps, sky_sigma):
+def _panels(image: np.ndarray, maps: dict[str, np.ndarray], sky_sigma: float) -> list[np.ndarray]:
     from matplotlib import colormaps
 
     grey = stretch(np.nan_to_num(image), sky_sigma)
@@ -107,7 +109,7 @@ def _panels(image, maps, sky_sigma):
     ]
 
 
-def _describe(one) -> str:
+def _describe(one: dict) -> str:
     return (
         f"{one['id']}  ({one['x'] + 1:.0f}, {one['y'] + 1:.0f})  P(blend) {one['p_blend']:.2f}  blended"
         f" {one['blended_area_lo68']:.0f} to {one['blended_area_hi68']:.0f} of {one['area']:.0f} px"

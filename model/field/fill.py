@@ -38,7 +38,7 @@ def mark_no_data(plane: Plane, given: tuple[float, ...] = ()) -> list[str]:
     return said
 
 
-def _find(plane) -> tuple[float, ...]:
+def _find(plane: Plane) -> tuple[float, ...]:
     sample = _sample(plane)
     values, counts = np.unique(np.concatenate(sample), return_counts=True)
     if len(values) < 3:  # an image of one value is an error of its own
@@ -50,7 +50,7 @@ def _find(plane) -> tuple[float, ...]:
     return tuple(value for value in found if not _is_step(sample, np.float32(value)))
 
 
-def _is_step(rows, value):
+def _is_step(rows: list[np.ndarray], value: np.float32) -> bool:
     """Whether a value is no more than one step of those on which the pixels of each row lie."""
     own, others = [], []
     for row in rows[:: max(len(rows) // MOST_ROWS, 1)]:
@@ -62,18 +62,18 @@ def _is_step(rows, value):
     return bool(own) and np.mean(others) >= STEPS and np.sum(own) < PROMINENCE_IN_ROW * np.sum(others)
 
 
-def _stands_out(counts, i):
+def _stands_out(counts: np.ndarray, i: int) -> bool:
     """Whether a value is much more common than its neighbours."""
     return counts[i] >= PROMINENCE * _second_beside(counts, i)
 
 
-def _second_beside(counts, i):
+def _second_beside(counts: np.ndarray, i: int) -> int:
     """The second largest count of the values beside: one of these may be a fill value, too."""
     beside = np.concatenate([counts[max(i - NEIGHBOURS, 0) : i], counts[i + 1 : i + 1 + NEIGHBOURS]])
     return np.sort(beside)[-2] if len(beside) > 1 else 0
 
 
-def _sample(plane):
+def _sample(plane: Plane) -> list[np.ndarray]:
     """Finite pixels of some rows, an array of float32 for each."""
     height, width = plane.shape
     if height * width <= SAMPLED:
@@ -84,22 +84,22 @@ def _sample(plane):
     return [row[np.isfinite(row)] for row in rows]
 
 
-def _strips(plane):
+def _strips(plane: Plane) -> list[tuple[int, int]]:
     step = max(CHUNK // plane.shape[1], 1)
     return [(step, start) for start in range(0, plane.shape[0], step)]
 
 
-def _huge(part):
+def _huge(part: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", over="ignore"):
         return np.isfinite(part) & (np.abs(part.astype(np.float64)) >= HUGE) if part.dtype.kind == "f" else part != part
 
 
-def _any_huge(plane) -> bool:
+def _any_huge(plane: Plane) -> bool:
     height = plane.shape[0]
     return any(_huge(plane.values(row, row + 1)).any() for row in range(0, height, max(height // 256, 1)))
 
 
-def _count(plane):
+def _count(plane: Plane) -> tuple[dict[float, int], int]:
     """How many pixels each value of `plane.fill` has, and how many are beyond any flux."""
     counts, huge = dict.fromkeys(plane.fill, 0), 0
     for step, start in _strips(plane):

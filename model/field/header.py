@@ -8,6 +8,10 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,9 @@ class Numbers:
     ignored: dict[str, list[str]] = field(default_factory=dict)
 
 
-def inherit(image, primary, same_shape: bool):
+def inherit(
+    image: "fits.Header", primary: "fits.Header | None", same_shape: bool
+) -> tuple["fits.Header", frozenset[str]]:
     """The image's header with what only the primary one has, and the keywords that came from there.
 
     A WCS is taken as a whole or not at all, and not from a primary image of another shape. INHERIT = F forbids it all.
@@ -147,7 +153,7 @@ def read_numbers(header: Mapping, inherited: Collection[str] = (), elsewhere: Ma
     return Numbers(found, ignored)
 
 
-def _derived_zero_points(header):
+def _derived_zero_points(header: Mapping) -> list[Number]:
     """AB zero points from other keywords: the flux of magnitude 0 of LSST's and HSC's pipelines, the sensitivity of
     Hubble's, PHOTFLAM in erg/s/cm2/A of one count per second at the wavelength PHOTPLAM in A (ACS data handbook)."""
     flux, flam, plam = (parse(header.get(key)) for key in ("FLUXMAG0", "PHOTFLAM", "PHOTPLAM"))
@@ -161,7 +167,7 @@ def _derived_zero_points(header):
     return [number for number in found if low <= number.value <= high]
 
 
-def parse(value, unit: str = "") -> float | None:
+def parse(value: Any, unit: str = "") -> float | None:
     """A header's value as a finite number; text may hold one, with a unit that matches `unit` behind it. Else None."""
     if isinstance(value, bool):
         return None
@@ -179,12 +185,12 @@ def parse(value, unit: str = "") -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _per_second(header, keyword):
+def _per_second(header: "fits.Header", keyword: str) -> bool:
     comments = getattr(header, "comments", None)
     return comments is not None and bool(_SECOND.search(comments[keyword]))
 
 
-def _related(header, quantity, elsewhere):
+def _related(header: "fits.Header", quantity: Quantity, elsewhere: "fits.Header | None") -> list[str]:
     pattern = re.compile(quantity.related)
     is_number = lambda source, key: parse(source[key], quantity.unit) is not None
     notes = [
@@ -199,5 +205,5 @@ def _related(header, quantity, elsewhere):
     ]
 
 
-def _shown(value):
+def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else repr(value)[:40]

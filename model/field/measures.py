@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from blendinator.model.field.components import UnionFind
 from blendinator.model.field.pixels import PixelStore
 
 NAMES = ("half_light_radius", "ellipticity", "concentration", "blended_flux_fraction")
@@ -18,7 +19,7 @@ class Measurer:
       min_pixels: smallest footprint that is measured.
     """
 
-    def __init__(self, sets, num_samples: int, min_pixels: int) -> None:
+    def __init__(self, sets: UnionFind, num_samples: int, min_pixels: int) -> None:
         self._store, self._num_samples, self._min_pixels = PixelStore(sets), num_samples, min_pixels
         self._found: dict[int, np.ndarray] = {}
 
@@ -112,7 +113,7 @@ def radius(growth: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         return np.where((at >= wanted) & (wanted > 0), np.sqrt((k + part) / np.pi), np.nan)
 
 
-def _ellipticity(weight, x, y):
+def _ellipticity(weight: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     moments = weight @ np.stack((np.ones_like(x), x, y, x * x, x * y, y * y), axis=1)
     total = np.where(moments[:, 0] > 0, moments[:, 0], np.nan)
     _, mx, my, xx, xy, yy = (moments / total[:, None]).T

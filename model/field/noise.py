@@ -36,12 +36,12 @@ def window(
     return out
 
 
-def _block(key, row, column, channels):
+def _block(key: np.ndarray, row: int, column: int, channels: int) -> np.ndarray:
     generator = np.random.Generator(np.random.Philox(key=key, counter=(0, 0, row, column)))
     return generator.standard_normal((BLOCK, BLOCK, channels), dtype=np.float32)
 
 
-def _overlap(block_start, start, length):
+def _overlap(block_start: int, start: int, length: int) -> tuple[slice, slice]:
     """Slices of the window and of the block where they overlap along one axis."""
     first, last = max(block_start, start), min(block_start + BLOCK, start + length)
     return slice(first - start, last - start), slice(first - block_start, last - block_start)

@@ -8,6 +8,7 @@ import re
 import shutil
 import stat
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +53,7 @@ class Outputs:
         """The files that are wanted."""
         return [Path(path) for _, path, _ in self._wanted() if path is not None]
 
-    def _wanted(self):
+    def _wanted(self) -> tuple[tuple[str, Path | None, tuple[str, ...]], ...]:
         return (
             ("maps", self.maps, MAPS),
             ("catalogue", self.catalogue, tuple(CATALOGUES)),
@@ -61,7 +62,7 @@ class Outputs:
             ("cutouts", self.cutouts, CUTOUTS),
         )
 
-    def check(self, inputs=()) -> None:
+    def check(self, inputs: Iterable[str | Path | None] = ()) -> None:
         """Raises unless every place can be written, has an ending that is known, and is none of the inputs.
 
         Raises:
@@ -154,10 +155,10 @@ class Together:
         self._parts[path] = temporary_name(where, ".", PART)
         return self._parts[path]
 
-    def __enter__(self):
+    def __enter__(self) -> "Together":
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         try:
             if kind is None:
                 for path, part in self._parts.items():

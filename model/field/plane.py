@@ -5,8 +5,9 @@ import re
 import shutil
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from blendinator.errors import ConfigError, DataError
 from blendinator.files import NO_ROOM
 from blendinator.model.field.header import inherit
 from blendinator.model.field.spool import no_room
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 COUNTS, MOST = ("NAXIS", "ZNAXIS", "TFIELDS", "WCSAXES"), 999  # of the FITS standard
 LARGEST_SIDE = 1_000_000  # pixels; a damaged header of a compressed image can ask for any number
@@ -133,7 +137,7 @@ class Plane:
             part[part == np.float32(value)] = np.nan
         return part
 
-    def close(self):
+    def close(self) -> None:
         """Closes the file."""
         self.file.close()
         if self._unpacked is not None:
@@ -150,7 +154,7 @@ class Plane:
         """Whether both are the same HDU of the same file."""
         return self.index == other.index and self.path.samefile(other.path)
 
-    def _source(self):
+    def _source(self) -> str | Path:
         with open(self.path, "rb") as file:
             if file.read(2) != b"\x1f\x8b":
                 return self.path
@@ -166,7 +170,7 @@ class Plane:
             raise no_room(self.path)
         return self._unpacked.name
 
-    def _choose(self, wanted, prefer, apart):
+    def _choose(self, wanted: str | int | None, prefer: tuple[str, ...], apart: "Plane | None") -> int:
         images = [(i, hdu) for i, hdu in enumerate(self.file) if _is_image(hdu)]
         listing = "; ".join(
             f"{i} {hdu.name or '-'}{_version(hdu)}: {'x'.join(map(str, hdu.shape)) or 'empty'}" for i, hdu in images
@@ -213,7 +217,7 @@ class Plane:
         return chosen
 
 
-def _kept_axes(sizes):
+def _kept_axes(sizes: Sequence[int]) -> tuple[int, int]:
     """Positions of the two axes that are left when those of length 1 are dropped."""
     if len(sizes) == 2:
         return 0, 1
@@ -221,18 +225,18 @@ def _kept_axes(sizes):
     return (long[0], long[1]) if len(long) == 2 else (len(sizes) - 2, len(sizes) - 1)
 
 
-def _version(hdu) -> str:
+def _version(hdu: Any) -> str:
     """`,2` of the second HDU of its name; nothing of the first."""
     return f",{hdu.ver}" if hdu.ver not in (1, None) else ""
 
 
-def _is_flat(hdu):
+def _is_flat(hdu: Any) -> bool:
     """Whether an image has two dimensions, or more of which all but two are of length 1."""
     sizes = hdu.shape
     return len(sizes) == 2 or (len(sizes) > 2 and sum(size != 1 for size in sizes) == 2)
 
 
-def _readable(header):
+def _readable(header: "fits.Header") -> tuple["fits.Header", list[str]]:
     """A copy without the cards whose values cannot be read, such as NaN, and the keywords of those."""
     from astropy.io import fits
 
@@ -247,7 +251,7 @@ def _readable(header):
     return fits.Header(cards), left_out
 
 
-def _is_image(hdu):
+def _is_image(hdu: Any) -> bool:
     """Whether an HDU holds an image: a damaged one has no shape, or a type that cannot be read."""
     from astropy.io import fits
 
@@ -257,7 +261,7 @@ def _is_image(hdu):
         return False
 
 
-def _check_counts(path) -> None:
+def _check_counts(path: str | Path) -> None:
     """Raises ValueError when a header names more axes or columns than FITS has, to which libraries would count, or
     data of negative size, after which the same header would come again and again."""
     from astropy.io import fits
@@ -285,5 +289,5 @@ def _check_counts(path) -> None:
             file.seek(size, 1)
 
 
-def _first_line(error):
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

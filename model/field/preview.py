@@ -161,5 +161,5 @@ def layout(height: int, width: int) -> tuple[tuple[float, float], list[tuple[flo
     return figure, boxes, max(ratio, 1 / ratio) * SHORT > long
 
 
-def _shortened(text, most):
+def _shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-most // 2 + 1 :]}"

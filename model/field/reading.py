@@ -1,6 +1,7 @@
 """Reads a field from FITS in strips of rows: electrons, sky-subtracted, NaN where there is no data."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ class Field:
       conversion: to electrons.
       sky: its background, None when it was not subtracted or is not needed.
       subtract: whether the background is subtracted.
-      sky_sigma: measured noise per pixel in electrons, the median over the boxes; None without a measurement.
+      sky_sigma: measured noise per pixel in electrons, the median over the boxes; NaN before the measurement.
       noise_scale: what the electrons are multiplied with for the network, besides the weight map.
       training_sigma: the network's noise, electrons per pixel.
       weight, mask: planes of the same shape, or None. mask_bits: those that count, None for all.
@@ -43,7 +44,7 @@ class Field:
     conversion: units.Conversion
     sky: sky.Background | None
     subtract: bool
-    sky_sigma: float | None
+    sky_sigma: float
     noise_scale: float
     training_sigma: float | None
     weight: Plane | None
@@ -75,12 +76,12 @@ class Field:
         sigma = self._sigma(start, stop)
         return self.sky_sigma if sigma is None else sigma * self.conversion.factor
 
-    def close(self):
+    def close(self) -> None:
         for plane in (self.image, self.weight, self.mask):
             if plane is not None:
                 plane.close()
 
-    def _electrons(self, start, stop, sigma):
+    def _electrons(self, start: int, stop: int, sigma: np.ndarray) -> np.ndarray:
         part = self.image.rows(start, stop)
         if self.subtract and self.sky is not None:
             part -= self.sky.rows(start, stop)
@@ -91,7 +92,7 @@ class Field:
             part[masked_rows(self.mask, self.mask_bits, start, stop)] = np.nan
         return part
 
-    def _sigma(self, start, stop):
+    def _sigma(self, start: int, stop: int) -> np.ndarray | None:
         """The weight map's noise per pixel in the image's unit, NaN where bad; None without a map."""
         if self.weight is None:
             return None
@@ -160,7 +161,7 @@ def open_field(
     wcs, said = celestial(image.header, image.file, image.axes)
     training: Any = survey["sky_sigma"] if survey else None
     field = Field(
-        image, converted, None, False, None, 1.0, training, maps["weight"], weight_type, maps["mask"], (), bits, wcs
+        image, converted, None, False, math.nan, 1.0, training, maps["weight"], weight_type, maps["mask"], (), bits, wcs
     )
     measured = sky.measure(lambda start, stop: field.rows(start, stop) / converted.factor, image.shape, box)
     if measured is None:
@@ -189,7 +190,9 @@ def open_field(
     return dataclasses.replace(field, warnings=warnings)
 
 
-def _map(name, path, hdu, names, image):
+def _map(
+    name: str, path: str | Path | None, hdu: str | int | None, names: tuple[str, ...], image: Plane
+) -> Plane | None:
     """The plane of a map beside the image, or None."""
     if path is None:
         if hdu is not None:
@@ -204,13 +207,22 @@ def _map(name, path, hdu, names, image):
     return plane
 
 
-def _mask_bits(text, mask):
+def _mask_bits(text: str | None, mask: Plane | None) -> int | None:
     if text is not None and mask is None:
         raise ConfigError(f"`mask_bits`: received {text} without `mask`. Give the mask as well.")
     return None if mask is None else read_bits(text, mask)
 
 
-def _conversion(image, numbers: Numbers, survey, scaled, unit, gain, exposure_time, zero_point):
+def _conversion(
+    image: Plane,
+    numbers: Numbers,
+    survey: dict | None,
+    scaled: bool,
+    unit: str | None,
+    gain: float | None,
+    exposure_time: float | None,
+    zero_point: float | None,
+) -> units.Conversion:
     if unit == UNKNOWN:
         if not scaled:
             raise ConfigError("`unit`: received unknown; allowed with `match_noise` or `weight`, which need no unit")
@@ -227,7 +239,7 @@ def _conversion(image, numbers: Numbers, survey, scaled, unit, gain, exposure_ti
         return units.unscaled("unknown unit, left as it is")
 
 
-def _check_noise(field, training) -> None:
+def _check_noise(field: Field, training: float) -> None:
     """Raises where the noise says that the unit is wrong."""
     ratio = field.sky_sigma / training
     if 1 / NOISE_LIMIT <= ratio <= NOISE_LIMIT:
@@ -241,7 +253,7 @@ def _check_noise(field, training) -> None:
     )
 
 
-def _left_out(image):
+def _left_out(image: Plane) -> list[str]:
     found = []
     if image.others:
         more = f" and {len(image.others) - MOST_OTHERS} more" if len(image.others) > MOST_OTHERS else ""
@@ -254,7 +266,7 @@ def _left_out(image):
     return found
 
 
-def _check_stretch(image) -> None:
+def _check_stretch(image: Plane) -> None:
     """Raises where the pixels are not proportional to the flux."""
     if "BSOFTEN" in image.header:
         raise DataError(
@@ -263,7 +275,7 @@ def _check_stretch(image) -> None:
         )
 
 
-def _warnings(field, survey, scaled):
+def _warnings(field: Field, survey: dict | None, scaled: bool) -> list[str]:
     found = []
     if survey and not scaled:
         ratio = field.sky_sigma / survey["sky_sigma"]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from blendinator.errors import ConfigError
 from blendinator.files import write_errors
 from blendinator.model.client import Segmenter
@@ -89,7 +91,7 @@ def run(
     with Spool() as spool:
         files = {name: spool.readable(one) for name, one in given.items()}
         options |= {name: files[name] for name in ("weight", "mask")}
-        field = open_field(files["field"], segmenter.survey, segmenter.facts["stamp_size"], **options)
+        field = open_field(files["field"] or path, segmenter.survey, segmenter.facts["stamp_size"], **options)
         for plane in (field.image, field.weight, field.mask):
             if plane is not None:
                 plane.name = spool.named(plane.name)
@@ -110,7 +112,17 @@ def run(
 
 
 def _run(
-    segmenter, field, outputs, together, num_samples, seed, settings, truth_path, progress, opened, command
+    segmenter: Segmenter,
+    field: Field,
+    outputs: Outputs,
+    together: Together,
+    num_samples: int,
+    seed: int,
+    settings: catalogue.Settings,
+    truth_path: Path | None,
+    progress: Callable[[int], None] | None,
+    opened: Callable[[Field], None] | None,
+    command: str,
 ) -> Result:
     true = truth.read_truth(truth_path, field.wcs, field.shape) if truth_path is not None else None
     cards, history = provenance.cards(segmenter, field, num_samples, seed), provenance.history(field, command)
@@ -154,29 +166,29 @@ def _run(
             comparison = truth.compare(found, owners, *true, field.shape, scale)
         meta = {**_settings(cards, history, settings), **({"truth": comparison} if comparison else {})}
         _write_objects(segmenter, field, found, outputs, together, meta, num_samples, seed)
-    if previewer is not None:
+    if previewer is not None and outputs.preview is not None:
         with write_errors(outputs.preview):
             previewer.save(
                 together.part(outputs.preview), field.sky_sigma, Path(field.image.name).name, ending(outputs.preview)
             )
-    if writer is not None and outputs.maps.suffix.lower() == ".gz":
+    if writer is not None and outputs.maps is not None and outputs.maps.suffix.lower() == ".gz":
         with write_errors(outputs.maps):
             compress(writer.part)
-    known = field.training_sigma and field.sky_sigma and field.conversion.calibrated
+    training = field.training_sigma if field.conversion.calibrated else None
     return Result(
         report,
         rows,
         comparison,
-        field.warnings,
+        list(field.warnings),
         field.sky_sigma,
-        field.sky_sigma / field.training_sigma if known else None,
+        field.sky_sigma / training if training else None,
         field.wcs.pixel_scale if field.wcs else None,
         field.shape,
         output_header(field.image.header, field.image.axes).tostring(sep="\n") if field.wcs else "",
     )
 
 
-def _settings(cards, history, settings):
+def _settings(cards: list[tuple], history: list[str], settings: catalogue.Settings) -> dict:
     return {
         **{keyword: value for keyword, value, _ in cards},
         "HISTORY": history,
@@ -186,7 +198,16 @@ def _settings(cards, history, settings):
     }
 
 
-def _write_objects(segmenter, field, found, outputs, together, meta, num_samples, seed) -> None:
+def _write_objects(
+    segmenter: Segmenter,
+    field: Field,
+    found: dict[str, np.ndarray],
+    outputs: Outputs,
+    together: Together,
+    meta: dict,
+    num_samples: int,
+    seed: int,
+) -> None:
     """What is made from the catalogue: the table, the regions, the page of cutouts."""
     if outputs.catalogue is not None:
         known_units, measures = field.conversion.calibrated, calibrated.load()
@@ -194,8 +215,8 @@ def _write_objects(segmenter, field, found, outputs, together, meta, num_samples
             measures = None
         if measures is not None:
             meta["measures"] = f"total_flux and shapes: fitted on {measures['survey']} with {measures['model']}"
-        known = segmenter.survey and not field.conversion.counted
-        magnitude = units.electron_magnitude(segmenter.survey) if known else None
+        survey = None if field.conversion.counted else segmenter.survey
+        magnitude = units.electron_magnitude(survey) if survey else None
         table = columns.to_table(
             calibrated.calibrate(found, measures, field.conversion.counted),
             wcs=field.wcs,
@@ -215,8 +236,8 @@ def _write_objects(segmenter, field, found, outputs, together, meta, num_samples
 
 
 class _MapSink:
-    def __init__(self, writer) -> None:
+    def __init__(self, writer: writing.MapWriter) -> None:
         self._writer = writer
 
-    def write(self, top, maps):
+    def write(self, top: int, maps: dict[str, np.ndarray]) -> None:
         self._writer.write(top, writing.planes_of(maps))

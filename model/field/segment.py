@@ -14,6 +14,7 @@ import numpy as np
 
 from blendinator.model.client import NO_DATA, Segmenter, Timing, check_draws, empty_maps, pad_rows, place
 from blendinator.model.field.reading import Field
+from blendinator.model.field.tiling import Tile
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def segment(
     return Report(height * width, time.perf_counter() - start, timing.network, missing)
 
 
-def _read(segmenter, field, row):
+def _read(segmenter: Segmenter, field: Field, row: list[Tile]) -> tuple[np.ndarray, np.ndarray]:
     """The strip for the network, and the field's own rows of the cores in electrons."""
     height, _ = field.shape
     rows = row[0].rows
@@ -89,6 +90,6 @@ def _read(segmenter, field, row):
     return strip, (seen[top - rows.start : stop - rows.start] if plain else field.rows(top, stop))
 
 
-def _write(sinks, top, maps) -> None:
+def _write(sinks: Iterable[Any], top: int, maps: dict[str, np.ndarray]) -> None:
     for sink in sinks:
         sink.write(top, maps)

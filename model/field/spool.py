@@ -32,10 +32,10 @@ class Spool:
         self._folder: tempfile.TemporaryDirectory | None = None
         self._names: dict[str, str] = {}  # copy -> what the user gave
 
-    def __enter__(self):
+    def __enter__(self) -> "Spool":
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._folder is not None:
             self._folder.cleanup()
         if isinstance(error, BlendinatorError) and self._names:
@@ -74,7 +74,7 @@ class Spool:
         return text
 
 
-def _is_pipe(path) -> bool:
+def _is_pipe(path: str | Path) -> bool:
     try:
         return stat.S_ISFIFO(os.stat(path).st_mode)
     except OSError:

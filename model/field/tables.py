@@ -3,12 +3,16 @@
 import json
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from blendinator.model.field.columns import ucd
 from blendinator.model.field.outputs import CATALOGUES
 
+if TYPE_CHECKING:
+    from astropy.table import Table
 
-def write_table(table, path: Path, ending: str) -> None:
+
+def write_table(table: "Table", path: Path, ending: str) -> None:
     """Writes a catalogue.
 
     Args:
@@ -24,7 +28,7 @@ def write_table(table, path: Path, ending: str) -> None:
         table.write(path, format=kind, overwrite=True)
 
 
-def _write_fits(table, path) -> None:
+def _write_fits(table: "Table", path: Path) -> None:
     """A header holds no mappings, and keywords of eight characters: both go into lines of text."""
     from astropy.io import fits
 
@@ -48,13 +52,13 @@ def _write_fits(table, path) -> None:
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, overwrite=True, checksum=True)
 
 
-def _unit(column):
+def _unit(column: Any) -> str | None:
     """The unit as text; neither format has AB magnitudes, which the description tells."""
     text = str(column.unit or "") or None
     return "mag" if text == "mag(AB)" else text
 
 
-def _write_votable(table, path) -> None:
+def _write_votable(table: "Table", path: Path) -> None:
     from astropy.io.votable import from_table
     from astropy.io.votable.tree import Info
 

@@ -79,7 +79,7 @@ def plan(height: int, width: int, core: tuple[int, int], halo: int, factor: int)
     ]
 
 
-def _cuts(length, side, factor):
+def _cuts(length: int, side: int, factor: int) -> list[int]:
     """Borders of even pieces of at most `side`, all at multiples of `factor`."""
     units = length // factor
     pieces = -(-units // max(side // factor, 1))

@@ -5,13 +5,19 @@ pair is recognised when its two galaxies lie in different objects, or in one tha
 least a half. A centre falls into a footprint by chance as often as footprints cover the sky, which `chance` says.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from blendinator.data.tables import columns_by_meaning, in_unit, read_table
 from blendinator.errors import DataError
+from blendinator.model.field.wcs import Celestial
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 BLEND = 0.5
 MAGNITUDE_STEP = 1.0
@@ -22,7 +28,7 @@ _UNITS = {"x": "pix", "y": "pix", "ra": "deg", "dec": "deg", "magnitude": "mag"}
 FAR = -1e9  # pixels: where the projection does not reach
 
 
-def read_truth(path: str | Path, wcs, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def read_truth(path: str | Path, wcs: Celestial | None, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Positions [G, 2] (0-based column, row) and magnitudes [G] of true galaxies.
 
     Args:
@@ -44,7 +50,7 @@ def read_truth(path: str | Path, wcs, shape: tuple[int, int]) -> tuple[np.ndarra
             " a WCS in the image), and magnitude"
         )
     first, second, magnitudes = (_numbers(path, table, names[name], _UNITS[name]) for name in (*position, "magnitude"))
-    if position[0] == "ra":
+    if wcs is not None and position[0] == "ra":
         xy = np.stack(wcs.to_pixels(first, second), axis=1)
         xy = np.where(np.isfinite(xy).all(axis=1, keepdims=True), xy, FAR)
     else:
@@ -59,8 +65,15 @@ def inside(xy: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return ((xy > -0.5) & (xy < np.array(shape[::-1]) - 0.5)).all(axis=1)
 
 
-def _outside(path, names, first, second, wcs, shape) -> str:
-    if names[0] == "x":
+def _outside(
+    path: str | Path,
+    names: Sequence[str],
+    first: np.ndarray,
+    second: np.ndarray,
+    wcs: Celestial | None,
+    shape: tuple[int, int],
+) -> str:
+    if wcs is None or names[0] == "x":
         limits, unit = [(1, shape[1]), (1, shape[0])], "pixels"
     else:
         side = [np.linspace(0, length - 1, 9) for length in shape[::-1]]
@@ -74,7 +87,7 @@ def _outside(path, names, first, second, wcs, shape) -> str:
     )
 
 
-def _numbers(path, table, name, unit):
+def _numbers(path: str | Path, table: "Table", name: str, unit: str) -> np.ndarray:
     """A column as floats in a unit; DataError where one is missing, no number, or not finite."""
     values = in_unit(path, table, name, unit)
     if values.ndim != 1:
@@ -128,7 +141,14 @@ def compare(
     }
 
 
-def pairs(owners, flagged, xy, magnitude, pixel_scale: float, faintest: float = 25.0) -> list[dict]:
+def pairs(
+    owners: np.ndarray,
+    flagged: np.ndarray,
+    xy: np.ndarray,
+    magnitude: np.ndarray,
+    pixel_scale: float,
+    faintest: float = 25.0,
+) -> list[dict]:
     """Pairs of galaxies brighter than `faintest`, each with its nearest such neighbour, by separation (arcsec).
 
     Args:
@@ -169,7 +189,7 @@ def describe(result: dict) -> list[str]:
     return lines
 
 
-def _binned(values, hits, edges):
+def _binned(values: np.ndarray, hits: np.ndarray, edges: Sequence[float]) -> list[dict]:
     out = []
     for low, high in pairwise(edges):
         chosen = (values >= low) & (values < high)
@@ -177,5 +197,5 @@ def _binned(values, hits, edges):
     return out
 
 
-def _share(hits) -> float | None:
+def _share(hits: np.ndarray) -> float | None:
     return float(np.mean(hits)) if len(hits) else None

@@ -77,9 +77,9 @@ def conversion(
       ConfigError: a value is out of range or the unit unknown.
     """
     given = {"gain": gain, "exposure_time": exposure_time}
-    for name, value in given.items():
+    for option, value in given.items():
         if value is not None and not (value > 0 and math.isfinite(value)):
-            raise ConfigError(f"`{name}`: received {value}; allowed: a number above 0")
+            raise ConfigError(f"`{option}`: received {value}; allowed: a number above 0")
     options = {name: Number(value, f"`{name}`") for name, value in given.items() if value is not None}
     values = {**numbers.found, **options}
     if zero_point is not None:
@@ -152,7 +152,9 @@ def unscaled(reason: str) -> Conversion:
     return Conversion(1.0, reason, counted=False, calibrated=False)
 
 
-def _of_header(values, numbers, unit, survey, source):
+def _of_header(
+    values: dict[str, Number], numbers: Numbers, unit: str | None, survey: dict | None, source: str
+) -> Conversion:
     """By the header's zero point, of a count or of a count per second."""
     number, time = values["zero_point"], values.get("exposure_time")
     text = f"zero point {number.value:g} of the header ({number.keyword})"
@@ -176,7 +178,7 @@ def _of_header(values, numbers, unit, survey, source):
     return replace(_by_zero_point(number, text, survey, source), believed=tuple(believed), notes=tuple(notes))
 
 
-def _by_zero_point(number, text, survey, source) -> Conversion:
+def _by_zero_point(number: Number, text: str, survey: dict | None, source: str) -> Conversion:
     if not survey:
         raise DataError(
             f"{source}: a zero point needs the survey that the model was trained for, which this model does"
@@ -186,7 +188,7 @@ def _by_zero_point(number, text, survey, source) -> Conversion:
     return Conversion(factor, f"{text}, brought to {survey['name']}", counted=False, believed=(str(number),))
 
 
-def _unused(numbers, unit):
+def _unused(numbers: Numbers, unit: str) -> tuple[str, ...]:
     """A zero point of the header that plays no part."""
     number = numbers.found.get("zero_point")
     if number is None:
@@ -200,7 +202,7 @@ def _unused(numbers, unit):
     return (f"{said}. `zero_point` {value:g} would bring the image to the survey's fluxes",)
 
 
-def _aside(numbers, *names) -> str:
+def _aside(numbers: Numbers, *names: str) -> str:
     """What the header does say, in brackets."""
     said = [text for name in names for text in numbers.ignored.get(name, ())]
     return f" ({'; '.join(said)})" if said else ""
@@ -211,7 +213,7 @@ def electron_magnitude(survey: dict) -> float:
     return survey["zero_point"] + 2.5 * math.log10(survey["exposure_time"])
 
 
-def _unit_name(text):
+def _unit_name(text: str) -> str | None:
     """One of `UNITS`, or None."""
     if text in UNITS:
         return text
@@ -223,7 +225,7 @@ def _unit_name(text):
     return next((unit for unit in UNITS if unit.lower() == name and unit != "mJy"), None)
 
 
-def _zero_point_of(text, numbers, source):
+def _zero_point_of(text: str, numbers: Numbers, source: str) -> float | None:
     """AB magnitude of one of a unit of flux density, per pixel or per solid angle; None for any other."""
     from astropy import units
 

@@ -7,12 +7,17 @@ What it cannot use is left out step by step, and said.
 import contextlib
 import re
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from blendinator.model.field.header import WCS_KEYWORD
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+    from astropy.wcs import WCS
 
 _TABLES = re.compile(r"(CPDIS|CQDIS|DP|DQ|CPERR|D2IM|AXISCORR).*")
 _POLYNOMIALS = re.compile(r"[AB]P?_(ORDER|DMAX|\d_\d)")
@@ -33,7 +38,7 @@ class Celestial:
     wcs: Any
     frame: Any
 
-    def to_sky(self, x, y) -> tuple[np.ndarray, np.ndarray]:
+    def to_sky(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """ICRS right ascension and declination in degrees of 0-based columns and rows."""
         from astropy.coordinates import SkyCoord
 
@@ -45,7 +50,7 @@ class Celestial:
             return sky.ra.deg, sky.dec.deg
         return sky.icrs.ra.deg, sky.icrs.dec.deg
 
-    def to_pixels(self, ra, dec) -> tuple[np.ndarray, np.ndarray]:
+    def to_pixels(self, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """0-based columns and rows of ICRS positions in degrees; NaN where the projection does not reach."""
         from astropy.coordinates import SkyCoord
 
@@ -65,7 +70,9 @@ class Celestial:
         return float(np.mean(proj_plane_pixel_scales(self.wcs)) * 3600.0)
 
 
-def celestial(header, hdus=None, axes: tuple[int, int] = (1, 2)) -> tuple[Celestial | None, list[str]]:
+def celestial(
+    header: "fits.Header", hdus: Any = None, axes: tuple[int, int] = (1, 2)
+) -> tuple[Celestial | None, list[str]]:
     """The celestial WCS of two axes, or None; and what of it cannot be used.
 
     Args:
@@ -109,7 +116,7 @@ def celestial(header, hdus=None, axes: tuple[int, int] = (1, 2)) -> tuple[Celest
     return None, [f"the WCS cannot be used ({reason}): there are no ra and dec"]
 
 
-def output_header(header, axes: tuple[int, int] = (1, 2)):
+def output_header(header: "fits.Header", axes: tuple[int, int] = (1, 2)) -> "fits.Header":
     """The WCS cards of two axes alone, numbered 1 and 2, for an image of just these.
 
     Lookup tables are in other HDUs, and left out.
@@ -140,7 +147,7 @@ def output_header(header, axes: tuple[int, int] = (1, 2)):
     return out
 
 
-def _read(header, hdus, axes):
+def _read(header: "fits.Header", hdus: Any, axes: tuple[int, int]) -> "WCS | None":
     """The two-dimensional WCS; None where it has no sky."""
     from astropy.wcs import WCS
 
@@ -160,7 +167,7 @@ def _read(header, hdus, axes):
 
 
 @contextlib.contextmanager
-def _quiet():
+def _quiet() -> Iterator[None]:
     """Without astropy's log, of which `celestial` says what matters."""
     from astropy import log
 
@@ -172,11 +179,11 @@ def _quiet():
         log.setLevel(level)
 
 
-def _has_more(header) -> bool:
+def _has_more(header: "fits.Header") -> bool:
     return any((match := _AXES.fullmatch(key)) and int(match[1]) > 2 for key in header)
 
 
-def _with_tables(header, axes):
+def _with_tables(header: "fits.Header", axes: tuple[int, int]) -> "fits.Header":
     """The two axes' cards, and those of lookup tables, which name no other axes."""
     cards = output_header(header, axes)
     for card in header.cards:
@@ -185,7 +192,7 @@ def _with_tables(header, axes):
     return cards
 
 
-def _frame(wcs):
+def _frame(wcs: "WCS") -> Any:
     from astropy import coordinates
     from astropy.wcs.utils import wcs_to_celestial_frame
 
@@ -203,7 +210,7 @@ def _frame(wcs):
         return None
 
 
-def _without(header, pattern):
+def _without(header: "fits.Header", pattern: re.Pattern[str]) -> "fits.Header":
     """A header without some keywords, and without the suffix that announces a polynomial."""
     from astropy.io import fits
 
@@ -217,7 +224,7 @@ def _without(header, pattern):
     return fits.Header(cards)
 
 
-def _reason(error):
+def _reason(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if len(lines) > 1 and lines[0].startswith("ERROR"):  # wcslib's place in its own code
         lines = lines[1:]

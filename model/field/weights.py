@@ -80,7 +80,7 @@ def check_weight(weight: Plane, kind: str, measured: Background, exposure_time: 
     )
 
 
-def _scaling(kind, ratio) -> str:
+def _scaling(kind: str, ratio: float) -> str:
     power = {"rms": -1, "variance": -2, "weight": 2}[kind]
     return f"Multiply it by {ratio**power:.3g}"
 

@@ -7,8 +7,9 @@ the checksums follow at the end. Memory does not grow with the field.
 import contextlib
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from blendinator.errors import DataError
 from blendinator.escape import printable
 from blendinator.files import write_errors
 from blendinator.model.client import NO_DATA
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 BLOCK = 2880  # bytes of a FITS block
 CHUNK = 2**22  # pixels renumbered at a time
@@ -71,9 +75,9 @@ class MapWriter:
         part: Path,
         shape: tuple[int, int],
         num_samples: int,
-        header,
-        cards=(),
-        history=(),
+        header: "fits.Header",
+        cards: Iterable[tuple] = (),
+        history: Iterable[str] = (),
         labels: bool = False,
     ) -> None:
         self.path, self.shape, self.num_samples = path, shape, num_samples
@@ -94,7 +98,7 @@ class MapWriter:
         self.bytes = position
         self._file: Any = None
 
-    def __enter__(self):
+    def __enter__(self) -> "MapWriter":
         with write_errors(self.path):
             self._file = open(self.part, "wb+")
             self._file.truncate(self.bytes)
@@ -103,7 +107,7 @@ class MapWriter:
                 self._file.write(header.tostring().encode("ascii"))
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is not None:
             with contextlib.suppress(OSError):  # on a full disk what is still in its buffer cannot be written
                 self._file.close()
@@ -135,19 +139,19 @@ class MapWriter:
                 numbers = np.frombuffer(self._file.read(count * kind.itemsize), kind)
             self._write(LABELS, top, ids[numbers])
 
-    def _write(self, name, row, plane) -> None:
+    def _write(self, name: str, row: int, plane: np.ndarray) -> None:
         kind = np.dtype(_type(name))
         with write_errors(self.path):
             self._file.seek(self._offsets[name] + row * self.shape[1] * kind.itemsize)
             self._file.write(np.ascontiguousarray(plane, kind).data)
 
-    def _place(self, name, header, position, size):
+    def _place(self, name: str, header: "fits.Header", position: int, size: int) -> int:
         self._headers[name] = header, position
         start = position + len(header.tostring())
         self._offsets[name] = start
         return start + -(-size // BLOCK) * BLOCK
 
-    def _extension(self, name):
+    def _extension(self, name: str) -> "fits.Header":
         from astropy.io import fits
 
         kind = _type(name)
@@ -168,7 +172,7 @@ class MapWriter:
         _reserve_checksums(header)
         return header
 
-    def _finish(self, name) -> None:
+    def _finish(self, name: str) -> None:
         """Checksums of one HDU, over what the file holds."""
         header, start = self._headers[name]
         data = self._offsets[name]
@@ -179,7 +183,7 @@ class MapWriter:
         self._file.write(header.tostring().encode("ascii"))
 
 
-def datasum(file, start: int, length: int) -> int:
+def datasum(file: BinaryIO, start: int, length: int) -> int:
     """The FITS data sum of a part of a file: its 32-bit words added in ones' complement."""
     file.seek(start)
     total, left = 0, length
@@ -192,7 +196,7 @@ def datasum(file, start: int, length: int) -> int:
     return _fold(total)
 
 
-def set_checksums(header, total: int) -> None:
+def set_checksums(header: "fits.Header", total: int) -> None:
     """Sets DATASUM and CHECKSUM of a header whose data have the sum `total` (FITS standard 4.0, appendix J)."""
     header["DATASUM"] = str(total)
     header["CHECKSUM"] = "0" * 16
@@ -216,17 +220,17 @@ def encode_checksum(value: int) -> str:
     return text[-1] + text[:-1]
 
 
-def _fold(total):
+def _fold(total: int) -> int:
     while total >> 32:
         total = (total & 0xFFFFFFFF) + (total >> 32)
     return total
 
 
-def _type(name):
+def _type(name: str) -> str:
     return {**PLANES, **_OPTIONAL}[name][0]
 
 
-def _primary(cards, history):
+def _primary(cards: Iterable[tuple], history: Iterable[str]) -> "fits.Header":
     from astropy.io import fits
 
     header = fits.Header()
@@ -242,6 +246,6 @@ def _primary(cards, history):
     return header
 
 
-def _reserve_checksums(header) -> None:
+def _reserve_checksums(header: "fits.Header") -> None:
     header["DATASUM"] = ("0" * 10, "data unit checksum")
     header["CHECKSUM"] = ("0" * 16, "HDU checksum")

@@ -117,7 +117,7 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
 
 
-def _overlap(counts):
+def _overlap(counts: np.ndarray) -> dict[str, np.ndarray]:
     """IoU, completeness and purity of each class, from pixel counts [R, true, predicted]."""
     result = {}
     for c, name in enumerate(CLASS_NAMES):
@@ -130,7 +130,7 @@ def _overlap(counts):
     return result
 
 
-def _scores(sums, suffix, label):
+def _scores(sums: dict[str, np.ndarray], suffix: str, label: str) -> dict[str, np.ndarray]:
     """Proper scores and calibration errors over the pixels of one region."""
     result = {score + label: ratio(sums[score + suffix], sums["pixels" + suffix]) for score in ("nll", "brier")}
     errors = calibration_error(sums["bins" + suffix])
@@ -143,7 +143,7 @@ def _scores(sums, suffix, label):
     return result
 
 
-def _reliability(bins):
+def _reliability(bins: np.ndarray) -> dict[str, np.ndarray]:
     """How far the probabilities of each source class are from frequencies, over all pixels, from bins [R, C, 3, bins].
 
     `reliability_<class>` is the mean absolute deviation between probability and frequency over the bins from the second
@@ -217,14 +217,14 @@ def risk_coverage(wrong: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.
     return ratio(kept, kept[:, -1:]), ratio(np.cumsum(wrong, -1), kept)
 
 
-def _entropy_against_error(wrong, right, label):
+def _entropy_against_error(wrong: np.ndarray, right: np.ndarray, label: str) -> dict[str, np.ndarray]:
     """Does the entropy tell where the map is wrong? AUROC, and the mean risk over all coverages (AURC)."""
     coverage, risk = risk_coverage(wrong, right)
     step = np.diff(coverage, prepend=0)
     return {"error_auroc" + label: auroc(right, wrong), "aurc" + label: np.nansum(risk * step, -1)}
 
 
-def _objects(sums):
+def _objects(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     result = {}
     half = {name: sums["objects_" + name][:, list(CURVE_THRESHOLDS).index(0.5)] for name in OBJECT_COUNTS}
     single = {name: sums[f"objects_{name}_map"] for name in OBJECT_COUNTS}
@@ -267,7 +267,7 @@ def rank_chi_square(ranks: np.ndarray) -> np.ndarray:
     return ratio((ranks - expected) ** 2, expected).sum(-1) / (ranks.shape[-1] - 1)
 
 
-def _joint(sums, suffix):
+def _joint(sums: dict[str, np.ndarray], suffix: str) -> dict[str, np.ndarray]:
     """Metrics of the samples (or of the independent-pixel ones) as whole maps."""
     column = {name[: len(name) - len(suffix)]: value for name, value in sums.items() if name.endswith(suffix)}
     scenes = sums["scenes"]

@@ -1,5 +1,8 @@
 """Curves of a report: points with their 95 % intervals, from the same summed rows as the metrics."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from blendinator.model.metrics.aggregate import (
@@ -53,7 +56,7 @@ def curves(sums: dict[str, np.ndarray], replicates: dict[str, np.ndarray]) -> di
     return result
 
 
-def _reliability(parts, replicates):
+def _reliability(parts: Sequence[np.ndarray], replicates: Sequence[np.ndarray]) -> dict[str, Any]:
     count, probability, hits = parts
     return {
         "probability": _plain(ratio(probability, count)[0]),
@@ -63,7 +66,7 @@ def _reliability(parts, replicates):
     }
 
 
-def _presence(table, replicates):
+def _presence(table: np.ndarray, replicates: np.ndarray) -> dict[str, Any]:
     expected, count, holding = presence_calibration(table)
     _, drawn_count, drawn_holding = presence_calibration(replicates)
     return {
@@ -74,7 +77,7 @@ def _presence(table, replicates):
     }
 
 
-def _objects(sums, replicates):
+def _objects(sums: dict[str, np.ndarray], replicates: dict[str, np.ndarray]) -> dict[str, Any]:
     result = {"threshold": _plain(CURVE_THRESHOLDS)}
     plain, drawn = ({name: s["objects_" + name] for name in OBJECT_COUNTS} for s in (sums, replicates))
     for name, part, whole in (("completeness", "recognised", "true"), ("purity", "matched", "predicted")):
@@ -84,7 +87,7 @@ def _objects(sums, replicates):
     return result
 
 
-def _pixels(bins):
+def _pixels(bins: np.ndarray) -> dict[str, Any]:
     """Completeness and purity of blended pixels for the thresholds at the lower edges of the bins."""
     count, hits = (np.cumsum(bins[0, k, ::-1])[::-1] for k in (0, 2))
     return {
@@ -94,10 +97,10 @@ def _pixels(bins):
     }
 
 
-def _intervals(replicates, values):
+def _intervals(replicates: np.ndarray, values: np.ndarray) -> dict[str, Any]:
     ends = [interval(column, value) for column, value in zip(replicates.T, values)]
     return {"low": _plain([low for low, _ in ends]), "high": _plain([high for _, high in ends])}
 
 
-def _plain(values):
+def _plain(values: Any) -> list[float | None]:
     return [float(f"{value:.6g}") if np.isfinite(value) else None for value in np.asarray(values, float)]

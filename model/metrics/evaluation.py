@@ -1,6 +1,7 @@
 """Metrics with 95 % intervals, by population and slice."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +56,7 @@ def inside(values: np.ndarray, low: float, high: float, last: bool) -> np.ndarra
     return (values >= low) & ((values <= high) if last else (values < high))
 
 
-def _slice(rows, weights, cut: SliceConfig):
+def _slice(rows: dict[str, np.ndarray], weights: np.ndarray, cut: SliceConfig) -> list[dict[str, Any]]:
     bins = []
     for i, (low, high) in enumerate(zip(cut.edges[:-1], cut.edges[1:])):
         where = inside(rows[cut.scalar], low, high, last=i == len(cut.edges) - 2)
@@ -70,7 +71,7 @@ def _slice(rows, weights, cut: SliceConfig):
     return bins
 
 
-def _number(value) -> float | None:
+def _number(value: float) -> float | None:
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
@@ -81,7 +82,7 @@ MAP_METRICS = ("iou_", "completeness_", "purity_", "f1_", "object_", "ged_map", 
 def keep_map_metrics(report: dict[str, dict]) -> dict[str, dict]:
     """The report of a method that gives one class map per scene: without the metrics that need probabilities."""
 
-    def keep(found):
+    def keep(found: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in found.items() if name.startswith(MAP_METRICS)}
 
     return {

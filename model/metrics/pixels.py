@@ -98,7 +98,7 @@ def one_hot(classes: np.ndarray) -> np.ndarray:
     return (classes[..., None] == np.arange(NUM_CLASSES)).astype(np.float64)
 
 
-def _count(values, size):
+def _count(values: np.ndarray, size: int) -> np.ndarray:
     """How often each of 0..size-1 occurs in each scene: [B, size]."""
     scenes = len(values)
     index = np.arange(scenes)[:, None] * size + values.reshape(scenes, -1)

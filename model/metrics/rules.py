@@ -2,6 +2,7 @@
 
 import difflib
 import math
+from typing import Any
 
 import numpy as np
 
@@ -123,7 +124,7 @@ def check_relative(
     return result | {"passed": False, "reason": reason}
 
 
-def signed_score(name: str, value):
+def signed_score(name: str, value: Any) -> Any:
     """The metric with its sign such that more is better: for a coverage, minus its distance from the nominal one.
 
     Raises:
@@ -150,7 +151,7 @@ def slice_names(slices: tuple[SliceConfig, ...]) -> list[str]:
     return [slice_name(cut.scalar, *ends) for cut in slices for ends in zip(cut.edges[:-1], cut.edges[1:])]
 
 
-def _in_slice(name, rows, slices):
+def _in_slice(name: str, rows: dict[str, np.ndarray], slices: tuple[SliceConfig, ...]) -> np.ndarray:
     for cut in slices:
         for i, (low, high) in enumerate(zip(cut.edges[:-1], cut.edges[1:])):
             if slice_name(cut.scalar, low, high) == name:
@@ -158,7 +159,7 @@ def _in_slice(name, rows, slices):
     return np.ones(len(rows["scene_id"]), bool)
 
 
-def _ends(bound, numbers):
+def _ends(bound: str, numbers: dict[str, Any]) -> tuple[float, float]:
     """What must keep to a minimum and to a maximum."""
     return {
         "value": (numbers["value"], numbers["value"]),
@@ -167,7 +168,7 @@ def _ends(bound, numbers):
     }[bound]
 
 
-def _find(rule, report):
+def _find(rule: ThresholdConfig, report: dict[str, Any]) -> dict[str, Any] | None:
     population = report.get(rule.population)
     if population is None or not rule.slice:
         return population

@@ -73,7 +73,9 @@ def scene_statistics(
     return {name: value if value.dtype.kind == "U" else value.astype(np.float32) for name, value in rows.items()}
 
 
-def _pixel_statistics(mask, most_probable, probabilities, radius, bins):
+def _pixel_statistics(
+    mask: np.ndarray, most_probable: np.ndarray, probabilities: np.ndarray, radius: int, bins: int
+) -> dict[str, np.ndarray]:
     near = pixels.near_sources(mask, most_probable, radius)
     everywhere = np.ones_like(near)
     nll, brier = pixels.log_score(mask, probabilities), pixels.brier_score(mask, probabilities)
@@ -92,7 +94,7 @@ def _pixel_statistics(mask, most_probable, probabilities, radius, bins):
     return rows
 
 
-def _joint_statistics(mask, samples, suffix):
+def _joint_statistics(mask: np.ndarray, samples: np.ndarray, suffix: str) -> dict[str, np.ndarray]:
     rows = {}
     pairwise = joint.distances(np.concatenate([mask[:, None].astype(samples.dtype), samples], axis=1))
     to_truth, among = joint.energy_distance(pairwise)
@@ -115,7 +117,7 @@ def _joint_statistics(mask, samples, suffix):
     return {name + suffix: value for name, value in rows.items()}
 
 
-def _rank_statistics(name, truth, drawn):
+def _rank_statistics(name: str, truth: np.ndarray, drawn: np.ndarray) -> dict[str, np.ndarray]:
     """Coverage and ranks over scenes where the truth or a draw is above zero.
 
     The condition treats truth and draws alike, so that it leaves them exchangeable; without it, thousands of scenes in
@@ -130,7 +132,7 @@ def _rank_statistics(name, truth, drawn):
     return rows
 
 
-def _presence_statistics(has_blend, drawn):
+def _presence_statistics(has_blend: np.ndarray, drawn: np.ndarray) -> dict[str, np.ndarray]:
     """Whether the scene holds a blend: in the truth [B] and in each draw [B, N]."""
     rows = _rank_statistics("blend_presence", has_blend.astype(int), drawn.astype(int))
     table = np.zeros((len(has_blend), 2, drawn.shape[1] + 1))
@@ -139,7 +141,9 @@ def _presence_statistics(has_blend, drawn):
     return rows
 
 
-def _object_statistics(mask, most_probable, probabilities, overlap):
+def _object_statistics(
+    mask: np.ndarray, most_probable: np.ndarray, probabilities: np.ndarray, overlap: float
+) -> dict[str, np.ndarray]:
     """Recognised blends for each threshold on the mean P(blended), and for the most probable map."""
     true = objects.Groups.of(mask == 2)
     counts = [objects.recognised_blends(true, probabilities[..., 2] >= t, overlap) for t in CURVE_THRESHOLDS]
@@ -148,7 +152,7 @@ def _object_statistics(mask, most_probable, probabilities, overlap):
     return rows | {f"objects_{name}_map": value for name, value in single.items()}
 
 
-def _map_statistics(mask, most_probable):
+def _map_statistics(mask: np.ndarray, most_probable: np.ndarray) -> dict[str, np.ndarray]:
     pair = np.stack([mask.astype(np.uint8), most_probable], axis=1)
     return {
         "distance_truth_map": joint.distances(pair)[:, 0, 1],
@@ -156,7 +160,7 @@ def _map_statistics(mask, most_probable):
     }
 
 
-def _summary(maps):
+def _summary(maps: np.ndarray) -> np.ndarray:
     """[..., 3]: square roots of the two areas (pixels; the root puts them on the scale of a length) and the number of
     components; the vector of the energy score."""
     roots = [np.sqrt(joint.areas(maps, which)) for which in QUANTITIES.values()]

@@ -10,6 +10,7 @@ from tfx.types import standard_artifacts
 
 from blendinator.components.scene_schema import executor
 from blendinator.data import records
+from blendinator.data.classes import CLASSES
 from blendinator.data.tfrecords import frame_record
 from blendinator.schemas.schema import find_violation, load_schema
 
@@ -107,11 +108,17 @@ def test_the_schema_allows_what_the_table_of_the_scalars_says(name):
     feature = next(feature for feature in load_schema(SIZE).feature if feature.name == name)
     kind = {schema_pb2.BYTES: "bytes", schema_pb2.INT: "int64", schema_pb2.FLOAT: "float"}[feature.type]
     assert kind == scalar.kind
-    assert tuple(feature.string_domain.value) == scalar.values
+    assert tuple(feature.string_domain.value) == tuple(scalar.values)
     domain = feature.int_domain if scalar.kind == "int64" else feature.float_domain
     bounds = [getattr(domain, bound) if domain.HasField(bound) else None for bound in ("min", "max")]
     assert bounds == [None if bound is None else pytest.approx(bound) for bound in (scalar.low, scalar.high)]
     assert scalar.sentinel is None or find_violation(feature, np.array([scalar.sentinel], np.float32)) is None
+
+
+def test_the_mask_holds_the_table_of_the_classes():
+    mask = next(feature for feature in load_schema(SIZE).feature if feature.name == "mask")
+    assert (mask.int_domain.min, mask.int_domain.max) == (0, len(CLASSES) - 1)
+    assert list(mask.annotation.comment) == ["0 background, 1 one source, 2 blended"]
 
 
 @pytest.mark.parametrize("size", [32, 64])

@@ -2,7 +2,7 @@
 
 import glob
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -84,7 +84,7 @@ def shard(items: Sequence[T], text: str | None) -> list[T]:
     return list(items[number - 1 :: count])
 
 
-def _paths(given, lists):
+def _paths(given: Iterable[str | Path], lists: bool) -> Iterator[str]:
     for one in map(str, given):
         if one == STDIN:
             raise ConfigError("-: standard input cannot be one of many images. Give files, patterns or a list.")
@@ -101,14 +101,14 @@ def _paths(given, lists):
             yield one  # it is missing: a failure of this image alone
 
 
-def _matches(pattern):
+def _matches(pattern: str) -> list[str]:
     """Files that match; where none does, a last bracket is an HDU of those that match what stands before it."""
     found = sorted(glob.glob(pattern, recursive=True))
     files, hdu = split_hdu(pattern, None)
     return found or [f"{one}[{hdu}]" for one in sorted(glob.glob(str(files), recursive=True)) if hdu is not None]
 
 
-def _lines(path):
+def _lines(path: Path) -> list[str]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()]
     except OSError as error:
@@ -119,7 +119,7 @@ def _lines(path):
     return found
 
 
-def _place(image):
+def _place(image: Image) -> tuple[Path, str | int | None]:
     """What tells two images apart: links to one file are one."""
     file, hdu = split_hdu(image.path, None)
     return file.resolve(), hdu

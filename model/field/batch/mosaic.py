@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -21,6 +21,9 @@ from blendinator.files import write_errors
 from blendinator.model.field.outputs import CATALOGUES, Together
 from blendinator.model.field.tables import write_table
 from blendinator.model.field.wcs import Celestial, celestial
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 CATALOG = "catalog"  # the file's name, without its ending
 SAME = 0.5  # arcsec: objects of two tiles whose centres are nearer are one
@@ -44,7 +47,7 @@ class Tile:
     wcs: Celestial
     shape: tuple[int, int]
 
-    def depth(self, ra, dec) -> np.ndarray:
+    def depth(self, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
         """Arcsec from positions (degrees) to the nearest edge; -inf outside."""
         x, y = self.wcs.to_pixels(ra, dec)
         height, width = self.shape
@@ -104,7 +107,7 @@ def select(tiles: Sequence[Tile], tile: np.ndarray, ra: np.ndarray, dec: np.ndar
     return keep
 
 
-def merge(tables: Sequence[Any], tiles: Sequence[Tile]):
+def merge(tables: Sequence[Any], tiles: Sequence[Tile]) -> "Table":
     """One table of the kept rows of several catalogues, objects first.
 
     Args:
@@ -164,7 +167,7 @@ def write(folder: Path, records: Sequence[dict], ending: str, meta: dict) -> Pat
     return path
 
 
-def _read(folder, content, ending):
+def _read(folder: Path, content: dict, ending: str) -> "Table":
     from astropy.table import Table
 
     [name] = [name for name in content["outputs"] if name.endswith(f".objects{ending}")]
@@ -177,13 +180,13 @@ def _read(folder, content, ending):
         raise DataError(f"{folder / name}: this catalogue cannot be read ({error}). Remove it and segment again.")
 
 
-def vectors(ra, dec) -> np.ndarray:
+def vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
     """Unit vectors [G, 3] of positions in degrees."""
     ra, dec = np.radians(ra), np.radians(dec)
     return np.stack((np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)), axis=-1)
 
 
-def _once(at, tile, order):
+def _once(at: np.ndarray, tile: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Greedy: in this order, each is kept unless one of another tile is within `SAME`."""
     keep = np.zeros(len(at), bool)
     if not len(at):

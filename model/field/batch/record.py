@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from blendinator.errors import ConfigError, DataError
 from blendinator.files import sha256, temporary_name, write_json
@@ -92,7 +93,7 @@ def claim(folder: Path, run: dict, replace: bool) -> None:
     write(path, content)
 
 
-def _difference(there, here) -> str:
+def _difference(there: dict | None, here: dict) -> str:
     if there is None:
         return f"its {RUN_FILE} is of another release"
     pairs = {
@@ -103,12 +104,12 @@ def _difference(there, here) -> str:
     return "; ".join(f"{key}: {old} there, {new} here" for key, (old, new) in pairs.items())
 
 
-def _flat(content):
+def _flat(content: dict) -> dict:
     out = {}
     for key, value in content.items():
         out.update({f"{key} {name}": one for name, one in value.items()} if isinstance(value, dict) else {key: value})
     return out
 
 
-def _text(content) -> str:
+def _text(content: Any) -> str:
     return json.dumps(content, indent=1, sort_keys=True) + "\n"

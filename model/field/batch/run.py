@@ -14,6 +14,7 @@ from blendinator.model.field.batch import record, summary
 from blendinator.model.field.batch.inputs import Image
 from blendinator.model.field.outputs import Outputs, remove_leftovers
 from blendinator.model.field.plane import split_hdu
+from blendinator.model.field.reading import Field
 
 BESIDE = ("weight", "mask", "truth")  # files that belong to an image
 # Option of `run.run` -> its name after the image's.
@@ -46,7 +47,7 @@ class Listener:
     def begin(self, name: str, number: int, total: int) -> None:
         """An image is next."""
 
-    def opened(self, field) -> None:
+    def opened(self, field: Field) -> None:
         """The `reading.Field` is open."""
 
     def advance(self, pixels: int) -> None:
@@ -103,7 +104,7 @@ def segment_images(
     images: Sequence[Image],
     every: Sequence[Image] | None = None,
     listener: Listener | None = None,
-    command="",
+    command: str = "",
 ) -> list[dict]:
     """Segments images one after the other, and writes the summary, also when it is interrupted.
 
@@ -146,19 +147,19 @@ def segment_images(
     return out
 
 
-def _make(folder) -> None:
+def _make(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: this is not a folder. Give a folder for the results.")
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _check_places(job, image) -> None:
+def _check_places(job: Job, image: Image) -> None:
     """Files that no record tells of are another's."""
     known = record.read(record.record_file(job.folder, image.name)) is not None
     job.formats.outputs(job.folder, image.name, known or job.overwrite).check()
 
 
-def _start(job, image, run_digest):
+def _start(job: Job, image: Image, run_digest: str) -> tuple[dict, bool]:
     """The record to begin with, and whether the image is done already."""
     path = record.record_file(job.folder, image.name)
     before = record.read(path)
@@ -175,7 +176,7 @@ def _start(job, image, run_digest):
     return content, False
 
 
-def _is_done(job, before, content):
+def _is_done(job: Job, before: dict, content: dict) -> bool:
     sums = [{name: one["sha256"] for name, one in each.get("inputs", {}).items()} for each in (before, content)]
     return (
         before.get("state") == record.DONE
@@ -185,11 +186,11 @@ def _is_done(job, before, content):
     )
 
 
-def _size(path):
+def _size(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-def _beside(job, image):
+def _beside(job: Job, image: Image) -> dict[str, str]:
     """The files that belong to an image, by option."""
     given = {**{name: (job.options or {}).get(name) for name in BESIDE}, "truth": job.truth}
     values = {"{name}": image.name, "{folder}": str(image.file.parent)}
@@ -202,7 +203,7 @@ def _beside(job, image):
     return out
 
 
-def _segment(job, segmenter, image, listener, command):
+def _segment(job: Job, segmenter: Segmenter, image: Image, listener: Listener, command: str) -> dict:
     """What the record says after the work."""
     outputs = job.formats.outputs(job.folder, image.name, overwrite=True)  # those that may not be were refused
     beside, start = _beside(job, image), time.perf_counter()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,6 +10,9 @@ from blendinator.files import atomic_write
 from blendinator.model.field.batch import record
 from blendinator.model.field.batch.inputs import Image
 from blendinator.model.field.reading import SCALE_TOLERANCE
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 SUMMARY = "summary.ecsv"
 PENDING = "pending"
@@ -48,7 +52,7 @@ def write(folder: Path, records: list[dict], run: dict) -> Path:
     return path
 
 
-def to_table(records: list[dict]):
+def to_table(records: list[dict]) -> "Table":
     """An astropy Table with the columns of `COLUMNS`."""
     from astropy.table import Column, Table
 
@@ -90,7 +94,7 @@ def mixed(records: list[dict]) -> str | None:
     )
 
 
-def _value(one, name, unknown):
+def _value(one: dict, name: str, unknown: Any) -> Any:
     value = one.get(name)
     if name == "warnings":
         return "; ".join(value or ())
