@@ -41,9 +41,9 @@ class TruthSimulator(FieldSimulator):
         super().__init__(config)
         self.truth: dict[float, tuple] = {}
 
-    def render(self, sources, reach, psf, optics, size):
+    def render(self, sources, extent, psf, optics, size):
         """See `Simulator.render`."""
-        stamps = super().render(sources, reach, psf, optics, size)
+        stamps = super().render(sources, extent, psf, optics, size)
         y, x = np.mgrid[:size, :size]
         for i, stamp in enumerate(stamps):
             own = stamp > self.sky_sigma * self.config.truth_threshold

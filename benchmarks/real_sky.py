@@ -20,7 +20,7 @@ from scipy import ndimage
 from blendinator.components.calibration_evaluator.scoring import Sampler
 from blendinator.config import SimulationConfig, StructureConfig
 from blendinator.data.observing import unit_noise
-from blendinator.data.population import EXPONENTIAL_HALF_LIGHT, Sources, draw_galaxies, median_disk_scale
+from blendinator.data.population import EXPONENTIAL_HALF_LIGHT, Sources, median_disk_scale, sample_galaxies
 from blendinator.data.scene import Simulator
 from blendinator.data.stars import Optics
 from blendinator.data.structure import add_structure
@@ -96,11 +96,11 @@ class LargeGalaxies(Simulator):
     def render_each(self, rng: np.random.Generator, galaxies: Sources, size: int, structure: float) -> np.ndarray:
         """Electrons of each galaxy alone [G, size, size]; all are given structure if `structure` is 1."""
         fwhm = self.survey.psf_fwhm
-        reach = self._reach(galaxies, fwhm, self.sky_sigma)
+        extent = self._extent(galaxies, fwhm, self.sky_sigma)
         config = StructureConfig(share=structure, faintest=32.0)
-        galaxies = add_structure(rng, galaxies, reach * self.survey.pixel_scale, config)
+        galaxies = add_structure(rng, galaxies, extent * self.survey.pixel_scale, config)
         psf = [np.full(len(galaxies), value) for value in (fwhm, 0.0, 0.0)]
-        return self.render(galaxies, reach, psf, [Optics(0.0, 0.5)] * len(galaxies), size)
+        return self.render(galaxies, extent, psf, [Optics(0.0, 0.5)] * len(galaxies), size)
 
 
 def sample_pairs(stamps: list[Stamp], survey: Survey, count: int, blends: bool, seed: int) -> dict[str, tuple]:
@@ -193,12 +193,12 @@ def sample_stars(survey: Survey, magnitude: float, count: int, seed: int) -> np.
 
 def sample_large(rng: np.random.Generator, count: int, magnitudes: tuple[float, float], structure: float) -> Sources:
     """Galaxies at (0, 0) of magnitudes uniform in a range: single Sersic profiles, or a share of structured ones."""
-    galaxies = draw_galaxies(rng, rng.uniform(*magnitudes, count))
+    galaxies = sample_galaxies(rng, rng.uniform(*magnitudes, count))
     if structure:
         return galaxies
     single = np.tile((1.0, 0.0), (count, 1))
     index = np.stack((rng.choice((1.0, 2.0, 4.0), count), np.ones(count)), axis=1)
-    return galaxies.replace(share=single, index=index)
+    return galaxies.replace(flux_fraction=single, sersic_index=index)
 
 
 def predict(sampler: Sampler, images: np.ndarray):

@@ -42,7 +42,7 @@ class CachedGalSimRenderer:
         image = effective.drawImage(scale=self._scale / oversampling, method="no_pixel", nx=256, ny=256)
         self._effective = galsim.InterpolatedImage(image, x_interpolant="lanczos5", gsparams=gsparams)
 
-    def render(self, galaxies, flux, reach, fwhm, g1, g2, stamp_size):
+    def render(self, galaxies, flux, extent, fwhm, g1, g2, stamp_size):
         stamps = np.zeros((len(galaxies), stamp_size, stamp_size), np.float32)
         middle = (stamp_size - 1) / 2.0
         for i in range(len(galaxies)):
@@ -57,7 +57,7 @@ def render(scenes: int, repeats: int, population: str) -> list[dict]:
     """Median time per scene of each renderer, and its worst pixel and truth flips against GalSim's default."""
     config = SimulationConfig(psf_range=(1.0, 1.0), psf_ellipticity_scatter=0.0, train_populations={population: 1.0})
     simulator = Simulator(config)
-    drawn = [simulator.draw(1, number) for number in range(scenes)]
+    drawn = [simulator.sample(1, number) for number in range(scenes)]
     renderers = {
         "fourier": Simulator(config)._renderer,
         "galsim": GalSimRenderer(simulator.psf),
@@ -100,8 +100,8 @@ def _render_all(renderer, simulator, drawn, batch=32):
         counts = [len(scene.sources) for scene in scenes]
         galaxies = Sources.concatenate([scene.sources for scene in scenes])
         psf = [np.repeat([getattr(scene, name) for scene in scenes], counts) for name in ("fwhm", "g1", "g2")]
-        reach = np.concatenate([scene.reach for scene in scenes])
-        stamps = renderer.render(galaxies, simulator.survey.flux(galaxies.magnitude), reach, *psf, size)
+        extent = np.concatenate([scene.extent for scene in scenes])
+        stamps = renderer.render(galaxies, simulator.survey.flux(galaxies.magnitude), extent, *psf, size)
         images += np.split(stamps, np.cumsum(counts)[:-1])
     return images
 

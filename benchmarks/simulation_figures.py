@@ -63,7 +63,7 @@ def structure(path, size=64):
     simulator = Simulator(SimulationConfig())
     rng = np.random.default_rng(5)
     count, middle = 10, (size - 1) / 2
-    galaxies = population.draw_galaxies(rng, rng.uniform(19.5, 22.0, count))
+    galaxies = population.sample_galaxies(rng, rng.uniform(19.5, 22.0, count))
     galaxies = galaxies.replace(x=np.full(count, middle), y=np.full(count, middle))
     extent = np.full(count, 12.0)
     rows = [galaxies] + [
@@ -122,7 +122,7 @@ def populations(path, stamps=400):
     simulator = Simulator(SimulationConfig(stamp_size=128, train_scenes=stamps, train_populations={"natural": 1.0}))
     rows, area = [], stamps * (12.8 / 60) ** 2
     for number in range(stamps):
-        scene, layers = simulator.layers(1, number)
+        scene, layers = simulator.isolated_images(1, number)
         owned = layers > simulator.sky_sigma
         blended = (owned & (owned.sum(axis=0) > 1)).any(axis=(1, 2))
         inside = (np.abs(scene.sources.x - 63.5) < 64) & (np.abs(scene.sources.y - 63.5) < 64)
@@ -142,20 +142,20 @@ def populations(path, stamps=400):
     axes[0, 0].legend(fontsize=8)
     rng = np.random.default_rng(1)
     for low, color in ((21.0, "C0"), (24.0, "C1"), (26.0, "C2")):
-        drawn = population.draw_disk_scale(rng, np.full(50_000, low))
+        drawn = population.sample_disk_scale(rng, np.full(50_000, low))
         axes[0, 1].hist(drawn, np.linspace(0, 2, 101), density=True, histtype="step", color=color, label=f"i = {low:g}")
         axes[0, 1].axvline(population.median_disk_scale(low), color=color, ls=":", lw=1)
     axes[0, 1].set(xlabel="disk scale length [arcsec] (dotted: the expected median)", ylabel="density")
     axes[0, 1].legend(fontsize=8)
     axes[1, 0].hist(
-        population.draw_axis_ratio(rng, 50_000),
+        population.sample_axis_ratio(rng, 50_000),
         np.linspace(0, 1, 51),
         density=True,
         histtype="step",
         label="axis ratio",
     )
     axes[1, 0].hist(
-        population.draw_bulge_fraction(rng, 50_000),
+        population.sample_bulge_fraction(rng, 50_000),
         np.linspace(0, 1, 51),
         density=True,
         histtype="step",

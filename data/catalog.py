@@ -67,13 +67,13 @@ class Catalog:
             )
         return float(inside.min()), float(inside.max())
 
-    def draw(self, rng: np.random.Generator, count: int, bright: float, faint: float) -> Sources:
+    def sample(self, rng: np.random.Generator, count: int, bright: float, faint: float) -> Sources:
         """Random rows between two magnitudes, each turned by a random angle."""
         magnitude = self.galaxies.magnitude
         rows = np.flatnonzero((magnitude >= bright) & (magnitude <= faint))
         return self._turned(rng, self.galaxies.take(rows[rng.integers(0, len(rows), count)]))
 
-    def draw_like(self, rng: np.random.Generator, magnitudes: np.ndarray) -> Sources:
+    def sample_like(self, rng: np.random.Generator, magnitudes: np.ndarray) -> Sources:
         """For each magnitude one of the 20 rows nearest to it, given exactly that magnitude and a random angle."""
         order = self._by_magnitude
         place = np.searchsorted(self.galaxies.magnitude, magnitudes, sorter=order)
@@ -132,9 +132,10 @@ def read_catalog(path: str, pixel_scale: float | None = None) -> Catalog:
         )
     columns = {name: _column(path, table, names[name], name, pixel_scale) for name in needed}
     galaxies, skip = build(path, columns)
-    outside = ((galaxies.share > 0) & ((galaxies.index < SERSIC_RANGE[0]) | (galaxies.index > SERSIC_RANGE[1]))).any(
-        axis=1
-    )
+    outside = (
+        (galaxies.flux_fraction > 0)
+        & ((galaxies.sersic_index < SERSIC_RANGE[0]) | (galaxies.sersic_index > SERSIC_RANGE[1]))
+    ).any(axis=1)
     skip["Sersic index outside 0.3 to 6.2"] = outside
     skipped, use = {}, np.ones(len(galaxies), bool)
     for reason, rows in skip.items():
@@ -147,7 +148,7 @@ def read_catalog(path: str, pixel_scale: float | None = None) -> Catalog:
             "Give another catalogue."
         )
     galaxies = galaxies.take(use)
-    galaxies = galaxies.replace(index=np.rint(galaxies.index / SERSIC_STEP) * SERSIC_STEP)
+    galaxies = galaxies.replace(sersic_index=np.rint(galaxies.sersic_index / SERSIC_STEP) * SERSIC_STEP)
     provenance = {"format": kind, "sha256": sha256(path), "rows": len(galaxies), "skipped": skipped}
     return Catalog(str(path), kind, galaxies, provenance)
 
@@ -176,14 +177,20 @@ def _require(path: str | Path, name: str, values: np.ndarray, good: np.ndarray, 
 
 def _galaxies(
     magnitude: np.ndarray,
-    share: Sequence[np.ndarray | float],
+    fraction: Sequence[np.ndarray | float],
     radius: Sequence[np.ndarray | float],
     index: Sequence[np.ndarray | float],
     axis_ratio: Sequence[np.ndarray | float],
     angle: Sequence[np.ndarray | float],
 ) -> Sources:
     zero = np.zeros(len(magnitude))
-    pairs = {"share": share, "radius": radius, "index": index, "axis_ratio": axis_ratio, "angle": angle}
+    pairs = {
+        "flux_fraction": fraction,
+        "radius": radius,
+        "sersic_index": index,
+        "axis_ratio": axis_ratio,
+        "angle": angle,
+    }
     stack = {
         name: np.stack([np.broadcast_to(part, len(magnitude)) for part in pair], axis=1).astype(float)
         for name, pair in pairs.items()
@@ -214,7 +221,7 @@ def _from_catsim(path: str | Path, columns: Mapping[str, np.ndarray]) -> tuple[S
                 "above 0 arcsec where the component has flux",
             )
         _require(path, names[1], columns[names[1]], columns[names[1]] <= columns[names[0]], f"at most {names[0]}")
-    share = bulge / np.where(total > 0, total, 1.0)
+    fraction = bulge / np.where(total > 0, total, 1.0)
 
     def shape(major: np.ndarray, minor: np.ndarray, flux: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         major, minor = np.where(flux > 0, major, 1.0), np.where(flux > 0, minor, 1.0)
@@ -225,7 +232,7 @@ def _from_catsim(path: str | Path, columns: Mapping[str, np.ndarray]) -> tuple[S
     angles = [np.radians(columns[name]) for name in ("pa_disk", "pa_bulge")]
     galaxies = _galaxies(
         columns["i_ab"],
-        (1.0 - share, share),
+        (1.0 - fraction, fraction),
         (disk_radius, bulge_radius),
         (1.0, 4.0),
         (disk_ratio, bulge_ratio),
@@ -250,15 +257,15 @@ def _from_cosmos(path: str | Path, columns: Mapping[str, np.ndarray]) -> tuple[S
     two = columns["use_bulgefit"] > 0
     with np.errstate(invalid="ignore", divide="ignore"):
         bulge = np.where(two, flux[:, 1] / (flux[:, 1] + flux[:, 2]), 0.0)
-        share = (1.0 - bulge, bulge)
+        fraction = (1.0 - bulge, bulge)
         radius = (np.where(two, hlr[:, 2], hlr[:, 0]), np.where(two, hlr[:, 1], hlr[:, 0]))
         index = (np.where(two, 1.0, np.clip(single[:, 2], *SERSIC_RANGE)), 4.0)  # fits end at an edge
         ratio = (np.where(two, double[:, 3], single[:, 3]), np.where(two, double[:, 11], single[:, 3]))
         angle = (np.where(two, double[:, 7], single[:, 7]), np.where(two, double[:, 15], single[:, 7]))
-        galaxies = _galaxies(columns["mag_auto"], share, radius, index, ratio, angle)
+        galaxies = _galaxies(columns["mag_auto"], fraction, radius, index, ratio, angle)
         physical = (
             (galaxies.radius > 0) & (galaxies.axis_ratio > 0) & (galaxies.axis_ratio <= 1) & np.isfinite(galaxies.angle)
         )
-        good = (physical | (galaxies.share == 0)).all(axis=1) & (bulge >= 0) & (bulge <= 1)
+        good = (physical | (galaxies.flux_fraction == 0)).all(axis=1) & (bulge >= 0) & (bulge <= 1)
     failed = ~two & (columns["viable_sersic"] <= 0)
     return galaxies, {"no usable fit": failed | ~good}

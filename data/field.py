@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from blendinator.data.observing import observe_field
-from blendinator.data.population import Sources, draw_natural
+from blendinator.data.population import Sources, sample_natural
 from blendinator.data.scene import Simulator
 from blendinator.data.stars import Optics, sample_stars, saturate
 
@@ -76,18 +76,18 @@ class FieldSimulator(Simulator):
         """A square field of `side` pixels: a function of settings, side and seed alone."""
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self.config.seed, seed, side))))
         config, scale = self.config, self.survey.pixel_scale
-        sources = draw_natural(rng, config.population, self.survey, side, self.source)
+        sources = sample_natural(rng, config.population, self.survey, side, self.source)
         if config.stars.density_scale:
             stars = sample_stars(rng, config.stars, side, scale, config.population.margin / scale)
             sources = Sources.concatenate([sources, stars])
         optics = Optics(float(rng.uniform(0.0, 2.0 * np.pi)), float(rng.random()))
         fwhm = self.survey.psf_fwhm * config.psf_scale
-        reach = self._reach(sources, fwhm, self.sky_sigma)
-        sources = self._dress(rng, sources, reach, fwhm)
+        extent = self._extent(sources, fwhm, self.sky_sigma)
+        sources = self._dress(rng, sources, extent, fwhm)
         noise_free = np.zeros((side, side), np.float32)
         owners = np.zeros((side, side), np.uint8)
         pixels, power = np.zeros(len(sources), np.int64), np.zeros(len(sources))
-        need = 2 * np.ceil(reach).astype(int) + 2
+        need = 2 * np.ceil(extent).astype(int) + 2
         patch = np.asarray(_SIDES)[np.minimum(np.searchsorted(_SIDES, need), len(_SIDES) - 1)]
         level = np.float32(self.config.truth_threshold * self.sky_sigma)
         for size in np.unique(patch):
@@ -99,7 +99,7 @@ class FieldSimulator(Simulator):
                 part = part.replace(x=part.x - corner[1], y=part.y - corner[0])
                 psf = [np.full(len(chosen), value) for value in (fwhm, 0.0, 0.0)]
                 drawn = self.render(
-                    part, np.minimum(reach[chosen], size / 2 - 1), psf, [optics] * len(chosen), int(size)
+                    part, np.minimum(extent[chosen], size / 2 - 1), psf, [optics] * len(chosen), int(size)
                 )
                 for source, stamp, top, left in zip(chosen, drawn, *corner):
                     into = slice(max(top, 0), min(top + size, side)), slice(max(left, 0), min(left + size, side))

@@ -39,7 +39,7 @@ class FourierRenderer:
         self,
         galaxies: Sources,
         flux: np.ndarray,
-        reach: np.ndarray,
+        extent: np.ndarray,
         fwhm: np.ndarray,
         g1: np.ndarray,
         g2: np.ndarray,
@@ -50,16 +50,16 @@ class FourierRenderer:
         Args:
           galaxies: G galaxies.
           flux: electrons [G].
-          reach: distance from the centre in pixels within which the light matters [G].
+          extent: distance from the centre in pixels within which the light matters [G].
           fwhm, g1, g2: FWHM (arcsec) and shear of the PSF at each galaxy [G].
         """
         stamps = np.zeros((len(galaxies), stamp_size, stamp_size), np.float32)
         sizes = np.asarray(PATCH_SIZES)
         # A patch is periodic: a pixel at distance d along an axis also gets the light at distance size - d.
-        first = [np.clip(np.floor(c - reach), 0, stamp_size - 1).astype(int) for c in (galaxies.x, galaxies.y)]
-        last = [np.clip(np.ceil(c + reach), 0, stamp_size - 1).astype(int) for c in (galaxies.x, galaxies.y)]
+        first = [np.clip(np.floor(c - extent), 0, stamp_size - 1).astype(int) for c in (galaxies.x, galaxies.y)]
+        last = [np.clip(np.ceil(c + extent), 0, stamp_size - 1).astype(int) for c in (galaxies.x, galaxies.y)]
         farthest = np.max([np.maximum(c - a, b - c) for c, a, b in zip((galaxies.x, galaxies.y), first, last)], axis=0)
-        patch = sizes[np.minimum(np.searchsorted(sizes, np.minimum(farthest, reach + 1.0) + reach), len(sizes) - 1)]
+        patch = sizes[np.minimum(np.searchsorted(sizes, np.minimum(farthest, extent + 1.0) + extent), len(sizes) - 1)]
         # A wide PSF needs fewer frequencies: grids are made for a few cut-offs. Which one serves a galaxy depends on
         # nothing but the galaxy.
         shear = np.hypot(g1, g2)
@@ -107,14 +107,16 @@ class FourierRenderer:
         blobs = galaxies.blobs
         flux_left = flux * (1.0 - blobs[..., 3].sum(axis=1))
         transform = np.zeros((len(galaxies), fy.size, fx.size), np.float32)
-        for part in range(galaxies.share.shape[1]):
-            for index in np.unique(galaxies.index[:, part]):
-                use = np.flatnonzero((galaxies.index[:, part] == index) & (galaxies.share[:, part] > 0.0))
+        for part in range(galaxies.flux_fraction.shape[1]):
+            for index in np.unique(galaxies.sersic_index[:, part]):
+                use = np.flatnonzero(
+                    (galaxies.sersic_index[:, part] == index) & (galaxies.flux_fraction[:, part] > 0.0)
+                )
                 if use.size:
                     radius = galaxies.radius[use, part] / pixel
                     squared = _squared(fx, fy, galaxies.axis_ratio[use, part], galaxies.angle[use, part], radius)
                     value = sersic_fourier(float(index), squared)
-                    value *= (galaxies.share[use, part] * flux_left[use]).astype(np.float32)[:, None, None]
+                    value *= (galaxies.flux_fraction[use, part] * flux_left[use]).astype(np.float32)[:, None, None]
                     transform[use] += value
 
         number = -(-(blobs[..., 3] != 0.0).sum(axis=1) // BUCKET) * BUCKET

@@ -28,7 +28,7 @@ class GalSimRenderer:
         self,
         galaxies: Sources,
         flux: np.ndarray,
-        reach: np.ndarray,
+        extent: np.ndarray,
         fwhm: np.ndarray,
         g1: np.ndarray,
         g2: np.ndarray,
@@ -36,11 +36,11 @@ class GalSimRenderer:
     ) -> np.ndarray:
         """Electrons per pixel of each galaxy alone, float32 [G, S, S]; arguments as `FourierRenderer.render`'s.
 
-        `reach` is not needed: GalSim chooses its own grids.
+        `extent` is not needed: GalSim chooses its own grids.
         """
         import galsim
 
-        del reach
+        del extent
         stamps = np.zeros((len(galaxies), stamp_size, stamp_size), np.float32)
         scale = self._psf.survey.pixel_scale
         middle = (stamp_size - 1) / 2.0
@@ -75,11 +75,11 @@ def galaxy_profile(
     smooth = flux * (1.0 - float(blobs[:, 3].sum()))
     for x, y, sigma, fraction in blobs[blobs[:, 3] != 0.0]:
         parts.append(galsim.Gaussian(sigma=float(sigma), flux=flux * float(fraction), gsparams=gsparams).shift(x, y))
-    for part in np.flatnonzero(galaxies.share[row] > 0.0):
+    for part in np.flatnonzero(galaxies.flux_fraction[row] > 0.0):
         component = galsim.Sersic(
-            float(galaxies.index[row, part]),
+            float(galaxies.sersic_index[row, part]),
             half_light_radius=float(galaxies.radius[row, part]),
-            flux=smooth * float(galaxies.share[row, part]),
+            flux=smooth * float(galaxies.flux_fraction[row, part]),
             gsparams=gsparams,
         )
         parts.append(

@@ -33,41 +33,41 @@ CLUSTERING_SLOPE = 0.8  # of the angular correlation function w(theta) ~ theta^-
 
 @dataclass(frozen=True)
 class Sources:
-    """G sources. A galaxy has two smooth components (0 disk, 1 bulge; a share of 0 means that there is none).
+    """G sources. A galaxy has two smooth components (0 disk, 1 bulge; a fraction of 0 means that there is none).
 
     Attributes:
       kind: GALAXY or STAR, int8 [G]; a star is a point, of which only position and magnitude are read.
       x, y: centre in pixels [G]; (0, 0) is the centre of the stamp's first pixel.
       magnitude: AB [G].
-      share: of the flux [G, 2], each row sums to 1.
+      flux_fraction: of the components [G, 2], each row sums to 1.
       radius: half-light radius in arcsec of the circle of equal area [G, 2].
-      index: Sersic index [G, 2].
+      sersic_index: of the components [G, 2].
       axis_ratio: minor over major [G, 2].
       angle: of the major axis, radians from +x towards +y [G, 2].
       blobs: K Gaussian blobs that hold a part of a galaxy's light [G, K, 4]: offset from its centre in x and in y and
         sigma, in arcsec, and fraction of its flux, below 0 for dust. K may be 0.
       stamp: number of the image in a library of stamps that the galaxy is rendered from, NO_STAMP for its profile [G].
-      turn: of that image, radians; below 0 it is flipped first [G].
+      rotation: of that image, radians; below 0 it is flipped first [G].
     """
 
     kind: np.ndarray
     x: np.ndarray
     y: np.ndarray
     magnitude: np.ndarray
-    share: np.ndarray
+    flux_fraction: np.ndarray
     radius: np.ndarray
-    index: np.ndarray
+    sersic_index: np.ndarray
     axis_ratio: np.ndarray
     angle: np.ndarray
     blobs: np.ndarray
     stamp: np.ndarray
-    turn: np.ndarray
+    rotation: np.ndarray
 
     @staticmethod
     def make(**values: np.ndarray) -> "Sources":
         """Sources of these attributes, without blobs and stamps unless they are given."""
         count = len(values["x"])
-        plain = {"blobs": np.zeros((count, 0, 4)), "stamp": np.full(count, NO_STAMP), "turn": np.zeros(count)}
+        plain = {"blobs": np.zeros((count, 0, 4)), "stamp": np.full(count, NO_STAMP), "rotation": np.zeros(count)}
         return Sources(**{**plain, **values})
 
     def __len__(self) -> int:
@@ -91,7 +91,7 @@ class Sources:
     @property
     def half_light(self) -> np.ndarray:
         """Flux-weighted half-light radius of the components, arcsec [G]."""
-        return (self.share * self.radius).sum(axis=1)
+        return (self.flux_fraction * self.radius).sum(axis=1)
 
 
 def cumulative_counts(magnitude: np.ndarray | float) -> np.ndarray:
@@ -104,13 +104,13 @@ def median_disk_scale(magnitude: np.ndarray | float) -> np.ndarray:
     return np.exp(-1.145 - 0.269 * (np.asarray(magnitude) - 23.0))
 
 
-def draw_magnitudes(rng: np.random.Generator, count: int, bright: float, faint: float) -> np.ndarray:
+def sample_magnitudes(rng: np.random.Generator, count: int, bright: float, faint: float) -> np.ndarray:
     """Magnitudes between two limits that follow the cumulative counts [count]."""
     low, high = 10.0 ** (COUNTS_SLOPE * (bright - faint)), 1.0
     return faint + np.log10(low + (high - low) * rng.random(count)) / COUNTS_SLOPE
 
 
-def draw_disk_scale(rng: np.random.Generator, magnitude: np.ndarray) -> np.ndarray:
+def sample_disk_scale(rng: np.random.Generator, magnitude: np.ndarray) -> np.ndarray:
     """Scale lengths in arcsec with p(r) ~ r exp(-(r / a)^(4/3)) and the median of that magnitude (Miller et al. 2013).
 
     u = (r / a)^(4/3) follows a gamma distribution of shape 3/2, whose median is 1.18299: so median(r) = 1.1343 a.
@@ -126,7 +126,7 @@ def _ellipticity_table() -> tuple[np.ndarray, np.ndarray]:
     return cumulative / cumulative[-1], e
 
 
-def draw_axis_ratio(rng: np.random.Generator, count: int) -> np.ndarray:
+def sample_axis_ratio(rng: np.random.Generator, count: int) -> np.ndarray:
     """Axis ratios b / a = (1 - e) / (1 + e) [count].
 
     p(e) ~ e (1 - exp((e - 0.804) / 0.2539)) / ((1 + e) sqrt(e^2 + 0.0256^2)), 0 <= e <= 0.804 (Miller et al. 2013).
@@ -135,22 +135,22 @@ def draw_axis_ratio(rng: np.random.Generator, count: int) -> np.ndarray:
     return (1.0 - e) / (1.0 + e)
 
 
-def draw_bulge_fraction(rng: np.random.Generator, count: int) -> np.ndarray:
+def sample_bulge_fraction(rng: np.random.Generator, count: int) -> np.ndarray:
     """Bulge over total flux [count]: 1 for a tenth of the galaxies, else |normal(0, 0.1)| (Miller et al. 2013)."""
     fraction = np.minimum(np.abs(rng.normal(0.0, 0.1, count)), 1.0)
     return np.where(rng.random(count) < 0.1, 1.0, fraction)
 
 
-def draw_galaxies(rng: np.random.Generator, magnitude: np.ndarray) -> Sources:
+def sample_galaxies(rng: np.random.Generator, magnitude: np.ndarray) -> Sources:
     """Galaxies of these magnitudes, at position (0, 0).
 
     Disk (Sersic 1) and bulge (Sersic 4) share axis ratio and angle. In a disk galaxy the bulge's half-light radius is
     the disk's scale length; in a bulge-dominated one it is the half-light radius that a disk of that magnitude has.
     """
     count = len(magnitude)
-    scale = draw_disk_scale(rng, magnitude)
-    bulge = draw_bulge_fraction(rng, count)
-    ratio = draw_axis_ratio(rng, count)
+    scale = sample_disk_scale(rng, magnitude)
+    bulge = sample_bulge_fraction(rng, count)
+    ratio = sample_axis_ratio(rng, count)
     angle = np.pi * rng.random(count)
     disk_radius = EXPONENTIAL_HALF_LIGHT * scale
     zero = np.zeros(count)
@@ -159,15 +159,15 @@ def draw_galaxies(rng: np.random.Generator, magnitude: np.ndarray) -> Sources:
         x=zero,
         y=zero,
         magnitude=np.asarray(magnitude, float),
-        share=np.stack((1.0 - bulge, bulge), axis=1),
+        flux_fraction=np.stack((1.0 - bulge, bulge), axis=1),
         radius=np.stack((disk_radius, np.where(bulge == 1.0, disk_radius, scale)), axis=1),
-        index=np.tile((1.0, 4.0), (count, 1)),
+        sersic_index=np.tile((1.0, 4.0), (count, 1)),
         axis_ratio=np.stack((ratio, ratio), axis=1),
         angle=np.stack((angle, angle), axis=1),
     )
 
 
-def draw_natural(
+def sample_natural(
     rng: np.random.Generator, config: PopulationConfig, survey: "Survey", stamp_size: int, source: Any = None
 ) -> Sources:
     """A natural scene's galaxies: Poisson number, uniform positions over the stamp and a margin around it.
@@ -184,9 +184,9 @@ def draw_natural(
     density = config.density_scale * (cumulative_counts(faint) - cumulative_counts(bright))
     count = int(rng.poisson(density * (side * survey.pixel_scale / 60.0) ** 2))
     if source:
-        galaxies = source.draw(rng, count, bright, faint)
+        galaxies = source.sample(rng, count, bright, faint)
     else:
-        galaxies = draw_galaxies(rng, draw_magnitudes(rng, count, bright, faint))
+        galaxies = sample_galaxies(rng, sample_magnitudes(rng, count, bright, faint))
     x, y = rng.uniform(-0.5 - margin, stamp_size - 0.5 + margin, (2, count))
     if config.clustering and count > 1:
         moved = rng.random(count) < config.clustering
@@ -200,7 +200,7 @@ def draw_natural(
     return galaxies.replace(x=x, y=y)
 
 
-def draw_boosted(
+def sample_boosted(
     rng: np.random.Generator, config: PopulationConfig, survey: "Survey", stamp_size: int, source: Any = None
 ) -> Sources:
     """A boosted scene's galaxies: a natural scene, and 1 to `boosted_groups_max` groups of galaxies that may overlap.
@@ -212,16 +212,16 @@ def draw_boosted(
     the body of a large galaxy are as frequent as those at its edge. The first galaxy's centre is uniform over the
     stamp; companions may lie outside.
     """
-    background = draw_natural(rng, config, survey, stamp_size, source)
+    background = sample_natural(rng, config, survey, stamp_size, source)
     groups = int(rng.integers(1, config.boosted_groups_max + 1))
     first = rng.uniform(config.boosted_magnitude_bright, config.boosted_magnitude_faint, groups)
     companions = rng.integers(1, config.boosted_companions_max + 1, groups)
     host = np.repeat(np.arange(groups), np.where(rng.random(groups) < config.boosted_single_share, 0, companions))
     fainter = first[host] + rng.uniform(0.0, config.boosted_magnitude_difference, len(host))
     magnitudes = np.concatenate((first, fainter))
-    galaxies = source.draw_like(rng, magnitudes) if source else draw_galaxies(rng, magnitudes)
+    galaxies = source.sample_like(rng, magnitudes) if source else sample_galaxies(rng, magnitudes)
     x, y = rng.uniform(-0.5, stamp_size - 0.5, (2, groups))
-    semi_major = galaxies.half_light / np.sqrt((galaxies.share * galaxies.axis_ratio).sum(axis=1))
+    semi_major = galaxies.half_light / np.sqrt((galaxies.flux_fraction * galaxies.axis_ratio).sum(axis=1))
     radius = (semi_major[host] + semi_major[groups:]) / survey.pixel_scale
     ends = np.log([config.boosted_separation_min, config.boosted_separation_max])
     distance = radius * np.exp(rng.uniform(*ends, len(host)))
@@ -238,8 +238,8 @@ class Population:
     """One population of scenes.
 
     Attributes:
-      sample: (rng, config, survey, stamp_size, source) -> the galaxies of a scene, as `draw_natural` takes and returns
-        them.
+      sample: (rng, config, survey, stamp_size, source) -> the galaxies of a scene; as `sample_natural` takes and
+        returns them.
       note: a sentence for reports: what metrics on these scenes say of the sky.
       extra_star: whether a share `stars.boosted_share` of the scenes holds one more star, half of them near the first
         of the galaxies that `sample` returns.
@@ -254,11 +254,11 @@ class Population:
 # that order the scenes of a split are given to the populations, so a new one comes last.
 POPULATIONS = {
     "boosted": Population(
-        draw_boosted,
+        sample_boosted,
         "Scenes with an added share of blends, on which differences show. Not what the sky holds.",
         extra_star=True,
     ),
-    "natural": Population(draw_natural, "Scenes at the density of galaxies on the sky: what a survey would meet."),
+    "natural": Population(sample_natural, "Scenes at the density of galaxies on the sky: what a survey would meet."),
 }
 CALIBRATED = "natural"  # the population for which exported probabilities are calibrated
 LISTED = "boosted"  # the population whose metrics stand in lists of versions: it holds the most blends

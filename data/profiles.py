@@ -32,7 +32,7 @@ def sersic_peak(flux: np.ndarray, radius: np.ndarray, index: np.ndarray) -> np.n
     return flux * b ** (2.0 * index) / (2.0 * np.pi * index * special.gamma(2.0 * index) * np.square(radius))
 
 
-def sersic_reach(
+def sersic_extent(
     flux: np.ndarray, radius: np.ndarray, index: np.ndarray, axis_ratio: np.ndarray, level: np.ndarray | float
 ) -> np.ndarray:
     """Distance from the centre, along the major axis, at which the surface brightness falls to `level`; 0 if it never

@@ -1,6 +1,6 @@
 """One scene, a pure function of (configuration, span, scene number).
 
-`Simulator.draw` fixes the parameters (PSF and galaxies), `Simulator.scenes` renders a batch of scenes to records.
+`Simulator.sample` fixes the parameters (PSF and galaxies), `Simulator.scenes` renders a batch of scenes to records.
 Every scene has a random stream of its own, seeded by (seed, span, number).
 """
 
@@ -23,7 +23,7 @@ from blendinator.data.population import (
     check_populations,
     population_at,
 )
-from blendinator.data.profiles import Psf, sersic_reach
+from blendinator.data.profiles import Psf, sersic_extent
 from blendinator.data.records import UNDEFINED
 from blendinator.data.spans import SPLITS
 from blendinator.data.stamps import StampRenderer
@@ -47,7 +47,7 @@ class Parameters:
       sky_sigma: of the scene's noise without the sources', electrons per pixel.
       noise_correlation: sigma of the noise's Gaussian kernel in pixels; 0 is white noise.
       optics: what stars show of the telescope.
-      sources: those whose light reaches the stamp; reach: how far each one's does, in pixels [G].
+      sources: those whose light reaches the stamp; extent: how far each one's does, in pixels [G].
       rng: the scene's stream, from which its noise is still to be drawn.
     """
 
@@ -60,7 +60,7 @@ class Parameters:
     noise_correlation: float
     optics: Optics
     sources: Sources
-    reach: np.ndarray
+    extent: np.ndarray
     rng: np.random.Generator
 
 
@@ -107,7 +107,9 @@ def read_libraries(config: SimulationConfig) -> dict:
 
 
 class Simulator:
-    """Draws the scenes of a configuration; it holds tables only, so any number of them gives the same scenes.
+    """Samples and renders the scenes of a configuration.
+
+    It holds tables only, so any number of them gives the same scenes.
 
     Args:
       config: the settings.
@@ -138,7 +140,7 @@ class Simulator:
         """With the catalogue and the library of stamps that the configuration names, if there are any."""
         return cls(config, **read_libraries(config))
 
-    def draw(self, span: int, number: int) -> Parameters:
+    def sample(self, span: int, number: int) -> Parameters:
         """The parameters of a scene."""
         config = self.config
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((config.seed, span, number))))
@@ -150,14 +152,14 @@ class Simulator:
         optics = Optics(float(rng.uniform(0.0, 2.0 * np.pi)), float(rng.random()))
         galaxies = POPULATIONS[population].sample(rng, config.population, self.survey, config.stamp_size, self.source)
         sources = Sources.concatenate([galaxies, *self._stars(rng, population, galaxies)])
-        reach = self._reach(sources, fwhm, sky_sigma)
+        extent = self._extent(sources, fwhm, sky_sigma)
         outside_x, outside_y = (
             np.maximum(np.abs(c - (config.stamp_size - 1) / 2) - config.stamp_size / 2, 0.0)
             for c in (sources.x, sources.y)
         )
-        seen = np.hypot(outside_x, outside_y) < reach
-        sources, reach = sources.take(seen), reach[seen]
-        sources = self._dress(rng, sources, reach, fwhm)
+        seen = np.hypot(outside_x, outside_y) < extent
+        sources, extent = sources.take(seen), extent[seen]
+        sources = self._dress(rng, sources, extent, fwhm)
         return Parameters(
             number=number,
             population=population,
@@ -168,45 +170,45 @@ class Simulator:
             noise_correlation=0.0 if white else float(correlation),
             optics=optics,
             sources=sources,
-            reach=reach,
+            extent=extent,
             rng=rng,
         )
 
-    def _dress(self, rng: np.random.Generator, sources: Sources, reach: np.ndarray, fwhm: float) -> Sources:
+    def _dress(self, rng: np.random.Generator, sources: Sources, extent: np.ndarray, fwhm: float) -> Sources:
         """The galaxies with what makes them more than ellipses: stamps, or structure."""
         config = self.config
         if self._stamps:
             sources = self._stamps.choose(rng, sources, fwhm, config.stamps_share, config.stamps_faintest)
-        return add_structure(rng, sources, reach * self.survey.pixel_scale, config.structure)
+        return add_structure(rng, sources, extent * self.survey.pixel_scale, config.structure)
 
     def scenes(self, span: int, numbers: Iterable[int]) -> list[dict]:
         """Scenes as `blendinator.data.records.encode` takes them."""
-        drawn = [self.draw(span, number) for number in numbers]
+        drawn = [self.sample(span, number) for number in numbers]
         counts = [len(scene.sources) for scene in drawn]
         stamps = self._render(drawn, counts)
         ends = np.cumsum(counts)
         return [self._record(span, scene, stamps[end - count : end]) for scene, count, end in zip(drawn, counts, ends)]
 
-    def layers(self, span: int, number: int) -> tuple[Parameters, np.ndarray]:
+    def isolated_images(self, span: int, number: int) -> tuple[Parameters, np.ndarray]:
         """A scene's parameters, and each source alone and without noise, float32 [G, S, S] in electrons per pixel."""
-        scene = self.draw(span, number)
+        scene = self.sample(span, number)
         return scene, self._render([scene], [len(scene.sources)])
 
     def _render(self, drawn: Sequence[Parameters], counts: Sequence[int]) -> np.ndarray:
         """Every source of these scenes alone, float32 [G, S, S]."""
         sources = Sources.concatenate([scene.sources for scene in drawn])
         psf = [np.repeat([getattr(scene, name) for scene in drawn], counts) for name in ("fwhm", "g1", "g2")]
-        reach = np.concatenate([scene.reach for scene in drawn])
+        extent = np.concatenate([scene.extent for scene in drawn])
         optics = [scene.optics for scene, count in zip(drawn, counts) for _ in range(count)]
-        return self.render(sources, reach, psf, optics, self.config.stamp_size)
+        return self.render(sources, extent, psf, optics, self.config.stamp_size)
 
     def render(
-        self, sources: Sources, reach: np.ndarray, psf: Sequence[np.ndarray], optics: list[Optics], size: int
+        self, sources: Sources, extent: np.ndarray, psf: Sequence[np.ndarray], optics: list[Optics], size: int
     ) -> np.ndarray:
         """Electrons per pixel of each source alone, float32 [G, size, size], each kind by its renderer.
 
         Args:
-          reach: as `FourierRenderer.render` takes it [G].
+          extent: as `FourierRenderer.render` takes it [G].
           psf: FWHM (arcsec), g1 and g2 at each source, three arrays [G].
           optics: at each source.
         """
@@ -215,7 +217,7 @@ class Simulator:
         rows = np.flatnonzero((sources.kind == GALAXY) & (sources.stamp == NO_STAMP))
         if rows.size:
             stamps[rows] = self._renderer.render(
-                sources.take(rows), flux[rows], reach[rows], *(values[rows] for values in psf), size
+                sources.take(rows), flux[rows], extent[rows], *(values[rows] for values in psf), size
             )
         rows = np.flatnonzero(sources.stamp != NO_STAMP)
         if rows.size and self._stamp_renderer:
@@ -297,12 +299,14 @@ class Simulator:
     def _round(self, image: np.ndarray) -> np.ndarray:
         return (np.rint(image / self.quantum) * self.quantum).astype(np.float32)
 
-    def _reach(self, sources: Sources, fwhm: float, sky_sigma: float) -> np.ndarray:
+    def _extent(self, sources: Sources, fwhm: float, sky_sigma: float) -> np.ndarray:
         """Distance in pixels beyond which a source gives less than `render_level` sky sigma per pixel [G]."""
         scale = self.survey.pixel_scale
         level = self.config.render_level * sky_sigma / scale**2
         flux = self.survey.flux(sources.magnitude)
-        parts = sersic_reach(flux[:, None] * sources.share, sources.radius, sources.index, sources.axis_ratio, level)
+        parts = sersic_extent(
+            flux[:, None] * sources.flux_fraction, sources.radius, sources.sersic_index, sources.axis_ratio, level
+        )
         # A PSF spreads the light of a point: Gaussian core, and the r^-3 wings of a diffraction pattern.
         core = 2.0 * fwhm
         wings = 0.0

@@ -30,7 +30,7 @@ def parse_scene_id(text: str) -> tuple[int, int]:
     return int(span), int(number)
 
 
-def draw_record(config: SimulationConfig, scene_id: str) -> dict:
+def render_record(config: SimulationConfig, scene_id: str) -> dict:
     """A scene again, as the record that `blendinator.data.records.encode` takes; raises as `show_scene`."""
     span, number = parse_scene_id(scene_id)
     return Simulator.configured(config).scenes(span, [number])[0]
@@ -63,7 +63,7 @@ def show_scene(config: SimulationConfig, scene_id: str, path: str | Path) -> dic
 
     span, number = parse_scene_id(scene_id)
     simulator = Simulator.configured(config)
-    scene, stamps = simulator.layers(span, number)
+    scene, stamps = simulator.isolated_images(span, number)
     record = simulator.scenes(span, [number])[0]
     threshold = config.truth_threshold * scene.sky_sigma
     rows = [i for i in np.argsort(scene.sources.magnitude, kind="stable") if (stamps[i] > threshold).any()]
@@ -74,7 +74,7 @@ def show_scene(config: SimulationConfig, scene_id: str, path: str | Path) -> dic
     panels = picture[0].subplots(
         1, 3, gridspec_kw={"left": 0.02, "right": 0.98, "bottom": 0.02, "top": 0.86, "wspace": 0.04}
     )
-    draw_panels(panels, record, config.truth_threshold, stamps[rows])
+    plot_panels(panels, record, config.truth_threshold, stamps[rows])
     picture[0].suptitle(
         f"Scene {scene_id} ({record['population']}, {_split(config, number)}): {record['num_galaxies']} galaxies, "
         f"{record['num_stars']} stars, "
@@ -102,7 +102,7 @@ def show_scene(config: SimulationConfig, scene_id: str, path: str | Path) -> dic
     return record
 
 
-def draw_panels(axes: Sequence[Any], record: dict, truth_threshold: float, stamps: np.ndarray) -> None:
+def plot_panels(axes: Sequence[Any], record: dict, truth_threshold: float, stamps: np.ndarray) -> None:
     """Image, the same with each source's truth outline, and the classes, on three matplotlib axes.
 
     Args:
@@ -154,10 +154,10 @@ def source_table(sources: Sources, stamps: np.ndarray, threshold: float, survey:
     )
     rows: list[tuple] = [header]
     for i in range(len(sources)):
-        part = int(np.argmax(sources.share[i]))
+        part = int(np.argmax(sources.flux_fraction[i]))
         shape = (
             f"{sources.half_light[i]:.2f}",
-            f"{sources.share[i, 1]:.2f}",
+            f"{sources.flux_fraction[i, 1]:.2f}",
             f"{sources.axis_ratio[i, part]:.2f}",
             f"{np.degrees(sources.angle[i, part]) % 180:.0f}",
         )

@@ -55,8 +55,8 @@ class Stamps:
         sharp = np.take_along_axis(fwhm < SHARPER * psf_fwhm, order, axis=1)
         chosen = np.take_along_axis(order, sharp.argmax(axis=1)[:, None], axis=1)[:, 0]
         stamp = np.where(wanted & sharp.any(axis=1), chosen, NO_STAMP)
-        turn = np.where(rng.random(len(sources)) < 0.5, -1.0, 1.0) * rng.uniform(1e-9, 2.0 * np.pi, len(sources))
-        return sources.replace(stamp=stamp, turn=np.where(stamp == NO_STAMP, 0.0, turn))
+        rotation = np.where(rng.random(len(sources)) < 0.5, -1.0, 1.0) * rng.uniform(1e-9, 2.0 * np.pi, len(sources))
+        return sources.replace(stamp=stamp, rotation=np.where(stamp == NO_STAMP, 0.0, rotation))
 
 
 def read_stamps(path: str | Path, psf_fwhm: float) -> Stamps:
@@ -126,11 +126,11 @@ class StampRenderer:
             stamps = self._stamps
             image = galsim.Image(stamps.pixels[number], scale=float(stamps.pixel_scale[number]))
             zoom = float(galaxies.half_light[row] / stamps.half_light[number])
-            turn = float(galaxies.turn[row])
+            rotation = float(galaxies.rotation[row])
             galaxy = galsim.InterpolatedImage(image, flux=float(flux[row])).dilate(zoom)
-            if turn < 0.0:
+            if rotation < 0.0:
                 galaxy = galaxy.transform(1.0, 0.0, 0.0, -1.0)
-            galaxy = galaxy.rotate(abs(turn) * galsim.radians)
+            galaxy = galaxy.rotate(abs(rotation) * galsim.radians)
             rest = np.sqrt(float(fwhm[row]) ** 2 - (float(stamps.fwhm[number]) * zoom) ** 2)
             kernel = galsim.Gaussian(fwhm=rest).shear(g1=float(g1[row]), g2=float(g2[row]))
             middle = (size - 1) / 2.0

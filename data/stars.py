@@ -30,7 +30,7 @@ def cumulative_counts(magnitude: np.ndarray | Sequence[float], latitude: float) 
     return np.exp(np.interp(magnitude, MAGNITUDES, logs) + slope * np.minimum(magnitude - MAGNITUDES[0], 0.0))
 
 
-def draw_magnitudes(rng: np.random.Generator, count: int, config: StarConfig) -> np.ndarray:
+def sample_magnitudes(rng: np.random.Generator, count: int, config: StarConfig) -> np.ndarray:
     """Magnitudes between `config.magnitude_bright` and 26 that follow the counts [count]."""
     grid = np.linspace(config.magnitude_bright, FAINTEST, 500)
     return np.interp(
@@ -48,7 +48,7 @@ def sample_stars(
     area = ((side + 2.0 * margin) * pixel_scale / 60.0) ** 2
     count = int(rng.poisson(config.density_scale * (ends[1] - ends[0]) * area))
     x, y = rng.uniform(-0.5 - margin, side - 0.5 + margin, (2, count))
-    return points(x, y, draw_magnitudes(rng, count, config))
+    return points(x, y, sample_magnitudes(rng, count, config))
 
 
 def points(
@@ -61,9 +61,9 @@ def points(
         x=np.asarray(x, float),
         y=np.asarray(y, float),
         magnitude=np.asarray(magnitude, float),
-        share=np.zeros((count, 2)),
+        flux_fraction=np.zeros((count, 2)),
         radius=np.ones((count, 2)),
-        index=np.ones((count, 2)),
+        sersic_index=np.ones((count, 2)),
         axis_ratio=np.ones((count, 2)),
         angle=np.zeros((count, 2)),
     )

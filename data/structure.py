@@ -6,7 +6,7 @@ each part is drawn with its own probability and strength, from barely visible to
 
 A blob follows the disk: its peak is `contrast` times the disk's surface brightness where it lies,
 
-    fraction = contrast * I(r) * 2 pi sigma^2,    I(r) = share * exp(-r / h) / (2 pi h^2 q)
+    fraction = contrast * I(r) * 2 pi sigma^2,    I(r) = flux_fraction * exp(-r / h) / (2 pi h^2 q)
 
 for a disk of scale length h and axis ratio q. The rest of the flux stays in the smooth profiles. Arms are logarithmic
 spirals r ~ exp(phi tan(pitch)), each of its own strength, whose contrast grows outwards in many (Elmegreen & Elmegreen
@@ -58,16 +58,16 @@ def add_structure(rng: np.random.Generator, sources: Sources, extent: np.ndarray
     # Dust takes away from the smooth light, of which blobs have left less.
     blobs[..., FRACTION] *= np.where(blobs[..., FRACTION] > 0.0, scale, 1.0 - np.minimum(light * scale, 1.0))
     everything[rows] = blobs
-    index = np.array(sources.index)
+    index = np.array(sources.sersic_index)
     index[rows] = _indices(rng, galaxies)
-    return sources.replace(blobs=everything, index=index)
+    return sources.replace(blobs=everything, sersic_index=index)
 
 
 def _indices(rng: np.random.Generator, galaxies: Sources) -> np.ndarray:
     """Sersic indices [n, 2]: those of disk and bulge, for half of the galaxies drawn from their ranges."""
     count = len(galaxies)
     drawn = np.stack((rng.choice(_DISK_INDICES, count), rng.choice(_BULGE_INDICES, count)), axis=1)
-    return np.where(rng.random((count, 1)) < 0.5, drawn, galaxies.index)
+    return np.where(rng.random((count, 1)) < 0.5, drawn, galaxies.sersic_index)
 
 
 class _Disk:
@@ -76,17 +76,18 @@ class _Disk:
     def __init__(self, galaxies: Sources):
         column = lambda values: values[:, None]
         # A galaxy without a disk has structure on the scale of its bulge.
-        part = (galaxies.share[:, 0] < 0.5).astype(int)
+        part = (galaxies.flux_fraction[:, 0] < 0.5).astype(int)
         take = lambda values: column(np.take_along_axis(values, part[:, None], axis=1)[:, 0])
         self.scale = take(galaxies.radius) / EXPONENTIAL_HALF_LIGHT
-        self.ratio, self.angle, self.share = take(galaxies.axis_ratio), take(galaxies.angle), take(galaxies.share)
+        self.ratio, self.angle = take(galaxies.axis_ratio), take(galaxies.angle)
+        self.flux_fraction = take(galaxies.flux_fraction)
         self.is_disk = column(part == 0)
 
     def blobs(self, radius: np.ndarray, azimuth: np.ndarray, sigma: np.ndarray, contrast: np.ndarray) -> np.ndarray:
         """[n, K, 4] from radius and azimuth in the disk's plane, and sigma, all [n, K]; radius and sigma in h."""
         u, v = radius * np.cos(azimuth), self.ratio * radius * np.sin(azimuth)
         cos, sin = np.cos(self.angle), np.sin(self.angle)
-        brightness = self.share * np.exp(-radius) / self.ratio  # times 1 / (2 pi h^2)
+        brightness = self.flux_fraction * np.exp(-radius) / self.ratio  # times 1 / (2 pi h^2)
         fraction = contrast * brightness * np.square(sigma)
         return np.stack(
             np.broadcast_arrays(

@@ -136,15 +136,15 @@ def correlation_matrix(correlation: tf.Tensor, side: int) -> tf.Tensor:
     return kernel / tf.norm(kernel, axis=2, keepdims=True)
 
 
-def turn(stacks: Sequence[tf.Tensor], seed: tf.Tensor) -> list[tf.Tensor]:
+def flip_and_rotate(stacks: Sequence[tf.Tensor], seed: tf.Tensor) -> list[tf.Tensor]:
     """One of the eight flips and quarter turns for each image, the same in every stack [B, S, S]."""
     coins = tf.random.stateless_uniform([3, tf.shape(stacks[0])[0], 1, 1], seed) < 0.5
-    turned = []
+    flipped = []
     for x in stacks:
         x = tf.where(coins[0], tf.transpose(x, [0, 2, 1]), x)
         x = tf.where(coins[1], x[:, ::-1], x)
-        turned.append(tf.where(coins[2], x[:, :, ::-1], x))
-    return turned
+        flipped.append(tf.where(coins[2], x[:, :, ::-1], x))
+    return flipped
 
 
 def training_batches(
@@ -187,7 +187,7 @@ def training_batches(
         if config.fresh_noise:
             sky_sigma, correlation = (tf.ensure_shape(values, [None]) for values in (sky_sigma, correlation))
             image = observe_again(image, sky_sigma, correlation, seeds(0), defects)
-        image, mask = turn([image, mask], seeds(1))
+        image, mask = flip_and_rotate([image, mask], seeds(1))
         return normalise(image), tf.cast(mask, tf.int32)
 
     steps = tf.data.Dataset.range(first_step, config.steps)

@@ -68,10 +68,10 @@ def simulate(config_path, span, galaxies, workers, scene_id, show, side, seed, o
 
 
 def _scene(config: Config, scene_id: str, show: bool, output: Path | None) -> None:
-    from blendinator.data.show import describe_record, draw_record, parse_scene_id, show_scene
+    from blendinator.data.show import describe_record, parse_scene_id, render_record, show_scene
 
     if not show:
-        click.echo(describe_record(draw_record(config.simulation, scene_id)))
+        click.echo(describe_record(render_record(config.simulation, scene_id)))
         return
     where = output or Path("scene-{}-{}.png".format(*parse_scene_id(scene_id)))
     click.echo(describe_record(show_scene(config.simulation, scene_id, where)))

@@ -21,7 +21,7 @@ def test_cells_are_all_combinations():
     assert len(found) == 27
     assert {round(cell["psf"], 9) for cell, _ in found} == {0.8, 1.0, 1.25}
     assert {round(cell["noise"], 9) for cell, _ in found} == {0.5, 1.0, 2.0}
-    scene = Simulator(found[-1][1]).draw(1, 0)
+    scene = Simulator(found[-1][1]).sample(1, 0)
     assert (scene.noise_correlation, scene.population) == (1.0, "natural")
     assert scene.fwhm == pytest.approx(1.25 * Simulator(SimulationConfig()).survey.psf_fwhm)
 

@@ -126,7 +126,7 @@ def test_a_star_has_its_flux(real_sky):
 def test_large_galaxies_are_single_profiles_or_structured(real_sky):
     rng = np.random.default_rng(1)
     single = real_sky.sample_large(rng, 50, (16.0, 20.0), 0.0)
-    assert single.share[:, 0].min() == 1.0
-    assert set(single.index[:, 0]) <= {1.0, 2.0, 4.0}
+    assert single.flux_fraction[:, 0].min() == 1.0
+    assert set(single.sersic_index[:, 0]) <= {1.0, 2.0, 4.0}
     assert single.magnitude.min() >= 16.0
     assert single.magnitude.max() <= 20.0

@@ -70,15 +70,15 @@ def test_a_table(tmp_path, name):
     catalog = read_catalog(written(tmp_path, table(), name))
     assert catalog.format == "table" and catalog.provenance["skipped"] == {} and catalog.provenance["rows"] == 3
     np.testing.assert_array_equal(catalog.galaxies.magnitude, [20.0, 21.0, 22.5])
-    np.testing.assert_allclose(catalog.galaxies.index[:, 0], [1.0, 2.0, 4.0])  # rounded to 0.1
+    np.testing.assert_allclose(catalog.galaxies.sersic_index[:, 0], [1.0, 2.0, 4.0])  # rounded to 0.1
     np.testing.assert_array_equal(catalog.galaxies.axis_ratio[:, 0], [1.0, 0.5, 0.25])
-    np.testing.assert_array_equal(catalog.galaxies.share, [[1.0, 0.0]] * 3)
+    np.testing.assert_array_equal(catalog.galaxies.flux_fraction, [[1.0, 0.0]] * 3)
 
 
 def test_catsim(tmp_path):
     catalog = read_catalog(written(tmp_path, catsim()))
     assert catalog.format == "catsim" and catalog.provenance["skipped"] == {"neither bulge nor disk": 1}
-    np.testing.assert_allclose(catalog.galaxies.share, [[0.75, 0.25], [1.0, 0.0]])
+    np.testing.assert_allclose(catalog.galaxies.flux_fraction, [[0.75, 0.25], [1.0, 0.0]])
     np.testing.assert_allclose(catalog.galaxies.radius[0], [0.4, 0.2])  # sqrt(0.8 * 0.2)
     np.testing.assert_allclose(catalog.galaxies.axis_ratio[0], [0.25, 1.0])
     np.testing.assert_allclose(catalog.galaxies.angle[0], [np.pi / 2, 0.0])
@@ -87,11 +87,11 @@ def test_catsim(tmp_path):
 def test_cosmos(tmp_path):
     catalog = read_catalog(written(tmp_path, cosmos()))
     assert catalog.format == "cosmos" and catalog.provenance["skipped"] == {"no usable fit": 1}
-    np.testing.assert_allclose(catalog.galaxies.share, [[0.75, 0.25], [1.0, 0.0]])
+    np.testing.assert_allclose(catalog.galaxies.flux_fraction, [[0.75, 0.25], [1.0, 0.0]])
     np.testing.assert_allclose(catalog.galaxies.radius[0], [0.6, 0.2])
     np.testing.assert_allclose(catalog.galaxies.radius[1, 0], 0.5)
     np.testing.assert_allclose(catalog.galaxies.axis_ratio[0], [0.4, 0.9])
-    np.testing.assert_allclose(catalog.galaxies.index[1, 0], 0.3)  # a fit at 0.2: the lowest that can be drawn
+    np.testing.assert_allclose(catalog.galaxies.sersic_index[1, 0], 0.3)  # a fit at 0.2: the lowest that can be drawn
 
 
 def cosmos_path(tmp_path):
@@ -109,14 +109,14 @@ def test_a_catalogue_is_simulated(tmp_path):
     assert max(scene["num_galaxies"] for scene in scenes) >= 2
     assert {scene["population"] for scene in scenes} == {"boosted", "natural"}
     numbers = [number for number in range(100) if population_of(config, number) == "natural"]
-    natural = [m for number in numbers for m in simulator.draw(2, number).sources.magnitude]
+    natural = [m for number in numbers for m in simulator.sample(2, number).sources.magnitude]
     assert set(natural) <= set(catalog.galaxies.magnitude)
     np.testing.assert_array_equal(simulator.scenes(1, [3])[0]["image"], scenes[3]["image"])
 
 
 def test_draw_like_gives_the_magnitude_that_is_asked_for(tmp_path):
     catalog = read_catalog(written(tmp_path, table()))
-    drawn = catalog.draw_like(np.random.default_rng(1), np.array([19.0, 24.0]))
+    drawn = catalog.sample_like(np.random.default_rng(1), np.array([19.0, 24.0]))
     np.testing.assert_array_equal(drawn.magnitude, [19.0, 24.0])
     assert set(drawn.radius[:, 0]) <= {1.0, 0.5, 0.4}
 

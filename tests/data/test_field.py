@@ -29,12 +29,12 @@ def field(simulator):
 
 def test_patches_add_up_to_the_galaxies_drawn_on_the_whole_field(simulator, field):
     fwhm = simulator.survey.psf_fwhm
-    reach = simulator._reach(field.sources, fwhm, field.sky_sigma)
+    extent = simulator._extent(field.sources, fwhm, field.sky_sigma)
     outside = np.maximum(np.abs(np.stack((field.sources.x, field.sources.y)) - (SIDE - 1) / 2) - SIDE / 2, 0)
-    seen = (outside < reach + 0.5).all(axis=0)  # the renderer takes only galaxies whose patch reaches the image
+    seen = (outside < extent + 0.5).all(axis=0)  # the renderer takes only galaxies whose patch reaches the image
     galaxies = field.sources.take(seen)
     psf = [np.full(len(galaxies), value) for value in (fwhm, 0.0, 0.0)]
-    alone = simulator.render(galaxies, reach[seen], psf, [], SIDE)
+    alone = simulator.render(galaxies, extent[seen], psf, [], SIDE)
     # A patch may be a column short, where the light has fallen to the render level.
     difference = np.abs(alone.sum(axis=0) - field.noise_free)
     assert difference.max() < 1.1 * simulator.config.render_level * field.sky_sigma
@@ -52,9 +52,9 @@ def test_a_large_galaxy_has_light_on_all_sides(simulator):
         x=np.array([512.0]),
         y=np.array([512.0]),
         magnitude=np.array([18.0]),
-        share=np.array([[1.0, 0.0]]),
+        flux_fraction=np.array([[1.0, 0.0]]),
         radius=np.array([[5.0, 1.0]]),
-        index=np.array([[1.0, 4.0]]),
+        sersic_index=np.array([[1.0, 4.0]]),
         axis_ratio=np.ones((1, 2)),
         angle=np.zeros((1, 2)),
     )

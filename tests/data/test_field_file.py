@@ -23,9 +23,9 @@ def field():
         x=np.array([9.0, 20.0, 5.0]),
         y=np.array([4.0, 30.0, 5.0]),
         magnitude=np.array([22.0, 18.0, 29.0]),
-        share=np.array([[1.0, 0.0]] * 3),
+        flux_fraction=np.array([[1.0, 0.0]] * 3),
         radius=np.full((3, 2), 0.4),
-        index=np.ones((3, 2)),
+        sersic_index=np.ones((3, 2)),
         axis_ratio=np.ones((3, 2)),
         angle=np.zeros((3, 2)),
     )

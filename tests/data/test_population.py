@@ -24,7 +24,7 @@ def test_counts_and_sizes_at_hand_computed_magnitudes():
 
 
 def test_magnitudes_follow_the_counts():
-    magnitude = population.draw_magnitudes(rng(), 100_000, 18.0, 27.0)
+    magnitude = population.sample_magnitudes(rng(), 100_000, 18.0, 27.0)
     assert magnitude.min() >= 18.0 and magnitude.max() <= 27.0
     span = population.cumulative_counts(27.0) - population.cumulative_counts(18.0)
     for limit in (22.0, 25.0, 26.0):
@@ -33,7 +33,7 @@ def test_magnitudes_follow_the_counts():
 
 
 def test_disk_scales_have_their_median_and_shape():
-    scale = population.draw_disk_scale(rng(), np.full(100_000, 24.0))
+    scale = population.sample_disk_scale(rng(), np.full(100_000, 24.0))
     median = population.median_disk_scale(24.0)
     assert np.median(scale) == pytest.approx(median, rel=0.01)
     # density at r against r exp(-(r / a)^(4/3)), a = median / 1.1343
@@ -45,7 +45,7 @@ def test_disk_scales_have_their_median_and_shape():
 
 
 def test_axis_ratios_stay_within_the_ellipticity_limit():
-    ratio = population.draw_axis_ratio(rng(), 100_000)
+    ratio = population.sample_axis_ratio(rng(), 100_000)
     e = (1.0 - ratio) / (1.0 + ratio)
     assert e.min() >= 0.0 and e.max() <= 0.804
     counts, edges = np.histogram(e, np.linspace(0.1, 0.8, 15), density=True)
@@ -55,14 +55,14 @@ def test_axis_ratios_stay_within_the_ellipticity_limit():
 
 
 def test_a_tenth_of_the_galaxies_are_bulges():
-    fraction = population.draw_bulge_fraction(rng(), 100_000)
+    fraction = population.sample_bulge_fraction(rng(), 100_000)
     assert np.mean(fraction == 1.0) == pytest.approx(0.1, abs=0.005)
     assert fraction[fraction < 1.0].mean() == pytest.approx(0.1 * np.sqrt(2.0 / np.pi), rel=0.02)  # of |normal(0, 0.1)|
 
 
 def test_natural_density_and_positions():
     config = PopulationConfig(margin=1.0)
-    drawn = [population.draw_natural(np.random.default_rng(i), config, SURVEY, 64) for i in range(300)]
+    drawn = [population.sample_natural(np.random.default_rng(i), config, SURVEY, 64) for i in range(300)]
     expected = (population.cumulative_counts(27.0) - population.cumulative_counts(18.0)) * (84 * 0.1 / 60) ** 2
     assert np.mean([len(g) for g in drawn]) == pytest.approx(expected, abs=4 * np.sqrt(expected / 300))
     x = np.concatenate([g.x for g in drawn])
@@ -70,7 +70,7 @@ def test_natural_density_and_positions():
 
 
 def test_no_density_means_no_galaxies():
-    assert len(population.draw_natural(rng(), PopulationConfig(density_scale=0.0), SURVEY, 64)) == 0
+    assert len(population.sample_natural(rng(), PopulationConfig(density_scale=0.0), SURVEY, 64)) == 0
 
 
 def nearest(galaxies):
@@ -79,9 +79,9 @@ def nearest(galaxies):
 
 
 def test_clustering_brings_neighbours_closer_and_keeps_the_number():
-    random = population.draw_natural(rng(), PopulationConfig(density_scale=5.0), SURVEY, 64)
+    random = population.sample_natural(rng(), PopulationConfig(density_scale=5.0), SURVEY, 64)
     close = PopulationConfig(density_scale=5.0, clustering=0.8, clustering_radius=1.0)
-    clustered = population.draw_natural(rng(), close, SURVEY, 64)
+    clustered = population.sample_natural(rng(), close, SURVEY, 64)
     assert len(clustered) == len(random)
     assert nearest(clustered) < 0.8 * nearest(random)
 
@@ -90,12 +90,14 @@ def test_boosted_pairs_are_uniform_in_separation_and_magnitude_difference():
     config = PopulationConfig(
         density_scale=0.0, boosted_groups_max=1, boosted_companions_max=1, boosted_single_share=0.0
     )
-    pairs = [population.draw_boosted(np.random.default_rng(i), config, SURVEY, 64) for i in range(2000)]
+    pairs = [population.sample_boosted(np.random.default_rng(i), config, SURVEY, 64) for i in range(2000)]
     assert {len(pair) for pair in pairs} == {2}
     first, second = (np.array([pair.magnitude[i] for pair in pairs]) for i in (0, 1))
     assert config.boosted_magnitude_bright <= first.min() and first.max() <= config.boosted_magnitude_faint
     np.testing.assert_allclose(np.quantile(second - first, [0.25, 0.5, 0.75]), [0.75, 1.5, 2.25], atol=0.1)
-    radii = np.array([(pair.half_light / np.sqrt((pair.share * pair.axis_ratio).sum(axis=1))).sum() for pair in pairs])
+    radii = np.array(
+        [(pair.half_light / np.sqrt((pair.flux_fraction * pair.axis_ratio).sum(axis=1))).sum() for pair in pairs]
+    )
     distance = (
         np.array([np.hypot(*(pair.x[1] - pair.x[0], pair.y[1] - pair.y[0])) for pair in pairs]) * SURVEY.pixel_scale
     )
@@ -110,7 +112,7 @@ def test_groups_of_a_galaxy_and_its_companions():
     config = PopulationConfig(
         density_scale=0.0, boosted_groups_max=1, boosted_companions_max=3, boosted_single_share=0.25
     )
-    groups = [population.draw_boosted(np.random.default_rng(i), config, SURVEY, 64) for i in range(2000)]
+    groups = [population.sample_boosted(np.random.default_rng(i), config, SURVEY, 64) for i in range(2000)]
     sizes = np.bincount([len(group) for group in groups]) / 2000
     np.testing.assert_allclose(sizes, [0.0, 0.25, 0.25, 0.25, 0.25], atol=0.03)
     assert all((group.magnitude[1:] >= group.magnitude[0]).all() for group in groups)
@@ -134,7 +136,7 @@ def test_the_natural_sky_has_the_published_shares_and_density():
     threshold = simulator.sky_sigma
     pixels, rows = np.zeros(3), []
     for number in range(400):
-        scene, stamps = simulator.layers(1, number)
+        scene, stamps = simulator.isolated_images(1, number)
         owned = stamps > threshold
         count = owned.sum(axis=0)
         pixels += np.bincount(np.minimum(count, 2).ravel(), minlength=3)

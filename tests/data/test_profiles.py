@@ -21,9 +21,9 @@ def test_the_peak_of_an_exponential_disk():
 
 def test_the_reach_is_where_the_surface_brightness_falls_to_the_level():
     profile = galsim.Sersic(2.5, half_light_radius=0.7, flux=50.0).shear(q=0.4, beta=0.0 * galsim.radians)
-    reach = profiles.sersic_reach(50.0, 0.7, 2.5, 0.4, 0.01)
-    assert profile.xValue(float(reach), 0.0) == pytest.approx(0.01, rel=1e-3)
-    assert profiles.sersic_reach(50.0, 0.7, 1.0, 1.0, 1e6) == 0.0
+    extent = profiles.sersic_extent(50.0, 0.7, 2.5, 0.4, 0.01)
+    assert profile.xValue(float(extent), 0.0) == pytest.approx(0.01, rel=1e-3)
+    assert profiles.sersic_extent(50.0, 0.7, 1.0, 1.0, 1e6) == 0.0
 
 
 @pytest.mark.parametrize("index", [0.5, 1.0, 2.3, 4.0, 6.2])

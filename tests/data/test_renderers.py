@@ -8,7 +8,7 @@ import pytest
 
 from blendinator.config import PopulationConfig, SimulationConfig, StructureConfig
 from blendinator.data.galsim_renderer import GalSimRenderer
-from blendinator.data.population import draw_galaxies
+from blendinator.data.population import sample_galaxies
 from blendinator.data.scene import Simulator
 from blendinator.errors import DataError
 
@@ -32,7 +32,7 @@ def test_agreement_with_galsim(case):
     reference = Simulator(config, renderer=GalSimRenderer(fourier.psf))
     flips, drawn = 0, 0
     for number in range(scenes):
-        (scene, stamps), (_, expected) = (simulator.layers(1, number) for simulator in (fourier, reference))
+        (scene, stamps), (_, expected) = (simulator.isolated_images(1, number) for simulator in (fourier, reference))
         seen, reference_seen = (part.sum(axis=0, dtype=float) for part in (stamps, expected))
         noise = np.sqrt(scene.sky_sigma**2 + reference_seen.clip(0.0))
         assert (np.abs(seen - reference_seen) / noise).max(initial=0.0) < 0.2
@@ -55,14 +55,14 @@ def test_batches_change_nothing():
 
 def render_one(simulator, **changed):
     """One galaxy of 1000 electrons in the middle of a 33-pixel stamp."""
-    galaxies = draw_galaxies(np.random.default_rng(0), np.array([20.0]))
+    galaxies = sample_galaxies(np.random.default_rng(0), np.array([20.0]))
     base = {
         "x": [16.0],
         "y": [16.0],
         "magnitude": [simulator.survey.magnitude(1000.0)],
-        "share": [[1.0, 0.0]],
+        "flux_fraction": [[1.0, 0.0]],
         "radius": [[0.3, 0.3]],
-        "index": [[1.0, 4.0]],
+        "sersic_index": [[1.0, 4.0]],
         "axis_ratio": [[1.0, 1.0]],
         "angle": [[0.0, 0.0]],
     }
@@ -104,15 +104,15 @@ def test_the_galsim_renderer_is_galsim():
 
 def flat_bulge(simulator):
     """A very flat galaxy for which GalSim 2.8 gives NaN with its default grids."""
-    shape = draw_galaxies(np.random.default_rng(0), np.array([20.0]))
+    shape = sample_galaxies(np.random.default_rng(0), np.array([20.0]))
     ratio, angle = [[0.16002355080195932] * 2], [[2.537973004686937] * 2]
     galaxies = shape.replace(
         x=np.array([-9.263496389737277]),
         y=np.array([62.977563348786646]),
         magnitude=np.array([23.666433912476993]),
-        share=np.array([[0.9606490789915366, 0.03935092100846342]]),
+        flux_fraction=np.array([[0.9606490789915366, 0.03935092100846342]]),
         radius=np.array([[1.1248675591829584, 0.6702234793365299]]),
-        index=np.array([[1.0, 4.0]]),
+        sersic_index=np.array([[1.0, 4.0]]),
         axis_ratio=np.array(ratio),
         angle=np.array(angle),
     )

@@ -67,7 +67,7 @@ def test_truth_and_scalars_follow_from_the_layers():
     simulator = Simulator(config)
     for number in range(8):
         scene = simulator.scenes(1, [number])[0]
-        drawn, stamps = simulator.layers(1, number)
+        drawn, stamps = simulator.isolated_images(1, number)
         owned = stamps > 2.0 * drawn.sky_sigma
         np.testing.assert_array_equal(scene["mask"], np.minimum(owned.sum(axis=0), 2))
         seen = [i for i in range(len(owned)) if owned[i].any()]
@@ -115,7 +115,7 @@ def test_rounding_is_far_below_the_noise():
     scene = simulator.scenes(1, [0])[0]
     for name in ("image", "noise_free"):
         np.testing.assert_array_equal(scene[name] % 0.25, 0.0)
-    _, stamps = simulator.layers(1, 0)
+    _, stamps = simulator.isolated_images(1, 0)
     exact = stamps.sum(axis=0)
     assert np.abs(scene["noise_free"] - exact).max() <= 0.126
 
@@ -128,16 +128,16 @@ def test_noise_scale_and_deep_survey_change_the_sky():
 
 def test_the_psf_scatters_between_scenes():
     simulator = Simulator(MANY)
-    fwhm, g1 = np.array([[simulator.draw(1, n).fwhm, simulator.draw(1, n).g1] for n in range(200)]).T
+    fwhm, g1 = np.array([[simulator.sample(1, n).fwhm, simulator.sample(1, n).g1] for n in range(200)]).T
     assert 0.82 <= fwhm.min() / 0.17 < 0.84 and 1.16 < fwhm.max() / 0.17 <= 1.18
     assert 0.003 < np.std(g1) < 0.02
-    still = Simulator(dataclasses.replace(CONFIG, psf_range=(1.0, 1.0), psf_ellipticity_scatter=0.0)).draw(1, 0)
+    still = Simulator(dataclasses.replace(CONFIG, psf_range=(1.0, 1.0), psf_ellipticity_scatter=0.0)).sample(1, 0)
     assert (still.fwhm, still.g1, still.g2) == (0.17, 0.0, 0.0)
 
 
 def test_noise_varies_between_scenes():
     simulator = Simulator(MANY)
-    drawn = [simulator.draw(1, number) for number in range(300)]
+    drawn = [simulator.sample(1, number) for number in range(300)]
     noise = np.array([scene.sky_sigma for scene in drawn]) / simulator.sky_sigma
     assert 0.7 <= noise.min() < 0.72 and 1.37 < noise.max() <= 1.4
     assert np.mean(np.log(noise)) == pytest.approx(np.log(0.7 * 1.4) / 2, abs=0.04)  # log-uniform

@@ -24,7 +24,7 @@ def test_the_picture_is_written_and_the_record_is_that_of_the_span(tmp_path, con
 
 def test_the_table_of_sources():
     simulator = Simulator(CONFIG)
-    scene, stamps = simulator.layers(1, 0)
+    scene, stamps = simulator.isolated_images(1, 0)
     table = source_table(scene.sources, stamps, scene.sky_sigma, simulator.survey)
     assert len(table) == 1 + len(scene.sources) and len(set(map(len, table))) == 1
     assert [row[-1] for row in table[1:]] == (stamps > scene.sky_sigma).sum(axis=(1, 2)).tolist()

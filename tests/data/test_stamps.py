@@ -8,7 +8,7 @@ from astropy.io import fits
 
 from blendinator.config import SimulationConfig
 from blendinator.data import simulate
-from blendinator.data.population import NO_STAMP, STAR, draw_galaxies
+from blendinator.data.population import NO_STAMP, STAR, sample_galaxies
 from blendinator.data.scene import Simulator
 from blendinator.data.stamps import StampRenderer, read_stamps
 from blendinator.errors import DataError
@@ -33,7 +33,7 @@ def write(path, images=None, **header):
 
 
 def galaxies(count, magnitude=21.0):
-    return draw_galaxies(np.random.default_rng(1), np.full(count, magnitude))
+    return sample_galaxies(np.random.default_rng(1), np.full(count, magnitude))
 
 
 def test_stamps_of_a_file(tmp_path):
@@ -90,7 +90,7 @@ def test_which_galaxies_get_a_stamp(tmp_path):
 def test_a_rendered_stamp_has_flux_place_and_size(tmp_path):
     stamps = read_stamps(write(tmp_path / "stamps.fits"), 0.17)
     half_light = stamps.half_light[0]
-    one = galaxies(1).replace(x=np.array([30.0]), y=np.array([35.0]), stamp=np.array([0]), turn=np.array([-0.7]))
+    one = galaxies(1).replace(x=np.array([30.0]), y=np.array([35.0]), stamp=np.array([0]), rotation=np.array([-0.7]))
     one = one.replace(radius=np.full((1, 2), 1.5 * half_light))
     image = StampRenderer(stamps, 0.1).render(one, [1000.0], [0.17], [0.0], [0.0], 64)[0].astype(float)
     y, x = np.mgrid[:64, :64]
@@ -113,7 +113,7 @@ def test_scenes_with_stamps(tmp_path):
         stamps=str(write(tmp_path / "stamps.fits")),
     )
     simulator = Simulator.configured(config)
-    sources = [simulator.draw(1, number).sources for number in range(6)]
+    sources = [simulator.sample(1, number).sources for number in range(6)]
     used = [one.stamp != NO_STAMP for one in sources]
     assert any(map(np.any, used))
     assert not any(one.blobs[row].any() for one, rows in zip(sources, used) for row in np.flatnonzero(rows))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from blendinator.config import SimulationConfig, StructureConfig
-from blendinator.data.population import STAR, draw_galaxies
+from blendinator.data.population import STAR, sample_galaxies
 from blendinator.data.scene import Simulator
 from blendinator.data.structure import BLOBS, CHAIN, DUST, FRACTION, add_structure
 
@@ -13,7 +13,7 @@ MANY = 400
 
 
 def galaxies(magnitude=21.0, count=MANY):
-    return draw_galaxies(np.random.default_rng(1), np.full(count, magnitude))
+    return sample_galaxies(np.random.default_rng(1), np.full(count, magnitude))
 
 
 def structured(config=ALL, sources=None):

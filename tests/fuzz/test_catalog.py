@@ -54,9 +54,9 @@ def read(path):
         return None
     galaxies = found.galaxies
     assert len(galaxies) == found.provenance["rows"] > 0
-    assert np.isfinite(galaxies.magnitude).all() and np.isfinite(galaxies.share).all()
-    used = galaxies.share > 0
-    for values in (galaxies.radius, galaxies.index, galaxies.axis_ratio, galaxies.angle):
+    assert np.isfinite(galaxies.magnitude).all() and np.isfinite(galaxies.flux_fraction).all()
+    used = galaxies.flux_fraction > 0
+    for values in (galaxies.radius, galaxies.sersic_index, galaxies.axis_ratio, galaxies.angle):
         assert np.isfinite(values[used]).all()
     assert (galaxies.radius[used] > 0).all() and (galaxies.axis_ratio[used] > 0).all()
     return found

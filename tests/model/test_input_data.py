@@ -129,7 +129,7 @@ def test_the_last_phase_holds_the_natural_share(scenes):
 def test_turns_keep_image_and_mask_together():
     image = tf.reshape(tf.range(16, dtype=tf.float32), [1, 4, 4])
     image = tf.repeat(image, 200, axis=0)
-    turned, mask = input_data.turn([image, tf.cast(image, tf.int32)], tf.constant([1, 2]))
+    turned, mask = input_data.flip_and_rotate([image, tf.cast(image, tf.int32)], tf.constant([1, 2]))
     np.testing.assert_array_equal(turned, mask)
     assert len(np.unique(turned.numpy().reshape(200, 16), axis=0)) == 8
 
