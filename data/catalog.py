@@ -160,7 +160,7 @@ def _column(path: str | Path, table: Any, name: str, meaning: str, pixel_scale: 
         return values  # fits that failed hold anything: checked for the rows in use
     if values.ndim != 1:
         raise DataError(
-            f"{path}: column {name!r} has shape {list(values.shape)}; allowed: one number a row. Correct the file."
+            f"{path}: column {name!r} has shape {list(values.shape)}; allowed: one number per row. Correct the file."
         )
     _require(path, name, values, np.isfinite(values), "a finite number")
     return values

@@ -37,7 +37,7 @@ def render_record(config: SimulationConfig, scene_id: str) -> dict:
 
 
 def describe_record(record: dict) -> str:
-    """The scalars of a record, one a line."""
+    """The scalars of a record, one per line."""
     return "\n".join(
         f"{name:<21} {record[name]:.4g}" if isinstance(record[name], float) else f"{name:<21} {record[name]}"
         for name in SCALAR_FEATURES

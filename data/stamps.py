@@ -87,7 +87,7 @@ def read_stamps(path: str | Path, psf_fwhm: float) -> Stamps:
         if np.ndim(data) != 2 or not np.isfinite(data).all() or not np.sum(data) > 0.0:
             raise DataError(
                 f"{path}[{number}]: this is not an image of a galaxy; allowed: two axes, finite pixels, a sum above 0. "
-                "Mend it or remove the HDU."
+                "Correct it or remove the HDU."
             )
         if numbers[1] >= psf_fwhm:
             blunt += 1

@@ -162,7 +162,7 @@ def training_batches(
     the current `tf.distribute` strategy, each gets an equal part of every batch.
 
     Raises:
-      ConfigError: the batch cannot be shared out equally.
+      ConfigError: the batch cannot be divided equally.
     """
     stored = scenes.noise_free if config.fresh_noise else scenes.image
     strategy = tf.distribute.get_strategy()

@@ -38,7 +38,7 @@ def kl_per_dimension(posterior: tfp.distributions.Normal, prior: tfp.distributio
 
 
 def balanced_kl(posterior: tfp.distributions.Normal, prior: tfp.distributions.Normal, balance: float) -> tf.Tensor:
-    """The KL with its gradient shared out between prior and posterior; its value is that of `kl_per_dimension`.
+    """The KL with its gradient divided between prior and posterior; its value is that of `kl_per_dimension`.
 
     `balance` is the share that goes to the prior; 0.5 is the plain gradient. Above it the prior, the only one used at
     prediction time, follows the posterior faster than the posterior gives way (Hafner et al. 2021, arXiv:2010.02193).

@@ -43,7 +43,7 @@ def _has_bfloat16() -> bool:
 
 
 def device_strategy(devices: str) -> tf.distribute.Strategy:
-    """Configuration's `devices` -> how a step is shared out: "one" device, or "all" GPUs of this machine.
+    """Configuration's `devices` -> how a step is divided: "one" device, or "all" GPUs of this machine.
 
     Build the model inside its `scope()`. With "all", each GPU takes an equal share of the batch and the gradients are
     averaged; on a machine with fewer than two GPUs it is the same as "one".
@@ -248,17 +248,17 @@ def train(
         model.save_weights(best_weights)
         log.info("step 0: held-out prior NLL %.1f nats per image", row["prior_nll"])
     writer = tf.summary.create_file_writer(log_dir)
-    spoken = time.monotonic()
-    start = spoken - progress.seconds
-    first_step = spoken_step = int(done)
+    reported = time.monotonic()
+    start = reported - progress.seconds
+    first_step = reported_step = int(done)
     batches = training_batches(scenes, normalise, config, first_step, defects)
     for step, (image, mask) in enumerate(batches, start=first_step):
         terms = steps[phases.at(step)](image, mask, tf.constant(step, tf.int64))
         last = step + 1 == config.steps
         now = time.monotonic()
         if step == first_step:  # compiling it took most of its time
-            spoken, spoken_step = now, step + 1
-        elif last or now - spoken > _PROGRESS_SECONDS:
+            reported, reported_step = now, step + 1
+        elif last or now - reported > _PROGRESS_SECONDS:
             values = {name: float(value) for name, value in terms.items()}
             if not np.isfinite(values["loss"]):
                 raise ConfigError(
@@ -266,9 +266,9 @@ def train(
                     f"(received {config.learning_rate:g}) and training.kernel_learning_rate (received "
                     f"{config.kernel_learning_rate:g})."
                 )
-            pace = (now - spoken) / (step + 1 - spoken_step)
+            pace = (now - reported) / (step + 1 - reported_step)
             log.info(_progress_line(step + 1, config, phases.at(step), values, pace))
-            spoken, spoken_step = now, step + 1
+            reported, reported_step = now, step + 1
             with writer.as_default(step=step + 1):
                 for name, value in values.items():
                     tf.summary.scalar(f"train/{name}", value)

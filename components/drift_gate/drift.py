@@ -48,7 +48,7 @@ def compare(
             found.append(compare_means(name, new[name].num_stats, old[name].num_stats, config))
     distances = histogram_distances(statistics, reference)
     for name in (*DRIFTING, PIXELS):
-        # The histogram of a scalar that barely spreads moves out of itself by less than matters; its mean tells.
+        # The histogram of a scalar that barely spreads can shift by less than is relevant; its mean tells.
         if name in distances and old[name].num_stats.std_dev > config.relative * abs(old[name].num_stats.mean):
             found.append(_entry(name, "histogram", None, None, distances[name], config.distance))
     if PIXELS in new and PIXELS in old:

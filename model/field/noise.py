@@ -7,7 +7,7 @@ memory does not grow with the field. The generator is Philox (Salmon et al. 2011
 
 import numpy as np
 
-BLOCK = 32  # grid points a side that are generated together
+BLOCK = 32  # grid points per side that are generated together
 LATENT, CLASSES = 0, 1  # streams: the latent's noise and the class fields'
 
 

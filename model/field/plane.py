@@ -113,7 +113,7 @@ class Plane:
         if max(self.shape) > LARGEST_SIDE:
             raise DataError(
                 f"{self.name}: the header gives the sizes {list(self.shape)}; allowed: up to {LARGEST_SIDE}"
-                " a side. The header is damaged, or the field has to be cut into parts."
+                " per side. The header is damaged, or the field has to be cut into parts."
             )
         first = getattr(self.file[0], "shape", ())
         self.header, self.inherited = inherit(own, primary, first in ((), None, self.hdu.shape))

@@ -142,7 +142,7 @@ def open_field(
     if min(image.shape) < stamp_size:
         raise DataError(
             f"{image.name}: the image has {image.shape[1]} x {image.shape[0]} pixels; allowed: at least"
-            f" {stamp_size} a side, the stamps that the model was trained on. Pad it with NaN."
+            f" {stamp_size} per side, the stamps that the model was trained on. Pad it with NaN."
         )
     maps = {
         "weight": _map("weight", weight, weight_hdu, NAMES[weight_type], image),

@@ -141,8 +141,8 @@ def test_rows_with_an_index_that_cannot_be_drawn_are_counted(tmp_path):
         (table(sersic_index=[0.0, 1.0, 1.0]), "column 'sersic_index', row 0: received 0; allowed: above 0"),
         (table(mag=[20.0, np.nan, 21.0]), "column 'mag', row 1: received nan; allowed: a finite number"),
         (table(mag=["a", "b", "c"]), "column 'mag' does not hold numbers"),
-        (table(mag=np.zeros((3, 2))), r"column 'mag' has shape \[3, 2\]; allowed: one number a row"),
-        (catsim(a_b=np.zeros((3, 2))), r"column 'a_b' has shape \[3, 2\]; allowed: one number a row"),
+        (table(mag=np.zeros((3, 2))), r"column 'mag' has shape \[3, 2\]; allowed: one number per row"),
+        (catsim(a_b=np.zeros((3, 2))), r"column 'a_b' has shape \[3, 2\]; allowed: one number per row"),
         (table(sersic_index=[8.0, 9.0, 9.0]), "no usable row is left; skipped: {'Sersic index outside 0.3 to 6.2': 3}"),
         (catsim(pa_disk=None), "the column 'pa_disk' is missing; a catalogue of the format 'catsim'"),
         (

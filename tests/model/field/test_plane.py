@@ -186,7 +186,7 @@ def test_compressed_image_of_absurd_size(tmp_path, image):
     place = content.index(b"ZNAXIS1 =")
     content[place : place + 80] = b"ZNAXIS1 =        1099511627776".ljust(80)
     path.write_bytes(content)
-    with pytest.raises(DataError, match="the header gives the sizes .*; allowed: up to 1000000 a side"):
+    with pytest.raises(DataError, match="the header gives the sizes .*; allowed: up to 1000000 per side"):
         Plane(path)
 
 

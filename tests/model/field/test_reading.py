@@ -99,7 +99,7 @@ def test_integers_without_a_unit(tmp_path, image):
 
 
 def test_too_small(tmp_path, image):
-    with pytest.raises(DataError, match=r"the image has 83 x 10 pixels; allowed: at least 16 a side"):
+    with pytest.raises(DataError, match=r"the image has 83 x 10 pixels; allowed: at least 16 per side"):
         opened(write(tmp_path / "f.fits", image[:10], BUNIT="electron"))
 
 
