@@ -7,11 +7,14 @@ from blendinator.errors import ConfigError
 # Former key of the section `simulation`: the share of a split's scenes that were boosted -> today's key.
 SHARES = {f"{split}_boosted_share": f"{split}_populations" for split in ("train", "calibration", "test")}
 
+MOVED, SECTION = "background_error", "defects"  # a key that went from `simulation` to a section within
+
 
 def describe_former(simulation: dict[str, Any]) -> list[str]:
     """For each former key of the section what to write instead."""
     new = migrate_simulation(simulation)
-    return [
+    moved = [f"{MOVED} is now {SECTION}.{MOVED}"] if MOVED in simulation else []
+    return moved + [
         f"{former} is now called {key}; write {key}: {{{', '.join(f'{name}: {x:g}' for name, x in new[key].items())}}}"
         for former, key in SHARES.items()
         if former in simulation
@@ -25,6 +28,13 @@ def migrate_simulation(simulation: dict[str, Any], source: str = "configuration"
       ConfigError: a former key's value is not allowed, or today's key is there as well.
     """
     migrated = dict(simulation)
+    if MOVED in migrated:
+        section = migrated.get(SECTION, {})
+        if not isinstance(section, dict) or MOVED in section:
+            raise ConfigError(
+                f"{source}: simulation.{MOVED} is now {SECTION}.{MOVED}, which is there as well: remove it"
+            )
+        migrated[SECTION] = {MOVED: migrated.pop(MOVED), **section}
     for former, key in SHARES.items():
         if former not in migrated:
             continue

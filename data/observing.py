@@ -6,7 +6,7 @@ follows from the light alone.
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy import ndimage
@@ -20,14 +20,15 @@ TRACK_WIDTH = 1.2  # pixels; of a cosmic ray, which no PSF has blurred
 TRACK_LENGTH = 16.0  # pixels, of the longest one
 GROUP_RADIUS = 3.0  # pixels, of the largest group without data
 DEFAULT = DefectsConfig()
+Array: TypeAlias = Any  # np.ndarray with `numpy`, tf.Tensor with `tensorflow`; data/ imports the former alone
 
 
 class Draws(NamedTuple):
     """Random numbers of B stamps; the simulator's come from the scene's stream, the training's from step and seed."""
 
-    noise: Any  # [B, S, S], Gaussian of unit variance per pixel, white or correlated
-    plane: Any  # [B, PLANE], standard normal
-    uniform: Any  # [B, DRAWS], from 0 to 1
+    noise: Array  # [B, S, S], Gaussian of unit variance per pixel, white or correlated
+    plane: Array  # [B, PLANE], standard normal
+    uniform: Array  # [B, DRAWS], from 0 to 1
 
 
 def sample_draws(rng: np.random.Generator, noise: np.ndarray) -> Draws:
@@ -35,7 +36,7 @@ def sample_draws(rng: np.random.Generator, noise: np.ndarray) -> Draws:
     return Draws(noise[None], rng.standard_normal((1, PLANE)), rng.random((1, DRAWS)))
 
 
-def add_sky(xp, light, mean_light, sky_sigma, draws: Draws, config: DefectsConfig):
+def add_sky(xp: Any, light: Array, mean_light: Array, sky_sigma: Array, draws: Draws, config: DefectsConfig) -> Array:
     """The light with noise and what the background's estimate left, [B, S, S] in electrons.
 
     - Noise is Gaussian of variance sky_sigma^2 + light: sky, read noise, and the Gaussian limit of Poisson noise.
@@ -65,7 +66,7 @@ def add_sky(xp, light, mean_light, sky_sigma, draws: Draws, config: DefectsConfi
     return light + noise + config.background_error * sky * tilted - taken
 
 
-def add_defects(xp, image, sky_sigma, uniform, config: DefectsConfig):
+def add_defects(xp: Any, image: Array, sky_sigma: Array, uniform: Array, config: DefectsConfig) -> tuple[Array, Array]:
     """The image [B, S, S] with residue of cosmic rays and pixels without data; and where the latter are.
 
     Without data means 0, the sky: what the network sees there in a field.
@@ -127,7 +128,7 @@ def observe_field(
     return image[:side, :side].copy()
 
 
-def clipped(xp, light, sky_sigma):
+def clipped(xp: Any, light: Array, sky_sigma: Array) -> Array:
     """The light [B, S, S] that the estimate of a background takes for sky: clipped at `CLIPPED` sky sigma [B]."""
     return xp.minimum(light, CLIPPED * sky_sigma[:, None, None])
 
@@ -147,12 +148,12 @@ def unit_noise(rng: np.random.Generator, size: int, correlation: float = 0.0) ->
     return ndimage.gaussian_filter(noise, correlation, mode="wrap") / np.float32(np.sum(kernel**2))
 
 
-def _grid(image):
+def _grid(image: Array) -> tuple[np.ndarray, np.ndarray]:
     """Pixels across and up, [1, 1, S] and [1, S, 1]."""
     at = np.arange(image.shape[-1], dtype=np.float32)
     return at[None, None, :], at[None, :, None]
 
 
-def _columns(values):
+def _columns(values: Array) -> list[Array]:
     """Each column of [B, K] as [B, 1, 1]."""
     return [values[:, i][:, None, None] for i in range(values.shape[1])]

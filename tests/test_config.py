@@ -96,6 +96,10 @@ def test_dictionaries_and_back():
             " of the populations, such as",
         ),
         (
+            {"simulation": {"background_error": 0.1, "defects": {"background_error": 0.2}}},
+            "simulation.background_error is now defects.background_error, which is there as well: remove it",
+        ),
+        (
             {"simulation": {"train_boosted_share": 0.5, "train_populations": {"boosted": 1.0}}},
             "simulation.train_boosted_share is now called train_populations, which is there as well: remove it",
         ),
@@ -118,6 +122,10 @@ def test_former_keys_are_read_and_the_new_ones_named(tmp_path, caplog):
         "simulation.train_boosted_share is now called train_populations; "
         "write train_populations: {boosted: 0.8, natural: 0.2}"
     ) in caplog.text
+    caplog.clear()
+    path.write_text("simulation: {background_error: 0.1, defects: {dithers: 3}}")
+    assert load_config(path).simulation.defects.background_error == 0.1
+    assert "simulation.background_error is now defects.background_error" in caplog.text
     caplog.clear()
     config_from_dict({"simulation": {"train_boosted_share": 0.8}})  # of a span or a model: nothing to write
     assert not caplog.text
