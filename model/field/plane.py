@@ -143,7 +143,7 @@ class Plane:
         if self._unpacked is not None:
             self._unpacked.close()
 
-    def _first_observed(self, flat):
+    def _first_observed(self, flat: list[tuple[int, Any]]) -> int:
         """The first HDU called SCI, else the first that is not named like a map; the others like it are noted."""
         observed = [(i, hdu) for i, hdu in flat if not hdu.name.upper().startswith(NOT_OBSERVED)] or flat
         named = [(i, hdu) for i, hdu in observed if hdu.name.upper() == "SCI"] or observed
