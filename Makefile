@@ -2,7 +2,7 @@
 # STACK=compatible asks for one of the two stacks of libraries; unset, the machine decides (docs/stacks.md).
 CONFIG ?= configs/default.yaml
 
-.PHONY: run test nightly test-current test-flink test-triton setup lock lint docs clean
+.PHONY: run test nightly test-current test-flink test-triton setup lock lint docs pictures clean
 
 run: setup
 	@.venv/bin/blendinator run --config $(CONFIG) || test $$? -eq 3  # 3: the model was not good enough to be pushed
@@ -46,6 +46,10 @@ lint: setup
 # Builds the documentation into site/; a broken link is an error.
 docs: setup
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict
+
+# Makes the pictures of README.md and docs/ again, with the released model.
+pictures: setup
+	@.venv/bin/python scripts/pictures.py
 
 clean:
 	rm -rf .venv .tools

@@ -1,10 +1,5 @@
-"""Draws the pictures of docs/simulations.md into a folder.
+"""The pictures of docs/simulations.md, which `scripts/pictures.py` makes."""
 
-python benchmarks/simulation_figures.py docs/images
-"""
-
-import argparse
-import dataclasses
 from pathlib import Path
 
 import matplotlib
@@ -173,21 +168,15 @@ def populations(path, stamps=400):
     figure.savefig(path, dpi=80)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
-    folder.mkdir(parents=True, exist_ok=True)
-    scenes(folder / "sim-scenes.png")
-    structure(folder / "sim-structure.png")
-    psf(folder / "sim-psf.png")
-    populations(folder / "sim-populations.png")
-    show_scene(
-        dataclasses.replace(SimulationConfig(), train_populations={"boosted": 1.0}),
-        "1:11",
-        folder / "sim-one-scene.png",
-    )
-
-
-if __name__ == "__main__":
-    main()
+def save_all(folder: Path) -> list[str]:
+    """Draws all of them into a folder, and returns their names."""
+    drawn = {
+        "sim-scenes.png": scenes,
+        "sim-structure.png": structure,
+        "sim-psf.png": psf,
+        "sim-populations.png": populations,
+    }
+    for name, draw in drawn.items():
+        draw(folder / name)
+    show_scene(SimulationConfig(train_populations={"boosted": 1.0}), "1:11", folder / "sim-one-scene.png")
+    return [*drawn, "sim-one-scene.png"]
