@@ -28,7 +28,7 @@ from blendinator.model.metrics import scenes as statistics
 from blendinator.model.metrics.aggregate import metrics, sum_rows
 from blendinator.model.metrics.bootstrap import poisson_weights
 from blendinator.model.phases import Phases
-from blendinator.model.probaunet import ProbaUNet, draw
+from blendinator.model.probaunet import Odds, ProbaUNet, draw
 from blendinator.model.recalibration import recalibrate
 from blendinator.model.training import Optimizers, make_steps, resolve_precision, train
 
@@ -65,6 +65,7 @@ VARIANTS = {
         {},
         dict(deterministic_share=0.5, multi_sample_share=0.35),
     ),
+    "one": ("the default with one field of 10 pixels behind a sample", dict(sample_scales=(10.0,)), {}),
     "joint": ("the default without the marginals' weight", {}, dict(marginal_weight=0.0)),
 }
 
@@ -103,20 +104,23 @@ def steps_within(budget: float, variant: str) -> tuple[int, dict[str, float]]:
     return round(budget * 1000 / sum(costs[phases.at(step)] for step in range(1000))), costs
 
 
-def score(net: ProbaUNet, test: Scenes, normalise) -> dict[str, np.ndarray]:
-    """Rows of statistics of the drawn maps on the test scenes."""
-    sample = tf.function(
-        lambda image: draw(net, image, normalise(image), DRAWS, tf.constant([1, 1])), reduce_retracing=True
-    )
+def score(net: ProbaUNet, test: Scenes, normalise, odds: dict[str, Odds]) -> dict[str, np.ndarray]:
+    """Rows of statistics of the sampled maps on the test scenes, each population at its own odds where it has some."""
     blocks = []
-    for start in range(0, test.count, BATCH):
-        image, mask = test.batch(start, BATCH)
-        probabilities, classes = sample(image)
-        ids = np.array([f"{i:05d}" for i in range(start, start + len(classes))])
-        block = statistics.scene_statistics(
-            mask.numpy(), classes.numpy(), tf.reduce_mean(probabilities, axis=1).numpy(), ids
+    for population in TEST_SCENES:
+        part, own = test.of(population), odds.get(population)
+        sample = tf.function(
+            lambda image, own=own: draw(net, image, normalise(image), DRAWS, tf.constant([1, 1]), own),
+            reduce_retracing=True,
         )
-        blocks.append(block | {"population": np.where(test.natural[start : start + BATCH], "natural", "boosted")})
+        for start in range(0, part.count, BATCH):
+            image, mask = part.batch(start, BATCH)
+            probabilities, classes = sample(image)
+            ids = np.array([f"{population}-{i:05d}" for i in range(start, start + len(classes))])
+            block = statistics.scene_statistics(
+                mask.numpy(), classes.numpy(), tf.reduce_mean(probabilities, axis=1).numpy(), ids
+            )
+            blocks.append(block | {"population": np.full(len(classes), population)})
     return statistics.concatenate(blocks)
 
 
@@ -125,9 +129,7 @@ def run(variant: str, seed: int, budget: float, span: Path, out: Path) -> None:
     files = lambda split: [str(span / f"{split}-*")]
     scenes, held_out, test = (load_scenes(files(split), SIDE) for split in ("train", "calibration", "test"))
     test = test.take(
-        np.concatenate(
-            [np.flatnonzero(test.natural == (name == "natural"))[:count] for name, count in TEST_SCENES.items()]
-        )
+        np.concatenate([np.flatnonzero(test.population == name)[:count] for name, count in TEST_SCENES.items()])
     )
     sky_sigma = float(np.median(scenes.sky_sigma))
     normalise = lambda image: tf.asinh(image / sky_sigma)[..., None]
@@ -142,10 +144,13 @@ def run(variant: str, seed: int, budget: float, span: Path, out: Path) -> None:
     seconds = time.process_time() - start
     if training.deterministic_share == 1.0:  # there is no z: whatever its untrained prior says must not reach the head
         net.head.from_latent.kernel.assign(tf.zeros_like(net.head.from_latent.kernel))
-    rows = {"before": score(net, test, normalise)}
-    natural = held_out.take(np.flatnonzero(held_out.natural)[:512])
-    calibration = recalibrate(net, natural, normalise, seed)
-    rows["after"] = score(net, test, normalise)
+    rows = {"before": score(net, test, normalise, {})}
+    parts = {name: held_out.of(name) for name in TEST_SCENES}
+    calibration = recalibrate(net, parts, normalise, seed)
+    odds = {
+        name: Odds(found["temperature"], found["class_offsets"]) for name, found in calibration["populations"].items()
+    }
+    rows["after"] = score(net, test, normalise, odds)
     for when, found in rows.items():
         np.savez_compressed(out / f"{variant}-{seed}-{when}.npz", **found)
     net.save_weights(out / f"{variant}-{seed}.weights.h5")

@@ -122,7 +122,8 @@ class ModelConfig:
     head_layers: int = _limit(3, 1, 8)
     latent: str = _limit("spatial", choices=("global", "spatial"))
     latent_dim: int = _limit(4, 1, 64)  # channels of the latent, per position when spatial
-    sample_correlation: float = _limit(10.0, 1.0, 64.0)  # pixels over which one draw's class noise is smooth
+    # Pixels over which the fields are smooth that decide the classes of a sample; a pixel's mixture of them is learned.
+    sample_scales: tuple[float, ...] = _limit((3.0, 9.0, 27.0, 81.0), 1.0, 512.0)
     prior_encoder: str = _limit("shared", choices=("shared", "separate"))  # shared: the U-Net's own encoder
 
 

@@ -12,6 +12,7 @@ import math
 import reprlib
 import typing
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import yaml
 from blendinator.config import Config, RelativeConfig, SecretConfig
 from blendinator.errors import ConfigError
 from blendinator.files import check_local
-from blendinator.former_keys import describe_former, migrate_simulation
+from blendinator.former_keys import describe_former, migrate_model, migrate_simulation
 
 
 class _Loader(yaml.SafeLoader):
@@ -88,6 +89,8 @@ def config_from_dict(raw: dict, source: str = "configuration") -> Config:
     """Builds a checked `Config` from plain dictionaries and lists; `source` stands first in messages."""
     if isinstance(raw, dict) and isinstance(raw.get("simulation"), dict):
         raw = {**raw, "simulation": migrate_simulation(raw["simulation"], source)}
+    if isinstance(raw, dict) and isinstance(raw.get("model"), dict):
+        raw = {**raw, "model": migrate_model(raw["model"])}
     config = _build(Config, raw, source, "")
     population = config.simulation.population
     _require_order(
@@ -124,6 +127,11 @@ def config_from_dict(raw: dict, source: str = "configuration") -> Config:
             f"{source}: simulation.stamp_size: received {config.simulation.stamp_size}; allowed: a multiple of"
             f" {factor}, at least {2 * factor}, because model.channels has {len(config.model.channels)} scales and each"
             " further one halves the pixels"
+        )
+    scales = config.model.sample_scales
+    if not scales or any(low >= high for low, high in pairwise(scales)):
+        raise ConfigError(
+            f"{source}: model.sample_scales: received {list(scales)}; allowed: one rising number of pixels or more"
         )
     ranges = {key: getattr(config.simulation, key) for key in ("noise_range", "psf_range", "noise_correlation")}
     ranges["defects.residue_range"] = config.simulation.defects.residue_range

@@ -21,6 +21,15 @@ def describe_former(simulation: dict[str, Any]) -> list[str]:
     ]
 
 
+def migrate_model(model: dict[str, Any]) -> dict[str, Any]:
+    """The section `model` with today's keys: `sample_correlation` was a single one of today's `sample_scales`."""
+    migrated = dict(model)
+    if "sample_correlation" in migrated:
+        former = migrated.pop("sample_correlation")
+        migrated.setdefault("sample_scales", [former])
+    return migrated
+
+
 def migrate_simulation(simulation: dict[str, Any], source: str = "configuration") -> dict[str, Any]:
     """The section `simulation` with today's keys; `source` stands first in messages.
 

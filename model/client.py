@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from blendinator.data.population import CALIBRATED
 from blendinator.errors import ConfigError, DataError, ModelError
 from blendinator.files import check_local
 from blendinator.model import released
@@ -73,30 +72,39 @@ class Segmenter:
       facts: content of `assets.extra/field.json`.
       path: folder of the model.
       tile: pixels per side of a tile's core.
+      population: whose odds the probabilities have; by default the one that the model is meant for.
+
+    Attributes:
+      population: its name, one of `facts["odds"]`.
     """
 
-    def __init__(self, signature: Callable, facts: dict, path: Path, tile: int = TILE) -> None:
+    def __init__(
+        self, signature: Callable, facts: dict, path: Path, tile: int = TILE, population: str | None = None
+    ) -> None:
         self.facts, self.path, self.tile = facts, path, tile
+        self.population = population or facts["population"]
         self._signature = signature
         self._process = os.getpid()
 
     def __reduce__(self) -> tuple:
         """Pickled to another process it is loaded again there: TensorFlow's functions cannot travel."""
-        return type(self).load, (self.path, self.tile)
+        return type(self).load, (self.path, self.tile, self.population)
 
     @classmethod
-    def load(cls, path: str | Path | None = None, tile: int = TILE) -> "Segmenter":
+    def load(cls, path: str | Path | None = None, tile: int = TILE, population: str | None = None) -> "Segmenter":
         """Loads a pushed model, or the released one that the package ships.
 
         Args:
           path: a version's folder, or the folder of all versions, of which the newest is taken; None for the released
             model.
           tile: pixels per side of a tile's core: more take more memory and less time.
+          population: whose odds the probabilities have: "natural", the density of the sky, by default; "boosted" for
+            images that were chosen for their blends, of which a natural field holds few. docs/calibration.md says more.
 
         Raises:
           ModelError: there is no model, it lacks the signature that tiles need, or has a latent without a place; or
             this process was forked from one that had loaded a model, in which TensorFlow would hang.
-          ConfigError: `tile` is too small.
+          ConfigError: `tile` is too small, or the model was not calibrated for `population`.
           MachineError: TensorFlow does not run on this processor.
         """
         if _loaded_in and os.getpid() not in _loaded_in:
@@ -105,6 +113,10 @@ class Segmenter:
         facts = _read_facts(path)
         if tile < facts["downsampling"]:
             raise ConfigError(f"tile: received {tile}; allowed: at least {facts['downsampling']} pixels")
+        if population is not None and population not in facts["odds"]:
+            raise ConfigError(
+                f"population: received {population!r}; allowed for {path}: {', '.join(sorted(facts['odds']))}"
+            )
         check_processor()
         import tensorflow as tf
 
@@ -117,7 +129,7 @@ class Segmenter:
         signature = loaded.signatures[SIGNATURE]
         _loaded_in.add(os.getpid())
         signature.keep_alive = loaded  # variables live as long as the object that holds them
-        return cls(signature, facts, path, tile)
+        return cls(signature, facts, path, tile, population)
 
     @property
     def halo(self) -> int:
@@ -128,11 +140,6 @@ class Segmenter:
     def key(self) -> str:
         """What names the model: a hash of the data, code and configuration it was trained from, if it says so."""
         return str(read_facts(self.path).get("key", ""))
-
-    @property
-    def population(self) -> str:
-        """The population that the probabilities hold for, or "" for a model that was not calibrated for one."""
-        return CALIBRATED if "class_offsets" in read_facts(self.path).get("calibration", {}) else ""
 
     @property
     def survey(self) -> dict | None:
@@ -234,21 +241,25 @@ class Segmenter:
             (rows.stop - rows.start) // factor,
             (columns.stop - columns.start) // factor,
         )
-        spacing = facts["sample_correlation"]
-        tops = [int(start // spacing) for start in (tile.top, tile.left)]
-        counts = [
-            int(np.ceil((start + side) / spacing)) + 1 - first
-            for start, side, first in zip((tile.top, tile.left), (tile.height, tile.width), tops)
-        ]
-        classes = noise.window(seed, noise.CLASSES, num_samples, facts["class_fields"], *tops, *counts)
-        offset = [start - first * spacing for start, first in zip((tile.top, tile.left), tops)]
+        lattices, offsets = [], []
+        for k, spacing in enumerate(facts["sample_scales"]):
+            tops = [int(start // spacing) for start in (tile.top, tile.left)]
+            counts = [
+                int(np.ceil((start + side) / spacing)) + 1 - first
+                for start, side, first in zip((tile.top, tile.left), (tile.height, tile.width), tops)
+            ]
+            lattice = noise.window(seed, noise.CLASSES + k, num_samples, facts["class_fields"], *tops, *counts)
+            lattices.append(np.ascontiguousarray(lattice.transpose(0, 3, 1, 2))[None])
+            offsets.append([start - first * spacing for start, first in zip((tile.top, tile.left), tops)])
+        odds = facts["odds"][self.population]
         inputs = {
             "image": tf.constant(np.where(valid, image, np.float32(0.0))[None]),
             "latent_noise": tf.constant(latent[None]),
-            "class_noise": tf.constant(np.ascontiguousarray(classes.transpose(0, 3, 1, 2))[None]),
-            "class_offset": tf.constant(offset, tf.float32),
+            "lattice_offset": tf.constant(offsets, tf.float32),
             "margins": tf.constant(tile.margins, tf.int32),
-        }
+            "temperature": tf.constant(odds["temperature"], tf.float32),
+            "class_offsets": tf.constant(odds["class_offsets"], tf.float32),
+        } | {f"class_noise_{k}": tf.constant(lattice) for k, lattice in enumerate(lattices)}
         top, bottom, left, right = tile.margins
         return inputs, ~valid[top : image.shape[0] - bottom, left : image.shape[1] - right]
 

@@ -7,15 +7,24 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tensorflow_transform as tft
 
+from blendinator.data.records import NUM_CLASSES
 from blendinator.data.survey import get_survey
 from blendinator.model import sampling
 from blendinator.model.live import FACTS_FILE, FIELD_FILE, FIELD_FORMAT
 from blendinator.model.network import downsampling, receptive_radius
 from blendinator.model.preprocessing import NORMALISED
-from blendinator.model.probaunet import ProbaUNet, draw
+from blendinator.model.probaunet import Odds, ProbaUNet, draw
 from blendinator.model.serving_warmup import write_warmup
 
 WEIGHTS_FILE = "assets.extra/probaunet.weights.h5"  # for warm starts; TensorFlow Serving ignores assets.extra
+UNCALIBRATED = {
+    "population": "uncalibrated",
+    "populations": {"uncalibrated": {"temperature": 1.0, "class_offsets": [0.0] * NUM_CLASSES}},
+}
+ODDS_SPECS = (
+    tf.TensorSpec([], tf.float32, name="temperature"),
+    tf.TensorSpec([NUM_CLASSES], tf.float32, name="class_offsets"),
+)
 
 
 class ServingModule(tf.Module):
@@ -45,9 +54,13 @@ class ServingModule(tf.Module):
             input_signature=[
                 tf.TensorSpec([None, None, None], tf.float32, name="image"),
                 tf.TensorSpec([None, None, None, None, config.latent_dim], tf.float32, name="latent_noise"),
-                tf.TensorSpec([None, None, sampling.CLASS_FIELDS, None, None], tf.float32, name="class_noise"),
-                tf.TensorSpec([2], tf.float32, name="class_offset"),
+                tf.TensorSpec([len(config.sample_scales), 2], tf.float32, name="lattice_offset"),
                 tf.TensorSpec([4], tf.int32, name="margins"),
+                *ODDS_SPECS,
+                *(
+                    tf.TensorSpec([None, None, sampling.CLASS_FIELDS, None, None], tf.float32, name=f"class_noise_{k}")
+                    for k in range(len(config.sample_scales))
+                ),
             ],
             autograph=False,
         )
@@ -61,10 +74,10 @@ class ServingModule(tf.Module):
         # The schema gives the transform graph a fixed stamp size; other sizes must not inherit it as a static shape.
         return tf.raw_ops.PlaceholderWithDefault(input=normalised, shape=[None, None, None])[..., None]
 
-    def _draws(self, image, num_samples, seed):
+    def _draws(self, image, num_samples, seed, odds=None):
         """As `probaunet.draw`, from raw electrons."""
         with tf.control_dependencies([tf.debugging.assert_positive(num_samples, "`num_samples` must be at least 1")]):
-            return draw(self.model, image, self._normalise(image), num_samples, seed)
+            return draw(self.model, image, self._normalise(image), num_samples, seed, odds)
 
     @tf.function(
         input_signature=[
@@ -82,6 +95,20 @@ class ServingModule(tf.Module):
         probabilities, classes = self._draws(image, num_samples, seed)
         return {"samples": classes, "probabilities": tf.reduce_mean(probabilities, axis=1)}
 
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None, None], tf.float32, name="image"),
+            tf.TensorSpec([], tf.int32, name="num_samples"),
+            tf.TensorSpec([2], tf.int32, name="seed"),
+            *ODDS_SPECS,
+        ],
+        autograph=False,
+    )
+    def sample_with_odds(self, image, num_samples, seed, temperature, class_offsets):
+        """As `sample`, at the odds of another population: those of the ones it knows are in `field.json`."""
+        probabilities, classes = self._draws(image, num_samples, seed, Odds(temperature, class_offsets))
+        return {"samples": classes, "probabilities": tf.reduce_mean(probabilities, axis=1)}
+
     @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.float32, name="image")], autograph=False)
     def serve(self, image):
         """image [B, H, W] -> class_map uint8, probabilities, entropy and mutual_information in nats."""
@@ -95,7 +122,9 @@ class ServingModule(tf.Module):
         features = tf.io.parse_example(examples, {"image": tf.io.FixedLenFeature([side, side], tf.float32)})
         return self.serve(features["image"])
 
-    def _sample_with_noise(self, image, latent_noise, class_noise, class_offset, margins):
+    def _sample_with_noise(
+        self, image, latent_noise, lattice_offset, margins, temperature, class_offsets, *class_noise
+    ):
         """Draws from noise that the caller brings, so that the tiles of a large image share theirs.
 
         The draws are taken one after the other: memory does not grow with their number but for the maps themselves.
@@ -104,11 +133,13 @@ class ServingModule(tf.Module):
           image: float32 [B, H, W], electrons per pixel.
           latent_noise: standard normal [B, N, H / f, W / f, L], with f = `downsampling`; [B, N, 1, 1, L] for the global
             latent.
-          class_noise: standard normal lattices [B, N, 2, i, j], their points `sample_correlation` pixels apart.
-          class_offset: float32 [2], rows and columns in pixels from the lattices' first point to the edge of the first
-            pixel that comes out, at least 0. The lattices must reach beyond the last one.
+          lattice_offset: float32 [K, 2], rows and columns in pixels from the first point of each scale's lattices to
+            the edge of the first pixel that comes out, at least 0. The lattices must reach beyond the last one.
           margins: int32 [4], rows at the top and bottom and columns at the left and right, multiples of f, that are
             context only: the results leave them out.
+          temperature: of the population's odds, and `class_offsets` float32 [3]; `field.json` holds them.
+          *class_noise: for each of the `sample_scales` standard normal lattices [B, N, 2, i, j], their points so many
+            pixels apart.
 
         Returns:
           As `serve`, and `samples` uint8 [B, N, H', W'], without the margins.
@@ -131,18 +162,26 @@ class ServingModule(tf.Module):
             :, :, cells[0] : tf.shape(latent_noise)[2] - cells[1], cells[2] : tf.shape(latent_noise)[3] - cells[3]
         ]
         side = tf.shape(image)[1:] - tf.stack([margins[0] + margins[1], margins[2] + margins[3]])
-        rows, columns = (
-            sampling.lattice_weights(
-                side[axis], tf.shape(class_noise)[3 + axis], config.sample_correlation, class_offset[axis]
-            )
-            for axis in (0, 1)
-        )
+        lattices = [
+            [
+                sampling.lattice_weights(side[axis], tf.shape(lattice)[3 + axis], scale, lattice_offset[k, axis])
+                for axis in (0, 1)
+            ]
+            for k, (lattice, scale) in enumerate(zip(class_noise, config.sample_scales))
+        ]
+        field_weights = tf.unstack(self.model.field_weights(_trim(features, kept)), num=len(lattices))
+        odds = Odds(temperature, class_offsets)
         count = tf.shape(latent_noise)[1]
 
         def one(i, samples, mean, conditional):
-            logits = self.model.draw_logits(features, prior, latent_noise[:, i : i + 1])[:, 0]
+            logits = self.model.draw_logits(features, prior, latent_noise[:, i : i + 1], odds)[:, 0]
             probabilities, entropy = _softmax_and_entropy(_trim(logits, kept))
-            fields = tf.matmul(rows, tf.matmul(class_noise[:, i], columns, transpose_b=True))
+            fields = tf.add_n(
+                [
+                    weights * tf.matmul(rows, tf.matmul(lattice[:, i], columns, transpose_b=True))
+                    for weights, lattice, (rows, columns) in zip(field_weights, class_noise, lattices)
+                ]
+            )
             classes = sampling.draw_classes(probabilities[:, None], fields[:, None])[:, 0]
             return i + 1, samples.write(i, classes), mean + probabilities, conditional + entropy
 
@@ -201,13 +240,14 @@ def _trim(x, margins):
     return x[:, margins[0] : shape[1] - margins[1], margins[2] : shape[2] - margins[3]]
 
 
-def field_facts(config, stamp_size: int, default_draws: int, simulation: dict | None = None) -> dict:
+def field_facts(config, stamp_size: int, default_draws: int, calibration: dict, simulation: dict | None = None) -> dict:
     """What a client must know to segment a whole field: the network's geometry, and the survey it was trained for.
 
     Args:
       config: the `ModelConfig`.
       stamp_size: pixels per side that the network was trained on.
       default_draws: behind `serving_default`.
+      calibration: from `recalibration.recalibrate`.
       simulation: the configuration's section `simulation`, if it is known; without it the survey is left out.
     """
     facts = {
@@ -216,8 +256,10 @@ def field_facts(config, stamp_size: int, default_draws: int, simulation: dict | 
         "latent_dim": config.latent_dim,
         "downsampling": downsampling(config),
         "receptive_radius": receptive_radius(config),
-        "sample_correlation": config.sample_correlation,
+        "sample_scales": list(config.sample_scales),
         "class_fields": sampling.CLASS_FIELDS,
+        "population": calibration["population"],
+        "odds": {name: {key: found[key] for key in Odds._fields} for name, found in calibration["populations"].items()},
         "stamp_size": stamp_size,
         "default_draws": default_draws,
     }
@@ -250,6 +292,7 @@ def export(
     module = ServingModule(model, transform, default_draws, default_seed, stamp_size)
     signatures = {
         "sample": module.sample,
+        "sample_with_odds": module.sample_with_odds,
         "serving_default": module.serve,
         "from_examples": module.serve_examples,
         "sample_with_noise": module.sample_with_noise,
@@ -259,6 +302,7 @@ def export(
     weights.parent.mkdir(parents=True, exist_ok=True)
     model.save_weights(weights)
     (Path(folder) / FACTS_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    field = field_facts(model.config, stamp_size, default_draws, facts.get("config", {}).get("simulation"))
+    simulation = facts.get("config", {}).get("simulation")
+    field = field_facts(model.config, stamp_size, default_draws, facts.get("calibration", UNCALIBRATED), simulation)
     (Path(folder) / FIELD_FILE).write_text(json.dumps(field, indent=1) + "\n", encoding="utf-8")
     write_warmup(folder, stamp_size, default_draws)

@@ -33,12 +33,21 @@ class Scenes(NamedTuple):
     mask: np.ndarray  # uint8 [n, S, S], 0..2
     sky_sigma: np.ndarray  # float32 [n], electrons
     noise_correlation: np.ndarray  # float32 [n], sigma of the noise's Gaussian kernel in pixels
-    natural: np.ndarray  # bool [n], drawn at natural density
+    population: np.ndarray  # text [n], names in `blendinator.data.population.POPULATIONS`
 
     @property
     def count(self) -> int:
         """n."""
         return len(self.image)
+
+    @property
+    def natural(self) -> np.ndarray:
+        """bool [n], whether the exported probabilities are meant for scenes like this one."""
+        return self.population == CALIBRATED
+
+    def of(self, population: str) -> "Scenes":
+        """The scenes of one population, in memory."""
+        return self.take(np.flatnonzero(self.population == population))
 
     def take(self, indices: np.ndarray) -> "Scenes":
         """The scenes at these positions, in memory."""
@@ -72,7 +81,7 @@ def load_scenes(files: Sequence[str], stamp_size: int, folder: str | Path | None
     batches = batches.map(lambda records: tf.io.parse_example(records, spec), num_parallel_calls=2).prefetch(2)
     pixels = {"image": np.float32, "noise_free": np.float32, "mask": np.uint8}
     values: dict[str, list] = {name: [] for name in scalars}
-    natural = []
+    population: list[np.ndarray] = []
     with ExitStack() as stack:
         stored = {name: stack.enter_context(tempfile.TemporaryFile(dir=folder)) for name in pixels}
         for batch in batches.as_numpy_iterator():
@@ -80,14 +89,14 @@ def load_scenes(files: Sequence[str], stamp_size: int, folder: str | Path | None
                 stored[name].write(np.ascontiguousarray(batch[name], kind))
             for name in scalars:
                 values[name].append(batch[name].ravel())
-            natural.append(batch["population"].ravel() == CALIBRATED.encode())
-        if not natural:
+            population.append(batch["population"].ravel().astype(str))
+        if not population:
             raise DataError(f"no scenes in {list(files)}; simulate the span and run the pipeline from the start")
-        shape = (sum(map(len, natural)), stamp_size, stamp_size)
+        shape = (sum(map(len, population)), stamp_size, stamp_size)
         # The mapping stays when its file is closed.
         mapped = {name: np.asarray(np.memmap(stored[name], kind, "r", shape=shape)) for name, kind in pixels.items()}
     noise = {name: np.concatenate(parts) for name, parts in values.items()}
-    return Scenes(**mapped, **noise, natural=np.concatenate(natural))
+    return Scenes(**mapped, **noise, population=np.concatenate(population))
 
 
 def load_normalise(transform_graph: str) -> Normalise:

@@ -9,7 +9,7 @@ from blendinator.errors import ModelError
 # Facts of the training, written into each export; TensorFlow Serving ignores assets.extra.
 FACTS_FILE = "assets.extra/blendinator.json"
 FIELD_FILE = "assets.extra/field.json"  # what `blendinator.model.client` must know to cut a field into tiles
-FIELD_FORMAT = 1
+FIELD_FORMAT = 2
 STATISTICS_FILE = "assets.extra/statistics.pb"  # TFDV's statistics of the training split, the reference for drift
 LIVE_FILE = "live.json"  # in the artifact of `LiveModel`: which version it holds, if any
 NO_VERSION = "none"  # in place of a version's number: there is no live model

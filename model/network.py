@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from blendinator.config import ModelConfig
 from blendinator.data.records import NUM_CLASSES
+from blendinator.model import sampling
 
 
 def downsampling(config: ModelConfig) -> int:
@@ -261,3 +262,32 @@ class Head(keras.layers.Layer):
         for layer in self.hidden:
             x = layer(x)
         return tf.cast(self.to_logits(x), tf.float32)
+
+
+class FieldWeights(keras.layers.Layer):
+    """Weights of the smooth fields behind a sample's classes (`blendinator.model.sampling`), from the features.
+
+    Two 1x1 convolutions and a softmax, in float32, once per image. They are fitted after the training
+    (`blendinator.model.copula`) and never by it; before that, all weights of a pixel are equal.
+    """
+
+    def __init__(self, config: ModelConfig, **kwargs: Any) -> None:
+        super().__init__(dtype="float32", trainable=False, **kwargs)
+        self.scales = len(config.sample_scales)
+        self.inputs = config.head_channels
+        dense = lambda units, name: keras.layers.Dense(
+            units, kernel_initializer="zeros", dtype="float32", trainable=False, name=name
+        )
+        self.hidden = dense(config.head_channels, "hidden")
+        self.to_logits = dense(sampling.CLASS_FIELDS * self.scales, "logits")
+
+    def build(self, features_shape: Any = None) -> None:
+        self.hidden.build((None, self.inputs))
+        self.to_logits.build((None, self.inputs))
+        self.built = True
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """Features [B, H, W, F] -> weights float32 [K, B, 2, H, W] of K scales, whose squares sum to 1 over K."""
+        logits = self.to_logits(tf.nn.relu(self.hidden(tf.cast(features, tf.float32))))
+        shape = tf.concat([tf.shape(logits)[:3], [sampling.CLASS_FIELDS, self.scales]], 0)
+        return tf.transpose(tf.sqrt(tf.nn.softmax(tf.reshape(logits, shape))), [4, 0, 3, 1, 2])

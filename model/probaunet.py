@@ -7,7 +7,7 @@ cannot describe them.
 """
 
 import itertools
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -18,6 +18,13 @@ from blendinator.data.records import NUM_CLASSES
 from blendinator.model import latent, network, sampling
 
 tfd = tfp.distributions
+
+
+class Odds(NamedTuple):
+    """What brings the network's logits to the odds of a population: (logits + class_offsets) / temperature."""
+
+    temperature: Any  # scalar
+    class_offsets: Any  # [3], nats
 
 
 class ProbaUNet(keras.Model):
@@ -47,7 +54,10 @@ class ProbaUNet(keras.Model):
         self.posterior_gaussian = network.build_gaussian(config, seeds, "posterior")
         self.head = network.Head(config, seeds, dtype=dtype, name="head")
         self.head.build((None, None, None, config.head_channels))
-        # Post-hoc calibration, fitted by `blendinator.model.recalibration`; neutral until then, never trained.
+        # Post-hoc calibration, fitted by `blendinator.model.recalibration` and, for the weights of the fields, by
+        # `copula`; neutral until then, never trained.
+        self.field_weights = network.FieldWeights(config, name="field_weights")
+        self.field_weights.build()
         self.temperature = self.add_weight(shape=(), initializer="ones", trainable=False, name="temperature")
         self.prior_scale = self.add_weight(shape=(), initializer="ones", trainable=False, name="prior_scale")
         self.class_offsets = self.add_weight(
@@ -60,6 +70,13 @@ class ProbaUNet(keras.Model):
         self.temperature.assign(1.0)
         self.prior_scale.assign(1.0)
         self.class_offsets.assign(tf.zeros_like(self.class_offsets))
+        for variable in self.field_weights.variables:
+            variable.assign(tf.zeros_like(variable))
+
+    @property
+    def odds(self) -> "Odds":
+        """Temperature and class offsets for the population that the exported probabilities hold for."""
+        return Odds(self.temperature, self.class_offsets)
 
     @property
     def latent_variables(self) -> list:
@@ -85,15 +102,19 @@ class ProbaUNet(keras.Model):
         """Features and z of N draws [B, N, h, w, L] -> uncalibrated logits [B, N, H, W, 3]; for z = 0 [B, H, W, 3]."""
         return self.head(features, z)
 
-    def draw_logits(self, features: tf.Tensor, prior: tfp.distributions.Normal, noise: tf.Tensor) -> tf.Tensor:
+    def draw_logits(
+        self, features: tf.Tensor, prior: tfp.distributions.Normal, noise: tf.Tensor, odds: Odds | None = None
+    ) -> tf.Tensor:
         """Calibrated logits of N draws from the prior, [B, N, H, W, 3].
 
         Args:
           features: [B, H, W, F] and `prior`, from `features`.
           noise: standard normal [B, N, h, w, L].
+          odds: of another population than the default one's.
         """
         z = latent.from_prior(prior, noise, self.prior_scale)
-        return (self.logits(features, z) + self.class_offsets) / self.temperature
+        temperature, class_offsets = odds or self.odds
+        return (self.logits(features, z) + class_offsets) / temperature
 
 
 def _gaussian(mu: tf.Tensor, log_sigma: tf.Tensor) -> tfp.distributions.Normal:
@@ -102,7 +123,12 @@ def _gaussian(mu: tf.Tensor, log_sigma: tf.Tensor) -> tfp.distributions.Normal:
 
 
 def draw(
-    model: ProbaUNet, images: tf.Tensor, normalised: tf.Tensor, num_samples: tf.Tensor | int, seed: tf.Tensor | int
+    model: ProbaUNet,
+    images: tf.Tensor,
+    normalised: tf.Tensor,
+    num_samples: tf.Tensor | int,
+    seed: tf.Tensor | int,
+    odds: Odds | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """N draws of each image, a function of (image, seed) alone; the U-Net runs once an image.
 
@@ -110,16 +136,16 @@ def draw(
       images: float32 [B, H, W] as they came in; they seed the noise.
       normalised: [B, H, W, 1], the same for the network.
       num_samples: scalar N. seed: int32 [2].
+      odds: of another population than the default one's.
 
     Returns:
-      Class probabilities [B, N, H, W, 3] of each draw, and classes drawn from them, uint8 [B, N, H, W].
+      Class probabilities [B, N, H, W, 3] of each draw, and classes sampled from them, uint8 [B, N, H, W].
     """
     features, prior = model.features(normalised)
-    side = tf.shape(images)[1:]
-    correlation = model.config.sample_correlation
-    lattice = tf.concat([[sampling.CLASS_FIELDS], sampling.lattice_side(side, correlation)], 0)
-    latent_noise, class_noise = sampling.image_noise(images, num_samples, [tf.shape(prior.loc)[1:], lattice], seed)
+    side, scales = tf.shape(images)[1:], model.config.sample_scales
+    lattices = [tf.concat([[sampling.CLASS_FIELDS], sampling.lattice_side(side, scale)], 0) for scale in scales]
+    latent_noise, *class_noise = sampling.image_noise(images, num_samples, [tf.shape(prior.loc)[1:], *lattices], seed)
     latent_noise = tf.ensure_shape(latent_noise, [None, None, *prior.loc.shape[1:]])
-    probabilities = sampling.class_probabilities(model.draw_logits(features, prior, latent_noise))
-    fields = sampling.smooth_field(class_noise, side, correlation)
+    probabilities = sampling.class_probabilities(model.draw_logits(features, prior, latent_noise, odds))
+    fields = sampling.mixed_field(class_noise, model.field_weights(features), side, scales)
     return probabilities, sampling.draw_classes(probabilities, fields)

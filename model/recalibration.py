@@ -1,42 +1,55 @@
-"""Post-hoc calibration at natural density, fitted on held-out scenes.
+"""Post-hoc calibration, fitted on held-out scenes.
 
 Guo et al. 2017 (arXiv:1706.04599) fit a temperature by the NLL of a point prediction. Here the prediction is a mixture
-of samples, so two numbers are needed: how sure each sample is, and how far the samples spread. Then three more: a
-temperature and one offset per class (their "vector scaling" with one common slope), which correct the odds of the
-classes from the training's mix of scenes to the density of the sky. Everything is fitted by the NLL of the mixture's
-pixel probabilities: it is these that the sampled maps keep exactly (`blendinator.model.sampling`).
+of samples, so two numbers are needed: how sure each sample is, and how far the samples spread. Then three more for each
+population of scenes: a temperature and one offset per class (their "vector scaling" with one common slope), which bring
+the odds of the classes from the training's mix of scenes to those of the population: the density of the sky for the
+default, or fields that were chosen for their blends. All of these are fitted by the NLL of the mixture's pixel
+probabilities, which the sampled maps keep exactly (`blendinator.model.sampling`); what the maps hold beyond them, how
+far neighbouring pixels agree, is fitted last (`blendinator.model.copula`).
 """
 
 import logging
+from collections.abc import Mapping
 
 import numpy as np
 import scipy.optimize
 import tensorflow as tf
 
-from blendinator.model import latent, losses
+from blendinator.data.population import CALIBRATED
+from blendinator.model import copula, latent, losses
 from blendinator.model.input_data import Normalise, Scenes
-from blendinator.model.probaunet import ProbaUNet
+from blendinator.model.probaunet import Odds, ProbaUNet
 
 log = logging.getLogger("blendinator.training")
 _BATCH = 16
 _SAMPLES = 32  # with fewer, the finite mixture itself would favour a small scale
 _STEP, _GAIN = 0.1, 0.05  # the fit ends within these of log parameters and nats per image; the data resolve no more
 _SCENES = 256  # enough for the spread: two parameters and a million pixels
+_FEWEST = 30  # scenes of a population; odds from fewer would be worse than the default ones
 _ODDS_SAMPLES = 8  # of the fit of the class odds, which the number of samples barely matters to
 _INFORMATIVE = 0.02  # pixels with a smaller probability of a source say nothing about the odds
 
 
-def recalibrate(model: ProbaUNet, scenes: Scenes, normalise: Normalise, seed: int) -> dict:
-    """Fits `model.temperature`, `model.prior_scale` and `model.class_offsets` in place.
+def recalibrate(model: ProbaUNet, scenes: Mapping[str, Scenes], normalise: Normalise, seed: int) -> dict:
+    """Fits `model.temperature`, `model.prior_scale`, `model.class_offsets` and `model.field_weights` in place.
 
     Args:
-      scenes: held-out scenes at natural density; blends are rare there, so the more the better.
+      scenes: held-out scenes by population; those of a population with fewer than `_FEWEST` are left out. The exported
+        probabilities get the odds of the population that the exports are meant for (`CALIBRATED`), or of the first
+        where it is missing; blends are rare in it, so the more the better.
 
     Returns:
-      The parameters, the number of scenes, and the mean NLL (nats per image) of the `_SCENES` scenes that the spread is
-      fitted on before and after.
+      The parameters of that population and the number of its scenes; the mean NLL (nats per image) of the `_SCENES` of
+      them that the spread is fitted on before and after; `populations`, the odds of each one; `fields`, from
+      `copula.fit`.
     """
-    few = scenes.take(np.linspace(0, scenes.count - 1, min(_SCENES, scenes.count)).astype(int))
+    default = CALIBRATED if CALIBRATED in scenes else min(scenes)
+    scenes = {name: part for name, part in scenes.items() if name == default or part.count >= _FEWEST}
+    model.reset_calibration()
+    few = scenes[default].take(
+        np.linspace(0, scenes[default].count - 1, min(_SCENES, scenes[default].count)).astype(int)
+    )
     spread_nll = _spread_objective(model, few, normalise, seed)
     found = scipy.optimize.minimize(
         spread_nll,
@@ -52,23 +65,32 @@ def recalibrate(model: ProbaUNet, scenes: Scenes, normalise: Normalise, seed: in
     )
     before = spread_nll(np.zeros(2))
     spread_nll(found.x)
-    _fit_odds(model, scenes, normalise, seed)
-    after = spread_nll(np.log([float(model.temperature.numpy()), float(model.prior_scale.numpy())]))
+    odds = {population: _fit_odds(model, part, normalise, seed) for population, part in scenes.items()}
+    model.temperature.assign(odds[default].temperature)
+    model.class_offsets.assign(odds[default].class_offsets)
+    after = spread_nll(np.log([odds[default].temperature, float(model.prior_scale.numpy())]))
     facts = {
-        "temperature": float(model.temperature.numpy()),
+        "temperature": odds[default].temperature,
         "prior_scale": float(model.prior_scale.numpy()),
-        "class_offsets": model.class_offsets.numpy().tolist(),
+        "class_offsets": odds[default].class_offsets,
         "nll_before": before,
         "nll_after": after,
-        "scenes": scenes.count,
+        "scenes": scenes[default].count,
+        "population": default,
+        "populations": {
+            population: found._asdict() | {"scenes": scenes[population].count} for population, found in odds.items()
+        },
+        "fields": copula.fit(model, scenes, odds, normalise, seed),
     }
+    for population, found in odds.items():
+        log.info(
+            "odds of the %s population: temperature %.3f, class offsets %s",
+            population,
+            found.temperature,
+            np.round(found.class_offsets, 3).tolist(),
+        )
     log.info(
-        "post-hoc calibration: temperature %.3f, prior scale %.3f, class offsets %s, NLL %.2f -> %.2f nats per image",
-        facts["temperature"],
-        facts["prior_scale"],
-        np.round(facts["class_offsets"], 3).tolist(),
-        before,
-        after,
+        "post-hoc calibration: prior scale %.3f, NLL %.2f -> %.2f nats per image", facts["prior_scale"], before, after
     )
     return facts
 
@@ -95,8 +117,8 @@ def _spread_objective(model, scenes, normalise, seed):
     return objective
 
 
-def _fit_odds(model, scenes, normalise, seed):
-    """Fits temperature and class offsets, with the spread as it is."""
+def _fit_odds(model, scenes, normalise, seed) -> Odds:
+    """Temperature and class offsets for these scenes, with the spread and the temperature as they are to start with."""
 
     @tf.function(reduce_retracing=True, autograph=False)
     def informative(image, mask, key):
@@ -111,11 +133,11 @@ def _fit_odds(model, scenes, normalise, seed):
         image, mask = scenes.batch(start, _BATCH)
         parts.append([part.numpy() for part in informative(image, mask, tf.constant([seed, start]))])
     logits, mask = (np.concatenate(part) for part in zip(*parts))
+    temperature = float(model.temperature.numpy())
     if len(mask) == 0:
-        return
-    temperature, offsets = class_odds(logits * model.temperature.numpy(), mask, float(model.temperature.numpy()))
-    model.temperature.assign(temperature)
-    model.class_offsets.assign(offsets)
+        return Odds(temperature, [0.0] * logits.shape[-1])
+    temperature, offsets = class_odds(logits * temperature, mask, temperature)
+    return Odds(temperature, offsets.tolist())
 
 
 def class_odds(logits: np.ndarray, mask: np.ndarray, temperature: float = 1.0) -> tuple[float, np.ndarray]:

@@ -1,12 +1,16 @@
-"""From class probabilities to class maps: a smooth random field decides the classes of each draw.
+"""From class probabilities to class maps: smooth random fields decide the classes of each sample.
 
-Given z, the network's pixels are independent: drawn so, a map is speckled, and taking the most probable class instead
-loses every source that is more likely absent than present. Here two standard normal fields g that are smooth over
-`correlation` pixels serve a whole draw. With u = Phi(g), the first decides whether a pixel is background, the second
-whether what is not background is blended. Each pixel's u is uniform, so the classes keep their probabilities exactly;
-neighbours share theirs, so that a faint galaxy is there as a whole or not at all. (A Gaussian copula, Sklar 1959;
-Nelsen 2006, "An Introduction to Copulas", ch. 2.) Two questions, two fields: with one for both, a galaxy would grow at
-its outer edge whenever it shrinks at the blend, and the draws of its area would spread too little.
+Given z, the network's pixels are independent: sampled so, a map is speckled, and taking the most probable class instead
+loses every source that is more likely absent than present. Here two standard normal fields g serve a whole sample. With
+u = Phi(g), the first decides whether a pixel is background, the second whether what is not background is blended. Each
+pixel's u is uniform, so the classes keep their probabilities exactly; neighbours share theirs, so that a faint galaxy
+is there as a whole or not at all. (A Gaussian copula, Sklar 1959; Nelsen 2006, "An Introduction to Copulas", ch. 2.)
+Two questions, two fields: with one for both, a galaxy would grow at its outer edge whenever it shrinks at the blend,
+and the samples of its area would spread too little.
+
+How far neighbours agree differs: the edge of a faint galaxy is a matter of a few pixels, whether a large one is two
+galaxies a matter of its whole body. So each field is a mixture g = sum_k w_k g_k of fields that are smooth over
+different `scales`, with weights that depend on the pixel and sum(w_k^2) = 1; `blendinator.model.copula` learns them.
 """
 
 import functools
@@ -55,6 +59,21 @@ def lattice_weights(side, points, correlation: float, offset=0.0):
     position = (offset + tf.cast(tf.range(side), tf.float32) + 0.5) / correlation
     weights = tf.nn.relu(1.0 - tf.abs(position[:, None] - tf.cast(tf.range(points), tf.float32)[None, :]))
     return weights / tf.norm(weights, axis=1, keepdims=True)
+
+
+def mixed_field(noises, weights, side, scales: Sequence[float]):
+    """Standard normal fields [B, N, 2, H, W]: mixtures of smooth fields of several scales.
+
+    Args:
+      noises: one [B, N, 2, h, w] for each scale, as `smooth_field` takes them.
+      weights: [K, B, 2, H, W] for the K scales, whose squares sum to 1 in each pixel.
+      side: int32 [2], H and W.
+      scales: K distances of lattice points in pixels.
+    """
+    parts = [
+        weights[k][:, None] * smooth_field(noise, side, scale) for k, (noise, scale) in enumerate(zip(noises, scales))
+    ]
+    return tf.add_n(parts)
 
 
 def draw_classes(probabilities, fields):

@@ -120,17 +120,15 @@ def build_model(config: Config) -> ProbaUNet:
     return ProbaUNet(config.model, config.training.seed, resolve_precision(config.training.precision))
 
 
-def split_held_out(held_out: Scenes, config: Config) -> tuple[Scenes, Scenes]:
-    """Scenes of the calibration split for early stopping and for the post-hoc calibration.
+def split_held_out(held_out: Scenes, config: Config) -> tuple[Scenes, dict[str, Scenes]]:
+    """Scenes of the calibration split for early stopping and, by population, for the post-hoc calibration.
 
-    Early stopping compares weights on a few scenes of both populations, spread evenly: blends, which it should notice,
-    are rare at natural density. The post-hoc calibration uses all scenes at natural density, for which the exported
-    probabilities are meant; where the split holds none, all there are. The two may share scenes.
+    Early stopping compares weights on a few scenes of all populations, spread evenly: blends, which it should notice,
+    are rare at natural density. The post-hoc calibration uses all scenes, each population for its own odds. The two may
+    share scenes.
     """
-    everything = np.arange(held_out.count)
     spread = np.linspace(0, held_out.count - 1, min(config.training.evaluation_scenes, held_out.count)).astype(int)
-    natural = np.flatnonzero(held_out.natural)
-    return held_out.take(spread), held_out.take(natural if len(natural) else everything)
+    return held_out.take(spread), {name: held_out.of(name) for name in np.unique(held_out.population).tolist()}
 
 
 def span_numbers(files: list[str]) -> list[int]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from blendinator.config import Config, TrainingConfig
 from blendinator.config_loader import config_to_dict
+from blendinator.former_keys import migrate_model
 from blendinator.model.export import WEIGHTS_FILE
 from blendinator.model.input_data import Normalise
 from blendinator.model.live import live_version, read_facts
@@ -65,7 +66,7 @@ def why_cold(facts: dict, config: Config, sky_sigma: float) -> str | None:
     """Why the weights of a model with these facts cannot initialise this training; None when they are."""
     if "sky_sigma" not in facts or "config" not in facts:
         return "the live model does not tell its normalisation and architecture"
-    ours, theirs = config_to_dict(config.model), facts["config"]["model"]
+    ours, theirs = config_to_dict(config.model), migrate_model(facts["config"]["model"])
     other = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
     if other:
         return "the architecture differs in " + ", ".join(f"model.{key}" for key in other)

@@ -10,16 +10,22 @@ import numpy as np
 from blendinator.beam_errors import carry, raise_carried
 from blendinator.config import ClassicalConfig, EvaluationConfig
 from blendinator.data import records
+from blendinator.data.records import NUM_CLASSES
 from blendinator.data.tfrecords import read_records
 from blendinator.errors import BlendinatorError, DataError, ModelError
 from blendinator.model import classical
+from blendinator.model.live import read_facts
 from blendinator.model.metrics import scenes
 
 CANDIDATE, LIVE, CLASSICAL = "candidate", "live", "classical"
 
 
 class Sampler:
-    """The signature `sample` of an exported model."""
+    """The signatures `sample` and `sample_with_odds` of an exported model.
+
+    Args of `draw` may name the population of each image: a population that the model was calibrated for is judged at
+    its own odds, any other at those of the population that the exports are meant for.
+    """
 
     def __init__(self, path: str) -> None:
         """Loads the SavedModel in the folder `path`; raises ModelError when it isn't one or lacks the signature."""
@@ -37,20 +43,44 @@ class Sampler:
                 f"{path}: the signature 'sample' is missing; received {sorted(self._model.signatures)}. "
                 "Export the model with this version of the code."
             )
+        calibration = read_facts(path).get("calibration", {})
+        self._odds = calibration.get("populations", {}) if "sample_with_odds" in self._model.signatures else {}
 
-    def draw(self, images: np.ndarray, num_samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def draw(
+        self, images: np.ndarray, num_samples: int, seed: int, populations: Sequence[str] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Samples uint8 [B, N, H, W] and probabilities float32 [B, H, W, 3] of images [B, H, W] in electrons.
 
-        An image's samples depend on its pixels and the seed alone (`blendinator.model.sampling.image_noise`), whatever
-        else is in the batch.
+        An image's samples depend on its pixels, its population's odds and the seed alone
+        (`blendinator.model.sampling.image_noise`), whatever else is in the batch.
+
+        Args:
+          images, num_samples, seed: as above.
+          populations: of each image; by default none is known.
         """
+        names = np.full(len(images), "") if populations is None else np.asarray(populations)
+        known = [name for name in np.unique(names).tolist() if name in self._odds]
+        groups = [(names == name, self._odds[name]) for name in known] + [(~np.isin(names, known), None)]
+        samples = np.empty((len(images), num_samples, *images.shape[1:]), np.uint8)
+        probabilities = np.empty((*images.shape, NUM_CLASSES), np.float32)
+        for chosen, odds in groups:
+            if chosen.any():
+                samples[chosen], probabilities[chosen] = self._call(images[chosen], num_samples, seed, odds)
+        return samples, probabilities
+
+    def _call(self, images, num_samples, seed, odds):
         import tensorflow as tf
 
-        drawn = self._model.signatures["sample"](
-            image=tf.constant(images, tf.float32),
-            num_samples=tf.constant(num_samples, tf.int32),
-            seed=tf.constant([seed, 0], tf.int32),
-        )
+        inputs = {
+            "image": tf.constant(images, tf.float32),
+            "num_samples": tf.constant(num_samples, tf.int32),
+            "seed": tf.constant([seed, 0], tf.int32),
+        }
+        if odds is None:
+            drawn = self._model.signatures["sample"](**inputs)
+        else:
+            inputs |= {name: tf.constant(odds[name], tf.float32) for name in ("temperature", "class_offsets")}
+            drawn = self._model.signatures["sample_with_odds"](**inputs)
         return drawn["samples"].numpy(), drawn["probabilities"].numpy()
 
 
@@ -74,7 +104,8 @@ def score_batch(
     if isinstance(method, ClassicalBaseline):
         samples, probabilities = method.draw(images, [scene["sky_sigma"] for scene in batch])
     else:
-        samples, probabilities = method.draw(images, config.num_samples, config.seed)
+        populations = [scene["population"] for scene in batch]
+        samples, probabilities = method.draw(images, config.num_samples, config.seed, populations)
     rows = scenes.scene_statistics(
         mask=np.stack([scene["mask"] for scene in batch]),
         samples=samples,

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 SIGNATURES = {
     "sample": {"samples", "probabilities"},
+    "sample_with_odds": {"samples", "probabilities"},
     "serving_default": {"class_map", "probabilities", "entropy", "mutual_information"},
     "from_examples": {"class_map", "probabilities", "entropy", "mutual_information"},
     "sample_with_noise": {"samples", "class_map", "probabilities", "entropy", "mutual_information"},
@@ -71,19 +72,24 @@ def check_model(model, image, serialized, num_samples, seed, checks, facts):
     served = run(model, "serving_default", image=image)
     parsed = run(model, "from_examples", examples=tf.constant(serialized))
     one = run(model, "sample", image=image[:1], num_samples=tf.constant(num_samples), seed=default_seed)
-    noise = field_noise(facts, image.shape, num_samples, seed)
+    odds = {name: tf.constant(value, tf.float32) for name, value in facts["odds"][facts["population"]].items()}
+    same_odds = run(
+        model, "sample_with_odds", image=image, num_samples=tf.constant(num_samples), seed=default_seed, **odds
+    )
+    noise = field_noise(facts, image.shape, num_samples, seed) | odds
     margin = facts["downsampling"]
     batch, height, width = image.shape
     after = margin if min(height, width) > 2 * margin else 0  # at the far sides, where the image has room for it
+    corner = tf.zeros([len(facts["sample_scales"]), 2])
     whole = run(
-        model, "sample_with_noise", image=image, **noise, class_offset=tf.zeros([2]), margins=tf.zeros([4], tf.int32)
+        model, "sample_with_noise", image=image, **noise, lattice_offset=corner, margins=tf.zeros([4], tf.int32)
     )
     inner = run(
         model,
         "sample_with_noise",
         image=image,
         **noise,
-        class_offset=tf.fill([2], float(margin)),
+        lattice_offset=corner + float(margin),
         margins=tf.constant([margin, after, margin, after]),
     )
 
@@ -94,7 +100,13 @@ def check_model(model, image, serialized, num_samples, seed, checks, facts):
         "entropy": (batch, height, width),
         "mutual_information": (batch, height, width),
     }
-    results = {"sample": first, "serving_default": served, "from_examples": parsed, "sample_with_noise": whole}
+    results = {
+        "sample": first,
+        "sample_with_odds": same_odds,
+        "serving_default": served,
+        "from_examples": parsed,
+        "sample_with_noise": whole,
+    }
     sound = [check_outputs(name, outputs, shapes, checks) for name, outputs in results.items()]
     if not all(sound):
         return
@@ -114,6 +126,7 @@ def check_model(model, image, serialized, num_samples, seed, checks, facts):
         f"{share(np.ptp(first['samples'], axis=1) > 0)} of the pixels differ between the draws of an image",
     )
     close(checks, "sample agrees with serving_default", first["probabilities"], served["probabilities"])
+    close(checks, "sample_with_odds agrees with sample", same_odds["probabilities"], first["probabilities"])
     close(checks, "from_examples agrees with serving_default", parsed["probabilities"], served["probabilities"])
     close(checks, "an image's result does not depend on its batch", one["probabilities"], first["probabilities"][:1])
     differ = one["samples"] != first["samples"][:1]
@@ -136,11 +149,10 @@ def field_noise(facts, shape, num_samples, seed):
     """Noise for `sample_with_noise` on images of a shape [B, H, W]: latent and class lattices."""
     batch, *side = shape
     places = [1, 1] if facts["latent"] == "global" else [length // facts["downsampling"] for length in side]
-    points = [math.ceil(length / facts["sample_correlation"]) + 1 for length in side]
-    shapes = {
-        "latent_noise": [batch, num_samples, *places, facts["latent_dim"]],
-        "class_noise": [batch, num_samples, facts["class_fields"], *points],
-    }
+    shapes = {"latent_noise": [batch, num_samples, *places, facts["latent_dim"]]}
+    for k, scale in enumerate(facts["sample_scales"]):
+        points = [math.ceil(length / scale) + 1 for length in side]
+        shapes[f"class_noise_{k}"] = [batch, num_samples, facts["class_fields"], *points]
     return {name: tf.random.stateless_normal(full, [seed, i]) for i, (name, full) in enumerate(shapes.items())}
 
 
@@ -175,7 +187,7 @@ def check_outputs(name, outputs, shapes, checks):
         if key in outputs:
             largest = outputs[key].max()
             good &= checks.add(f"{name}: classes of {key}", largest < NUM_CLASSES, f"largest: {largest}")
-    if name != "sample":
+    if "entropy" in outputs:
         entropy, information = outputs["entropy"], outputs["mutual_information"]
         good &= checks.add(
             f"{name}: class_map is the most probable class",

@@ -17,7 +17,7 @@ def cards(segmenter: Segmenter, field: Field, num_samples: int, seed: int) -> li
         ("MODEL", segmenter.path.name, "version of the model"),
         ("MODELKEY", segmenter.key, "what the model was trained from"),
         ("SURVEY", survey.get("name", ""), "that the model was trained for"),
-        ("POPULATN", segmenter.population or "unknown", "density of the sky that probabilities hold for"),
+        ("POPULATN", segmenter.population, "whose odds the probabilities have"),
         ("NSAMPLES", num_samples, "draws behind the maps"),
         ("SEED", seed, "of the draws"),
         ("TILE", segmenter.tile, "pixels per side of a tile's core"),

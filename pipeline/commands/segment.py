@@ -27,6 +27,11 @@ from blendinator.stack import load_tensorflow_quietly
     help="Draws: 16 for maps, 64 or more for 95 % intervals.",
 )
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the draws.")
+@click.option(
+    "--population",
+    help="Whose odds the probabilities have: natural, the density of the sky, by default; boosted for images that were "
+    "chosen for their blends.",
+)
 @model_option
 @trust_option
 @click.option("--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults.")
@@ -39,7 +44,9 @@ from blendinator.stack import load_tensorflow_quietly
     show_default=True,
     help="Pixels per side of a tile: more take more memory.",
 )
-def segment(images, model, trust_model, config_path, output_dir, tile, no_background, background_box, **given):
+def segment(
+    images, model, trust_model, config_path, output_dir, tile, population, no_background, background_box, **given
+):
     """Segment FITS images of any size with a pushed model.
 
     One image: a FITS file, gzipped or not, a pipe, or - for standard input. Many, with --output-dir: files, quoted
@@ -60,7 +67,7 @@ def segment(images, model, trust_model, config_path, output_dir, tile, no_backgr
     if output_dir is None:
         _check_one(images, given)
     model = choose_model(read_config(config_path), model, trust_model)
-    work(images, model, tile, output_dir, **given)
+    work(images, model, tile, population, output_dir, **given)
 
 
 def _check_one(images, given) -> None:
@@ -77,7 +84,21 @@ def _check_one(images, given) -> None:
 
 
 def _one(
-    images, model, tile, _, *, output, catalogue, preview, regions, cutouts, write_samples, overwrite, truth, **given
+    images,
+    model,
+    tile,
+    population,
+    _,
+    *,
+    output,
+    catalogue,
+    preview,
+    regions,
+    cutouts,
+    write_samples,
+    overwrite,
+    truth,
+    **given,
 ) -> None:
     load_tensorflow_quietly()
     from blendinator.model.client import Segmenter, check_draws
@@ -91,7 +112,7 @@ def _one(
     outputs.check()  # before a model is loaded
     with FieldProgress() as progress:
         result = run.run(
-            Segmenter.load(model, tile),
+            Segmenter.load(model, tile, population),
             images[0],
             outputs,
             **draws,
@@ -121,6 +142,7 @@ def _many(
     images,
     model,
     tile,
+    population,
     folder,
     *,
     output,
@@ -158,14 +180,14 @@ def _many(
         load_tensorflow_quietly()
         from blendinator.model.client import Segmenter
 
-        return Segmenter.load(path, tile)
+        return Segmenter.load(path, tile, population)
 
     path = find_model(model)
     draws, settings, reading = _split(given)
     truth = str(truth) if truth is not None else None
     version = metadata.version("blendinator")
     job = run.Job(load, path, folder, formats, **draws, settings=settings, truth=truth, options=reading,
-                  overwrite=overwrite, version=version)  # fmt: skip
+                  overwrite=overwrite, version=version, population=population or "")  # fmt: skip
     with FieldProgress(len(mine)) as progress:
         run.segment_images(job, mine, every, progress, _command(images))
     records = summary.read_records(folder, every)

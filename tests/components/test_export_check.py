@@ -14,7 +14,16 @@ from blendinator.errors import DataError
 
 SIZE = 8
 NUM_SAMPLES = 5
-FACTS = {"latent": "spatial", "latent_dim": 1, "downsampling": 2, "sample_correlation": 4.0, "class_fields": 2}
+FACTS = {
+    "latent": "spatial",
+    "latent_dim": 1,
+    "downsampling": 2,
+    "sample_scales": [4.0],
+    "class_fields": 2,
+    "population": "natural",
+    "odds": {"natural": {"temperature": 1.0, "class_offsets": [0.0, 0.0, 0.0]}},
+}
+ODDS = [tf.TensorSpec([], tf.float32, name="temperature"), tf.TensorSpec([3], tf.float32, name="class_offsets")]
 
 
 class Export(tf.Module):
@@ -35,6 +44,17 @@ class Export(tf.Module):
     def sample(self, image, num_samples, seed):
         draws = self.probabilities(image, num_samples, seed)
         return {"samples": tf.cast(tf.argmax(draws, -1), tf.uint8), "probabilities": tf.reduce_mean(draws, 1)}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None, None], tf.float32, name="image"),
+            tf.TensorSpec([], tf.int32, name="num_samples"),
+            tf.TensorSpec([2], tf.int32, name="seed"),
+            *ODDS,
+        ]
+    )
+    def sample_with_odds(self, image, num_samples, seed, temperature, class_offsets):
+        return self.sample(image, num_samples, seed)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.float32, name="image")])
     def serve(self, image):
@@ -58,12 +78,13 @@ class Export(tf.Module):
         input_signature=[
             tf.TensorSpec([None, None, None], tf.float32, name="image"),
             tf.TensorSpec([None, None, None, None, 1], tf.float32, name="latent_noise"),
-            tf.TensorSpec([None, None, 2, None, None], tf.float32, name="class_noise"),
-            tf.TensorSpec([2], tf.float32, name="class_offset"),
+            tf.TensorSpec([None, None, 2, None, None], tf.float32, name="class_noise_0"),
+            tf.TensorSpec([1, 2], tf.float32, name="lattice_offset"),
             tf.TensorSpec([4], tf.int32, name="margins"),
+            *ODDS,
         ]
     )
-    def sample_with_noise(self, image, latent_noise, class_noise, class_offset, margins):
+    def sample_with_noise(self, image, latent_noise, class_noise, lattice_offset, margins, temperature, class_offsets):
         shape = tf.shape(image)
         factor = shape[1] // tf.shape(latent_noise)[2]
         latent = tf.repeat(tf.repeat(latent_noise, factor, axis=2), factor, axis=3)
@@ -87,6 +108,7 @@ def save(folder):
         str(folder),
         signatures={
             "sample": export.sample,
+            "sample_with_odds": export.sample_with_odds,
             "serving_default": export.serve,
             "from_examples": export.serve_examples,
             "sample_with_noise": export.sample_with_noise,
@@ -175,6 +197,12 @@ def test_examples_that_are_served_differently_are_found(loaded, span_maker):
     serve = loaded.signatures["from_examples"]
     shuffled = lambda examples: serve(examples=tf.reverse(examples, [0]))
     assert set(check(loaded, span_maker, from_examples=shuffled)) == {"from_examples agrees with serving_default"}
+
+
+def test_odds_that_are_not_those_of_sample_are_found(loaded, span_maker):
+    other = loaded.signatures["sample_with_odds"]
+    warmer = lambda image, **inputs: other(image=2.0 * image, **inputs)
+    assert set(check(loaded, span_maker, sample_with_odds=warmer)) == {"sample_with_odds agrees with sample"}
 
 
 def test_seed_that_is_ignored_is_found(loaded, span_maker):

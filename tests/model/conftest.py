@@ -54,7 +54,7 @@ def scenes() -> Scenes:
         mask=np.minimum(count, 2).astype("u1"),
         sky_sigma=np.full(30, SKY_SIGMA, "f4"),
         noise_correlation=np.zeros(30, "f4"),
-        natural=np.arange(30) % 2 == 0,
+        population=np.where(np.arange(30) % 2 == 0, "natural", "boosted"),
     )
 
 

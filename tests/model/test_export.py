@@ -13,6 +13,14 @@ from blendinator.model.preprocessing import NORMALISED
 from blendinator.model.probaunet import ProbaUNet
 from blendinator.model.serving_warmup import WARMUP_FILE, predict_request
 
+CALIBRATION = {
+    "population": "natural",
+    "populations": {
+        "natural": {"temperature": 1.0, "class_offsets": [0.0, 0.0, 0.0], "scenes": 20},
+        "boosted": {"temperature": 2.0, "class_offsets": [0.0, 0.0, 3.0], "scenes": 10},
+    },
+}
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tiny_config, transform_output):
@@ -24,7 +32,7 @@ def folder(tmp_path_factory, tiny_config, transform_output):
         default_draws=4,
         default_seed=1,
         stamp_size=16,
-        facts={"steps": 8},
+        facts={"steps": 8, "calibration": CALIBRATION},
     )
     return path
 
@@ -44,6 +52,30 @@ def test_sample(signatures, scenes):
     assert out["samples"].shape == [3, 5, 16, 16] and out["samples"].dtype == tf.uint8
     assert int(tf.reduce_max(out["samples"])) <= 2
     np.testing.assert_allclose(tf.reduce_sum(out["probabilities"], axis=-1), 1.0, atol=1e-5)
+
+
+def at_odds(signatures, image, temperature, class_offsets):
+    return signatures["sample_with_odds"](
+        image=tf.constant(image),
+        num_samples=tf.constant(5),
+        seed=tf.constant([1, 2]),
+        temperature=tf.constant(temperature),
+        class_offsets=tf.constant(class_offsets),
+    )
+
+
+def test_sample_with_odds(signatures, scenes):
+    """With the model's own odds the samples are those of `sample`; a large offset makes every source a blend."""
+    ours, usual = (at_odds(signatures, scenes.image[:2], 1.0, [0.0] * 3), sample(signatures, scenes.image[:2]))
+    for name, value in usual.items():
+        np.testing.assert_array_equal(ours[name], value)
+    blended = at_odds(signatures, scenes.image[:2], 1.0, [0.0, 0.0, 50.0])
+    np.testing.assert_array_equal(blended["samples"], 2)
+
+
+def test_tiles_have_the_odds_that_they_are_given(signatures, scenes, noise):
+    natural, boosted = (with_noise(signatures, scenes.image[:2], noise, odds=odds) for odds in ("natural", "boosted"))
+    assert (boosted["probabilities"][..., 2] > natural["probabilities"][..., 2]).numpy().all()
 
 
 def test_same_seed_same_samples_other_seed_other_samples(signatures, scenes):
@@ -109,26 +141,29 @@ def test_weights_and_facts_lie_beside_the_graph(folder, tiny_config):
     other.load_weights(folder / WEIGHTS_FILE)
     for expected, got in zip(ProbaUNet(tiny_config.model, seed=1).get_weights(), other.get_weights()):
         np.testing.assert_array_equal(expected, got)
-    assert json.loads((folder / FACTS_FILE).read_text()) == {"steps": 8}
+    assert json.loads((folder / FACTS_FILE).read_text()) == {"steps": 8, "calibration": CALIBRATION}
 
 
 @pytest.fixture(scope="module")
 def noise(tiny_config):
-    """Latent noise and class lattices of two images of 16 x 16 pixels, three draws."""
-    points = int(sampling.lattice_side(16, tiny_config.model.sample_correlation))
-    return (
-        tf.random.stateless_normal([2, 3, 8, 8, tiny_config.model.latent_dim], [1, 2]),
-        tf.random.stateless_normal([2, 3, sampling.CLASS_FIELDS, points, points], [3, 4]),
-    )
+    """Latent noise and the lattices of each scale for two images of 16 x 16 pixels, three draws."""
+    lattices = []
+    for k, scale in enumerate(tiny_config.model.sample_scales):
+        points = int(sampling.lattice_side(16, scale))
+        lattices.append(tf.random.stateless_normal([2, 3, sampling.CLASS_FIELDS, points, points], [3, k]))
+    return tf.random.stateless_normal([2, 3, 8, 8, tiny_config.model.latent_dim], [1, 2]), lattices
 
 
-def with_noise(signatures, image, noise, margins=(0, 0, 0, 0), offset=(0.0, 0.0)):
+def with_noise(signatures, image, noise, margins=(0, 0, 0, 0), offset=(0.0, 0.0), odds="natural"):
+    found = CALIBRATION["populations"][odds]
     return signatures["sample_with_noise"](
         image=image,
         latent_noise=noise[0],
-        class_noise=noise[1],
-        class_offset=tf.constant(offset),
+        lattice_offset=tf.constant([offset] * len(noise[1])),
         margins=tf.constant(margins, tf.int32),
+        temperature=tf.constant(found["temperature"]),
+        class_offsets=tf.constant(found["class_offsets"]),
+        **{f"class_noise_{k}": lattice for k, lattice in enumerate(noise[1])},
     )
 
 
@@ -141,7 +176,7 @@ def test_sample_with_noise_is_what_the_network_draws_from_that_noise(
     model = ProbaUNet(tiny_config.model, seed=1)
     features, prior = model.features(transform_output.transform_raw_features({"image": image})[NORMALISED][..., None])
     probabilities = tf.nn.softmax(model.draw_logits(features, prior, noise[0]))
-    fields = sampling.smooth_field(noise[1], [16, 16], tiny_config.model.sample_correlation)
+    fields = sampling.mixed_field(noise[1], model.field_weights(features), [16, 16], tiny_config.model.sample_scales)
     np.testing.assert_allclose(out["probabilities"], tf.reduce_mean(probabilities, axis=1), atol=1e-5)
     assert np.mean(out["samples"] != sampling.draw_classes(probabilities, fields)) < 1e-3
     p = out["probabilities"].numpy()
@@ -186,6 +221,8 @@ def test_facts_for_fields(folder):
     facts = json.loads((folder / FIELD_FILE).read_text())
     assert (facts["downsampling"], facts["receptive_radius"], facts["latent_dim"], facts["stamp_size"]) == (2, 6, 2, 16)
     assert "survey" not in facts  # these facts of the training name none
+    assert facts["population"] == "natural" and facts["sample_scales"] == [3.0, 9.0, 27.0, 81.0]
+    assert facts["odds"]["boosted"] == {"temperature": 2.0, "class_offsets": [0.0, 0.0, 3.0]}
 
 
 def warmup_requests(folder):

@@ -114,7 +114,8 @@ def test_the_last_phase_holds_the_natural_share(scenes):
     """Ten scenes of 30 are natural here; each is marked by its image."""
     natural = np.arange(30) < 10
     marked = scenes._replace(
-        image=np.ones_like(scenes.image) * np.arange(30)[:, None, None].astype("f4"), natural=natural
+        image=np.ones_like(scenes.image) * np.arange(30)[:, None, None].astype("f4"),
+        population=np.where(natural, "natural", "boosted"),
     )
     config = dataclasses.replace(
         CONFIG, batch_size=10, steps=10, fresh_noise=False, multi_sample_share=0.5, natural_share=0.8
@@ -145,7 +146,7 @@ def stored(tmp_path, scenes):
                     "image": scenes.image[i],
                     "noise_free": scenes.noise_free[i],
                     "mask": scenes.mask[i],
-                    "population": "natural" if scenes.natural[i] else "boosted",
+                    "population": scenes.population[i],
                 }
                 file.write(frame_record(records.encode(scalars | scene)))
     return tmp_path

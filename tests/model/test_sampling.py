@@ -26,6 +26,19 @@ def test_neighbours_go_together_and_distant_pixels_do_not():
     assert abs(correlation(2, 22)) < 0.03
 
 
+def test_a_mixture_of_fields_is_standard_normal_and_as_smooth_as_its_weights_say():
+    """In the upper half the short field alone, in the lower half the long one: pixels 6 apart, scales of 2 and 24."""
+    side, draws, scales = [16, 16], 20_000, (2.0, 24.0)
+    points = [int(sampling.lattice_side(16, scale)) for scale in scales]
+    noises = [tf.random.stateless_normal([1, draws, 2, n, n], [n, 4]) for n in points]
+    weights = np.zeros((2, 1, 2, 16, 16), "f4")
+    weights[0, ..., :8, :], weights[1, ..., 8:, :] = 1.0, 1.0
+    values = sampling.mixed_field(noises, tf.constant(weights), side, scales)[0, :, 0].numpy()
+    np.testing.assert_allclose(values.std(axis=0), 1.0, atol=0.03)
+    correlation = lambda row: np.corrcoef(values[:, row, 4], values[:, row, 10])[0, 1]
+    assert abs(correlation(3)) < 0.03 and correlation(12) > 0.8
+
+
 def test_classes_keep_their_probabilities():
     probabilities = tf.constant(np.tile(np.array([0.2, 0.7, 0.1], "f4"), (1, 20_000, 24, 24, 1)))
     classes = sampling.draw_classes(probabilities, fields(20_000)).numpy()[0]

@@ -143,10 +143,10 @@ def test_precision():
 def test_recalibration_undoes_logits_that_are_three_times_too_sure(tmp_path, tiny_config, scenes, normalise):
     settings = dataclasses.replace(tiny_config.training, steps=60, evaluate_every=60, learning_rate=1e-2)
     model, _ = train(tmp_path, dataclasses.replace(tiny_config, training=settings), scenes, normalise)
-    fitted = recalibrate(model, scenes, normalise, seed=1)
+    fitted = recalibrate(model, {"natural": scenes}, normalise, seed=1)
     for variable in (model.head.to_logits.kernel, model.head.to_logits.bias):
         variable.assign(3.0 * variable)
-    again = recalibrate(model, scenes, normalise, seed=1)
+    again = recalibrate(model, {"natural": scenes}, normalise, seed=1)
     assert again["nll_before"] > fitted["nll_before"] + 1
     assert again["temperature"] == pytest.approx(3 * fitted["temperature"], rel=0.15)
     assert again["nll_after"] == pytest.approx(fitted["nll_after"], rel=0.02)
@@ -171,7 +171,7 @@ settings = TrainingConfig(steps=4, batch_size=4, deterministic_share=1.0, multi_
 rng = np.random.default_rng(1)
 noise = lambda: rng.normal(size=[6, 16, 16]).astype(np.float32)
 scenes = Scenes(noise(), noise(), rng.integers(0, 3, [6, 16, 16], np.uint8), np.ones(6, np.float32),
-                np.zeros(6, np.float32), np.zeros(6, bool))
+                np.zeros(6, np.float32), np.full(6, "boosted"))
 with strategy.scope():
     network = ProbaUNet(ModelConfig(channels=(4, 8), convs_per_block=1, latent_dim=2), seed=1)
     steps = make_steps(network, Optimizers(network, settings), settings)

@@ -71,6 +71,7 @@ class Job:
         stand for an image's name and folder.
       overwrite: whether another run's results, and files that no run recorded, may be replaced.
       version: of Blendinator.
+      population: whose odds the probabilities have, where it is not the model's own.
     """
 
     load: Callable[[], Segmenter]
@@ -84,6 +85,7 @@ class Job:
     options: dict | None = None
     overwrite: bool = False
     version: str = ""
+    population: str = ""
 
     def identity(self) -> dict:
         """What the results depend on besides the images; the size of the tiles is not among it."""
@@ -94,6 +96,7 @@ class Job:
             **asdict(self.formats),
             **{name: str(value) for name, value in (self.options or {}).items() if value not in (None, False, ())},
             **({"truth": self.truth} if self.truth else {}),
+            **({"population": self.population} if self.population else {}),
         }
         model = {"version": self.model.name, "sha256": record.folder_digest(self.model)}
         return {"model": model, "options": options, "blendinator": self.version}

@@ -10,6 +10,13 @@ from blendinator.model.export import export
 from blendinator.model.probaunet import ProbaUNet
 
 HEIGHT, WIDTH = 61, 83  # no multiples of anything
+CALIBRATION = {
+    "population": "natural",
+    "populations": {
+        "natural": {"temperature": 1.0, "class_offsets": [0.0, 0.0, 0.0]},
+        "boosted": {"temperature": 1.0, "class_offsets": [0.0, 0.0, 2.0]},
+    },
+}
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +31,7 @@ def pushed(tmp_path_factory, tiny_config, transform_output):
         default_draws=4,
         default_seed=1,
         stamp_size=16,
-        facts={"key": "abc", "config": config_to_dict(tiny_config)},
+        facts={"key": "abc", "config": config_to_dict(tiny_config), "calibration": CALIBRATION},
     )
     return folder
 

@@ -50,6 +50,21 @@ def test_no_seams_and_samples_that_hold_together(pushed, image, tile):
     assert np.mean(tiled.samples != whole.samples) < 1e-4  # where a probability and the field are equal up to rounding
 
 
+def test_another_population_has_its_own_odds(pushed, image):
+    """More is called blended at odds that favour it by two nats; the default is what the model is meant for."""
+    usual, natural, boosted = (
+        Segmenter.load(pushed, 32, population).sample(image, 4, seed=2) for population in (None, "natural", "boosted")
+    )
+    np.testing.assert_array_equal(usual.probabilities, natural.probabilities)
+    assert (boosted.probabilities[..., 2] > natural.probabilities[..., 2]).all()
+    assert pickle.loads(pickle.dumps(Segmenter.load(pushed, 32, "boosted"))).population == "boosted"
+
+
+def test_an_unknown_population_is_refused(pushed):
+    with pytest.raises(ConfigError, match="population: received 'dense'; allowed for .*: boosted, natural"):
+        Segmenter.load(pushed, population="dense")
+
+
 def test_a_smaller_margin_would_show(pushed, image):
     """The test above can fail: without context the borders differ."""
     whole = Segmenter.load(pushed, tile=4096).sample(image, 2, seed=2)
@@ -237,8 +252,8 @@ def edit_facts(**values):
         (lambda folder: (folder / FIELD_FILE).unlink(), "has no signature 'sample_with_noise'.*Run the pipeline again"),
         (lambda folder: (folder / FIELD_FILE).write_text("{"), "field.json: this file cannot be read"),
         (lambda folder: (folder / "saved_model.pb").write_bytes(b"x"), "this SavedModel cannot be loaded"),
-        (lambda folder: (folder / FIELD_FILE).write_text("[1]"), "field.json: received format None; allowed: 1"),
-        (edit_facts(format=9), "field.json: received format 9; allowed: 1"),
+        (lambda folder: (folder / FIELD_FILE).write_text("[1]"), "field.json: received format None; allowed: 2"),
+        (edit_facts(format=9), "field.json: received format 9; allowed: 2"),
         (edit_facts(latent="global"), "model.latent is global: one latent for a whole stamp has no meaning on a field"),
     ],
 )
