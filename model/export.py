@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 import tensorflow_transform as tft
 
 from blendinator.data.records import NUM_CLASSES
@@ -15,6 +14,8 @@ from blendinator.model.network import downsampling, receptive_radius
 from blendinator.model.preprocessing import NORMALISED
 from blendinator.model.probaunet import Odds, ProbaUNet, draw
 from blendinator.model.serving_warmup import write_warmup
+from blendinator.model.tile_features import tile_features
+from blendinator.model.tile_samples import SampleNoise, sure_threshold, tile_samples
 
 WEIGHTS_FILE = "assets.extra/probaunet.weights.h5"  # for warm starts; TensorFlow Serving ignores assets.extra
 UNCALIBRATED = {
@@ -48,6 +49,7 @@ class ServingModule(tf.Module):
         self.default_seed = default_seed
         self.stamp_size = stamp_size
         self.factor = downsampling(model.config)
+        self.sure = sure_threshold(model)
         config = model.config
         self.sample_with_noise = tf.function(
             self._sample_with_noise,
@@ -127,7 +129,8 @@ class ServingModule(tf.Module):
     ):
         """Draws from noise that the caller brings, so that the tiles of a large image share theirs.
 
-        The draws are taken one after the other: memory does not grow with their number but for the maps themselves.
+        Memory does not grow with the number of draws but for the maps themselves. See `tile_samples` for what is left
+        out of them.
 
         Args:
           image: float32 [B, H, W], electrons per pixel.
@@ -152,54 +155,17 @@ class ServingModule(tf.Module):
                 tf.debugging.assert_non_negative(margins, message, summarize=4),
             ]
         ):
-            features, prior = self.model.features(self._normalise(image))
-        # One coarse position around the inner part is kept: the latent is interpolated between positions.
-        kept = tf.minimum(margins, factor)
-        features = _trim(features, margins - kept)
-        cells = (margins - kept) // factor if config.latent == "spatial" else tf.zeros([4], tf.int32)
-        prior = tfp.distributions.Normal(_trim(prior.loc, cells), _trim(prior.scale, cells))
+            normalised = self._normalise(image)
+        features, mean, scale = tile_features(self.model, normalised, margins)
+        cells = margins // factor if config.latent == "spatial" else tf.zeros([4], tf.int32)
+        cells -= tf.minimum(cells, 1)
         latent_noise = latent_noise[
             :, :, cells[0] : tf.shape(latent_noise)[2] - cells[1], cells[2] : tf.shape(latent_noise)[3] - cells[3]
         ]
-        side = tf.shape(image)[1:] - tf.stack([margins[0] + margins[1], margins[2] + margins[3]])
-        lattices = [
-            [
-                sampling.lattice_weights(side[axis], tf.shape(lattice)[3 + axis], scale, lattice_offset[k, axis])
-                for axis in (0, 1)
-            ]
-            for k, (lattice, scale) in enumerate(zip(class_noise, config.sample_scales))
-        ]
-        field_weights = tf.unstack(self.model.field_weights(_trim(features, kept)), num=len(lattices))
+        kept = tf.minimum(margins, factor)
         odds = Odds(temperature, class_offsets)
-        count = tf.shape(latent_noise)[1]
-
-        def one(i, samples, mean, conditional):
-            logits = self.model.draw_logits(features, prior, latent_noise[:, i : i + 1], odds)[:, 0]
-            probabilities, entropy = _softmax_and_entropy(_trim(logits, kept))
-            fields = tf.add_n(
-                [
-                    weights * tf.matmul(rows, tf.matmul(lattice[:, i], columns, transpose_b=True))
-                    for weights, lattice, (rows, columns) in zip(field_weights, class_noise, lattices)
-                ]
-            )
-            classes = sampling.draw_classes(probabilities[:, None], fields[:, None])[:, 0]
-            return i + 1, samples.write(i, classes), mean + probabilities, conditional + entropy
-
-        shape = tf.concat([tf.shape(image)[:1], side], 0)
-        start = (
-            0,
-            tf.TensorArray(tf.uint8, size=count, element_shape=[None, None, None]),
-            tf.zeros(tf.concat([shape, [3]], 0)),
-            tf.zeros(shape),
-        )
-        _, samples, mean, conditional = tf.while_loop(lambda i, *_: i < count, one, start, parallel_iterations=1)
-        scale = 1.0 / tf.cast(count, tf.float32)
-        stacked = samples.stack()
-        one_image = tf.concat([[1, count], side], 0)  # swapping axes then moves nothing
-        stacked = tf.cond(
-            shape[0] == 1, lambda: tf.reshape(stacked, one_image), lambda: tf.transpose(stacked, [1, 0, 2, 3])
-        )
-        return {"samples": stacked, **_summaries(mean * scale, conditional * scale)}
+        noise = SampleNoise(latent_noise, class_noise, lattice_offset)
+        return tile_samples(self.model, features, mean, scale, noise, kept, odds, self.sure)
 
 
 def _summaries(mean, conditional):
@@ -217,27 +183,6 @@ def _summaries(mean, conditional):
 def _entropy(probabilities):
     """Entropy over the last axis of three, in nats."""
     return -tf.add_n([tf.math.xlogy(plane, plane) for plane in tf.unstack(probabilities, axis=-1)])
-
-
-def _softmax_and_entropy(logits):
-    """Logits [..., 3] -> probabilities [..., 3] and their entropy [...].
-
-    Written for one plane a class: on a CPU that takes a third of the time of operations along an axis of three.
-    """
-    planes = tf.unstack(logits, axis=-1)
-    largest = tf.maximum(tf.maximum(planes[0], planes[1]), planes[2])
-    planes = [plane - largest for plane in planes]
-    odds = [tf.exp(plane) for plane in planes]
-    total = tf.add_n(odds)
-    probabilities = [value / total for value in odds]
-    entropy = tf.math.log(total) - tf.add_n([p * plane for p, plane in zip(probabilities, planes)])
-    return tf.stack(probabilities, axis=-1), entropy
-
-
-def _trim(x, margins):
-    """[B, H, W, ...] without `margins` (top, bottom, left, right)."""
-    shape = tf.shape(x)
-    return x[:, margins[0] : shape[1] - margins[1], margins[2] : shape[2] - margins[3]]
 
 
 def field_facts(config, stamp_size: int, default_draws: int, calibration: dict, simulation: dict | None = None) -> dict:

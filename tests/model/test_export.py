@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from blendinator.model import sampling
-from blendinator.model.export import WEIGHTS_FILE, _softmax_and_entropy, export
+from blendinator.model.export import WEIGHTS_FILE, export
 from blendinator.model.live import FACTS_FILE, FIELD_FILE
 from blendinator.model.preprocessing import NORMALISED
 from blendinator.model.probaunet import ProbaUNet
@@ -198,23 +198,6 @@ def test_margins_are_context_only(signatures, scenes, noise):
 def test_margins_off_the_lattice_are_refused(signatures, scenes, noise, margins):
     with pytest.raises(tf.errors.InvalidArgumentError, match="`margins` must be multiples of 2, from 0"):
         with_noise(signatures, tf.constant(scenes.image[:2]), noise, margins)
-
-
-def test_lattice_weights_are_those_of_the_smooth_field():
-    rows = sampling.lattice_weights(30, 5, 7.5)
-    noise = tf.random.stateless_normal([1, 5, 5], [1, 2])
-    np.testing.assert_allclose(
-        rows @ noise[0] @ tf.transpose(rows), sampling.smooth_field(noise, [30, 30], 7.5)[0], atol=1e-6
-    )
-    np.testing.assert_allclose(sampling.lattice_weights(20, 5, 7.5, 7.0), rows[7:27], atol=1e-6)
-
-
-def test_softmax_and_entropy():
-    logits = tf.constant([[1.0, 2.0, -3.0], [0.0, 0.0, 0.0], [-200.0, 100.0, 0.0]])
-    probabilities, entropy = _softmax_and_entropy(logits)
-    expected = tf.nn.softmax(logits).numpy()
-    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
-    np.testing.assert_allclose(entropy, -(expected * np.log(np.maximum(expected, 1e-30))).sum(-1), atol=1e-5)
 
 
 def test_facts_for_fields(folder):
