@@ -8,7 +8,6 @@ from pathlib import Path
 
 from blendinator.config import Config
 from blendinator.config_loader import load_config
-from blendinator.data.population import check_populations
 from blendinator.data.spans import SPLITS, parse_selection
 from blendinator.errors import ConfigError
 from blendinator.pipeline.beam_args import check_beam_args
@@ -38,6 +37,7 @@ def read_config(path: str | Path | None = None, base: str | Path | None = None) 
 
 def check_config(config: Config, source: str = "configuration") -> None:
     """Raises ConfigError where the configuration names what there is not; `source` stands first in messages."""
+    from blendinator.data.population import check_populations  # imports NumPy
     from blendinator.model.metrics.rules import check_names  # imports SciPy
 
     try:
