@@ -2,7 +2,7 @@
 # STACK=compatible asks for one of the two stacks of libraries; unset, the machine decides (docs/stacks.md).
 CONFIG ?= configs/default.yaml
 
-.PHONY: run test nightly test-current test-flink test-triton setup lock lint docs pictures clean
+.PHONY: run test nightly test-current test-flink test-triton test-gcs setup lock lint docs pictures clean
 
 run: setup
 	@.venv/bin/blendinator run --config $(CONFIG) || test $$? -eq 3  # 3: the model was not good enough to be pushed
@@ -30,6 +30,11 @@ test-flink: setup
 test-triton: setup
 	@sh scripts/triton.sh setup
 	@.venv/bin/python -m pytest --import-mode=importlib tests/test_triton.py
+
+# Spans and pushed versions in an object store: an emulator on this machine, which is put into .tools.
+test-gcs: setup
+	@sh scripts/gcs.sh setup
+	@.venv/bin/python -m pytest --import-mode=importlib tests/test_gcs.py tests/test_object_stores.py
 
 setup:
 	@sh scripts/setup.sh

@@ -90,6 +90,8 @@ setup(
             *on(OLD, "kfp>=2.5,<2.6", "kfp-kubernetes>=1.0,<1.1"),  # newer ones need protobuf 4
             *on(NEW, "kfp>=2.17,<3", "kfp-kubernetes>=2.17,<3"),
         ],
+        # Addresses gs://, where not all of "pipeline" is installed, which holds it.
+        "gcs": ["google-cloud-storage>=2.16,<4"],
         "docs": [
             "mkdocs-material>=9.7,<10",
             "mkdocstrings[python]>=1,<2",

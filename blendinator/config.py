@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from blendinator.stores import Place, place
+
 
 def _limit(
     default: Any, low: float | None = None, high: float | None = None, choices: tuple[str, ...] | None = None
@@ -326,7 +328,7 @@ class KubeflowConfig:
     namespace: str = _limit("")  # of the user, on a multi-user installation
     experiment: str = _limit("blendinator")
     service_account: str = _limit("")  # of the tasks' pods; the installation's default if empty
-    claim: str = _limit("blendinator")  # PersistentVolumeClaim for data, checkpoints and pushed versions
+    claim: str = _limit("blendinator")  # PersistentVolumeClaim for data, checkpoints and pushed versions; none if empty
     mount_path: str = _limit("/mnt/blendinator")  # where every task sees it; takes the place of output_dir
     artifacts_on_volume: bool = _limit(False)  # artifacts there too, not in Kubeflow's object store (Flink, Spark)
     secrets: tuple[SecretConfig, ...] = ()
@@ -338,11 +340,20 @@ class KubeflowConfig:
 
 
 @dataclass(frozen=True)
+class StorageConfig:
+    """Where spans and pushed versions lie: a folder, or an address in an object store, gs://bucket/folder."""
+
+    data_root: str = _limit("")  # of the spans; below output_dir if empty
+    serving_dir: str = _limit("")  # of the pushed versions; below output_dir if empty
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole configuration."""
 
     name: str = _limit("blendinator")
     output_dir: str = _limit("output")  # a relative path is taken from the current folder
+    storage: StorageConfig = field(default_factory=StorageConfig)
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -352,9 +363,9 @@ class Config:
     kubeflow: KubeflowConfig = field(default_factory=KubeflowConfig)
 
     @property
-    def data_root(self) -> Path:
+    def data_root(self) -> Place:
         """Folder of the spans: `span-0001`, `span-0002`, ..."""
-        return Path(self.output_dir) / "data"
+        return place(self.storage.data_root or Path(self.output_dir) / "data", "storage.data_root")
 
     @property
     def pipeline_root(self) -> Path:
@@ -372,6 +383,6 @@ class Config:
         return Path(self.output_dir) / "metadata.sqlite"
 
     @property
-    def serving_dir(self) -> Path:
+    def serving_dir(self) -> Place:
         """Folder of the pushed versions, as TensorFlow Serving expects it."""
-        return Path(self.output_dir) / "serving" / self.name
+        return place(self.storage.serving_dir or Path(self.output_dir) / "serving" / self.name, "storage.serving_dir")

@@ -18,10 +18,11 @@ from typing import Any
 
 import yaml
 
-from blendinator.config import Config, RelativeConfig, SecretConfig
+from blendinator.config import Config, RelativeConfig, SecretConfig, StorageConfig
 from blendinator.errors import ConfigError
 from blendinator.files import check_local
 from blendinator.former_keys import describe_former, migrate_model, migrate_simulation
+from blendinator.stores import ObjectPath, place
 
 
 class _Loader(yaml.SafeLoader):
@@ -80,9 +81,19 @@ def load_config(path: str | Path | None = None, base: str | Path | None = None) 
         files = {name: getattr(config.simulation, name) for name in ("catalog", "stamps")}
         files = {name: str(Path(path).expanduser()) for name, path in files.items() if path.startswith("~")}
         config = dataclasses.replace(config, simulation=dataclasses.replace(config.simulation, **files))
+        storage = {
+            name: _resolved(value, here, f"{path}: storage.{name}") for name, value in vars(config.storage).items()
+        }
+        config = dataclasses.replace(config, storage=StorageConfig(**storage))
         return dataclasses.replace(config, output_dir=str(output.resolve()))
     except (OSError, RuntimeError) as error:
         raise ConfigError(f"{path}: output_dir: received {config.output_dir!r}; allowed: a folder ({error})")
+
+
+def _resolved(value: str, here: Path, name: str) -> str:
+    """A path made absolute; an address as it is; nothing where nothing is set."""
+    found = place(value, name)
+    return str(found if isinstance(found, ObjectPath) else (here / found.expanduser()).resolve()) if value else ""
 
 
 def config_from_dict(raw: dict, source: str = "configuration") -> Config:

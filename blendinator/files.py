@@ -7,12 +7,14 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from blendinator.errors import ConfigError, DataError
+from blendinator.stores import ObjectPath, Place
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK)
@@ -20,7 +22,7 @@ INCOMING, REMOVED = ".incoming-", ".removed-"
 _BLOCK = 1 << 20  # bytes
 
 
-def write_error(path: str | Path | None, error: OSError) -> DataError:
+def write_error(path: str | Place | None, error: OSError) -> DataError:
     """The message for a file that cannot be written."""
     if error.errno in NO_ROOM:
         remedy = "The disk is full: free some space or choose another folder, then run again."
@@ -29,7 +31,7 @@ def write_error(path: str | Path | None, error: OSError) -> DataError:
     return DataError(f"{path}: this cannot be written ({error.strerror or error}). {remedy}")
 
 
-def read_error(path: str | Path, error: OSError) -> DataError:
+def read_error(path: str | Place, error: OSError) -> DataError:
     """The message for a file that cannot be read."""
     return DataError(
         f"{path}: this file cannot be read ({error.strerror or error}). Check its name, its permissions and the disk."
@@ -37,7 +39,7 @@ def read_error(path: str | Path, error: OSError) -> DataError:
 
 
 @contextlib.contextmanager
-def write_errors(path: str | Path) -> Iterator[None]:
+def write_errors(path: str | Place) -> Iterator[None]:
     """Raises an OSError of the block as `write_error` of the path."""
     try:
         yield
@@ -52,11 +54,18 @@ def temporary_name(path: Path, start: str = "", ending: str = ".tmp") -> Path:
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Place) -> Iterator[Path]:
     """A temporary name in the folder of `path` for its content, which gets the name `path` when the block ends.
 
-    When the block raises, the temporary file is removed, and a file that `path` names stays as it is.
+    When the block raises, the temporary file is removed, and a file that `path` names stays as it is. For an object the
+    temporary file is on this machine, and is uploaded when the block ends.
     """
+    if isinstance(path, ObjectPath):
+        with tempfile.TemporaryDirectory(prefix="blendinator-") as folder:
+            temporary = Path(folder) / "content"
+            yield temporary
+            path.upload(temporary)
+        return
     temporary = temporary_name(Path(path))
     try:
         yield temporary
@@ -92,12 +101,16 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(removed)
 
 
-def leftover_folders(parent: Path) -> list[Path]:
-    """What `atomic_folder` and `remove_folder` left in a folder when their processes were killed."""
-    return [path for start in (INCOMING, REMOVED) for path in sorted(parent.glob(start + "*"))]
+def leftover_folders(parent: Place) -> list[Place]:
+    """What `atomic_folder` and `remove_folder` left in a folder when their processes were killed; in an object store,
+    what says so of versions (`blendinator.model.versions`)."""
+    found: list[Place] = []
+    for start in (INCOMING, REMOVED):
+        found += parent.glob(start + "*")
+    return sorted(found, key=str)
 
 
-def write_json(path: str | Path, content: Any) -> None:
+def write_json(path: str | Place, content: Any) -> None:
     """Writes a JSON file that is either whole or not there."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -119,6 +132,18 @@ def sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+@contextlib.contextmanager
+def local_copy(path: Place) -> Iterator[Path]:
+    """The file itself; of an object, a copy on this machine's disk that is removed when the block ends."""
+    if isinstance(path, Path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="blendinator-") as folder:
+        copy = Path(folder) / path.name
+        path.download(copy)
+        yield copy
+
+
 def check_local(path: str | Path, name: str) -> None:
     """Raises ConfigError when a path is an address such as gs://bucket/data, of which pathlib would make a folder gs:.
 
@@ -128,9 +153,9 @@ def check_local(path: str | Path, name: str) -> None:
     """
     if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
         raise ConfigError(
-            f"{name}: received {path}; allowed: a folder of this machine or of a mounted disk. Locks, links and the"
-            " renaming of folders, on which spans and versions depend, do not exist in object stores;"
-            " docs/serving.md says how a version gets into one"
+            f"{name}: received {path}; allowed: a folder of this machine or of a mounted disk, which the metadata store"
+            " and the artifacts need. Spans and pushed versions can lie in an object store: set storage.data_root and"
+            " storage.serving_dir. docs/serving.md has an example"
         )
 
 
@@ -145,8 +170,11 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def link_tree(source: Path, target: Path) -> None:
-    """The files of a folder at another place, see `link_or_copy`."""
+def link_tree(source: Place, target: Path) -> None:
+    """The files of a folder at another place, see `link_or_copy`; those of an object store are downloaded."""
+    if isinstance(source, ObjectPath):
+        source.download_tree(target)
+        return
     for path in sorted(source.rglob("*")):
         if path.is_file():
             link_or_copy(path, target / path.relative_to(source))
@@ -162,8 +190,18 @@ def sync_tree(folder: Path) -> None:
             os.close(descriptor)
 
 
-def size(folder: Path) -> int:
+def remove_tree(folder: Place) -> None:
+    """Removes a folder and all files below."""
+    if isinstance(folder, ObjectPath):
+        folder.remove_tree()
+    else:
+        shutil.rmtree(folder)
+
+
+def size(folder: Place) -> int:
     """Bytes that the files below a folder take; a file with several links there counts once."""
+    if isinstance(folder, ObjectPath):
+        return folder.tree_size()
     found = {}
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink():

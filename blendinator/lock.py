@@ -2,20 +2,28 @@
 
 The lock is the kernel's record lock on a file: it ends with the process that holds it, however that process ends, so
 that no stale lock can stand in the way. Processes forked by the holder do not inherit it. The file says who holds it.
+
+In an object store the lock is an object that is made only where there is none. It outlives a holder that is killed: the
+message then says which object to remove.
 """
 
 import contextlib
 import errno
 import fcntl
 import json
+import logging
 import os
+import socket
 import struct
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from blendinator.errors import BlendinatorError, DataError
+from blendinator.stores import ObjectPath, Place
 
+log = logging.getLogger("blendinator.lock")
 LOCK_FILE = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _FLOCK = "hhqqi4x"  # C's struct flock on 64-bit Linux: type, whence, start, length, process
@@ -44,8 +52,12 @@ def exclusive(output_dir: str | Path, what: str) -> contextlib.AbstractContextMa
 
 
 @contextlib.contextmanager
-def hold(path: Path, what: str, busy: str) -> Iterator[None]:
+def hold(path: Place, what: str, busy: str) -> Iterator[None]:
     """Holds the lock on a file, which stays; `busy` ends the BusyError's message where another process holds it."""
+    if isinstance(path, ObjectPath):
+        with _hold_object(path, what, busy):
+            yield
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not through a file object of which a second one might be opened: closing any of them would end the lock.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -87,11 +99,41 @@ def holder(output_dir: str | Path) -> str | None:
         os.close(descriptor)
 
 
-def _holder(descriptor: int) -> str:
+@contextlib.contextmanager
+def _hold_object(path: ObjectPath, what: str, busy: str) -> Iterator[None]:
+    token = uuid.uuid4().hex
+    content = {"pid": os.getpid(), "host": socket.gethostname(), "what": what, "since": _now(), "token": token}
     try:
-        found = json.loads(os.pread(descriptor, 1000, 0))
-        return f"process {found['pid']} (blendinator {found['what']}, since {found['since']})"
-    except ValueError:  # it has the lock and has not written yet
+        generation = path.write_bytes(json.dumps(content).encode(), new=True)
+    except FileExistsError:
+        try:
+            held, generation = path.read_bytes(), path.stat().generation
+        except FileNotFoundError:  # the holder has just ended
+            raise BusyError(f"{path}: another process {busy}")
+        if token.encode() not in held:  # else it is ours: the answer to the first request was lost, and it was repeated
+            raise BusyError(
+                f"{path}: {_described(held)} {busy} If that process was killed, remove its lock:"
+                f" gcloud storage rm {path}"
+            )
+    try:
+        yield
+    finally:
+        try:
+            path.unlink(missing_ok=True, generation=generation)
+        except (BlendinatorError, OSError) as error:  # the work is done all the same
+            log.warning("the lock %s could not be removed: %s", path, error)
+
+
+def _holder(descriptor: int) -> str:
+    return _described(os.pread(descriptor, 1000, 0))
+
+
+def _described(content: bytes) -> str:
+    try:
+        found = json.loads(content)
+        host = f" on {found['host']}" if "host" in found else ""
+        return f"process {found['pid']}{host} (blendinator {found['what']}, since {found['since']})"
+    except (ValueError, KeyError, TypeError):  # it has the lock and has not written yet
         return "another process"
 
 

@@ -15,7 +15,6 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -29,11 +28,12 @@ from blendinator.data.population import POPULATIONS
 from blendinator.data.records import NUM_CLASSES, encode
 from blendinator.data.scene import Simulator, read_libraries, split_sizes, split_start
 from blendinator.data.tfrecords import frame_record
-from blendinator.errors import DataError
-from blendinator.files import atomic_write, sha256, write_error, write_json
+from blendinator.errors import BlendinatorError, DataError
+from blendinator.files import atomic_write, remove_tree, sha256, write_error, write_json
 from blendinator.former_keys import migrate_simulation
 from blendinator.lock import hold
 from blendinator.stack import use_in_memory_runner
+from blendinator.stores import ObjectPath, Place, place
 
 SETTINGS = "settings.json"
 PARTS = "parts"
@@ -66,7 +66,7 @@ def shards(config: SimulationConfig) -> list[Shard]:
 
 def simulate_span(
     config: SimulationConfig,
-    data_root: str | Path,
+    data_root: str | Place,
     span: int,
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -78,7 +78,7 @@ def simulate_span(
 
     Args:
       config: the settings; scenes depend on these, the span and their number only.
-      data_root: folder of the spans.
+      data_root: folder of the spans, also in an object store.
       span: number of the span, 0 or more.
       workers: processes; 0 for one per core, fewer where the span is too small to repay their start. The files are the
         same for any number.
@@ -108,7 +108,7 @@ def simulate_span(
 
 def _simulate(
     config: SimulationConfig,
-    folder: Path,
+    folder: Place,
     span: int,
     wanted: dict,
     workers: int,
@@ -145,12 +145,12 @@ def span_settings(config: SimulationConfig, span: int) -> dict:
     return json.loads(json.dumps(settings))
 
 
-def write_shard(shard: Shard, simulator: Simulator, folder: str | Path, span: int) -> dict:
+def write_shard(shard: Shard, simulator: Simulator, folder: str | Place, span: int) -> dict:
     """Writes one shard and its part file; returns the part: counts and checksum.
 
     Raises DataError when the file cannot be written; then no file of the final name is left.
     """
-    folder = Path(folder)
+    folder = place(folder)
     target = folder / shard.name
     classes = {name: [0] * NUM_CLASSES for name in POPULATIONS}
     populations = dict.fromkeys(POPULATIONS, 0)
@@ -216,7 +216,7 @@ def _local_args(workers: int) -> tuple[str, ...]:
     return ("--runner=FnApiRunner", "--direct_running_mode=multi_processing", f"--direct_num_workers={workers}")
 
 
-def _claim(folder: Path, wanted: dict) -> None:
+def _claim(folder: Place, wanted: dict) -> None:
     """Makes the folder this span's, or raises DataError if it already holds another one."""
     path = folder / SETTINGS
     go_on = (
@@ -262,7 +262,7 @@ def _differences(found: dict, wanted: dict, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}: {a!r} there, {b!r} wanted"
 
 
-def _pending(folder: Path, config: SimulationConfig) -> list[Shard]:
+def _pending(folder: Place, config: SimulationConfig) -> list[Shard]:
     """Shards still to write; clears what a killed job left half-written."""
     try:
         (folder / PARTS).mkdir(exist_ok=True)
@@ -273,7 +273,7 @@ def _pending(folder: Path, config: SimulationConfig) -> list[Shard]:
     return [shard for shard in shards(config) if _part(folder, shard) is None]
 
 
-def _part(folder: Path, shard: Shard) -> dict | None:
+def _part(folder: Place, shard: Shard) -> dict | None:
     """The part file of a finished shard whose file is still there, else None."""
     try:
         part = json.loads((folder / PARTS / f"{shard.name}.json").read_text(encoding="utf-8"))
@@ -282,7 +282,9 @@ def _part(folder: Path, shard: Shard) -> dict | None:
         return None
 
 
-def _check_space(folder: Path, config: SimulationConfig, todo: list[Shard]) -> None:
+def _check_space(folder: Place, config: SimulationConfig, todo: list[Shard]) -> None:
+    if isinstance(folder, ObjectPath):
+        return
     needed = sum(shard.stop - shard.start for shard in todo) * config.stamp_size**2 * spans.BYTES_PER_PIXEL
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -292,7 +294,7 @@ def _check_space(folder: Path, config: SimulationConfig, todo: list[Shard]) -> N
         )
 
 
-def _finish(folder: Path, config: SimulationConfig, wanted: dict) -> dict:
+def _finish(folder: Place, config: SimulationConfig, wanted: dict) -> dict:
     """Gathers the parts into the manifest."""
     files, splits = {}, {}
     pixels = {name: np.zeros(NUM_CLASSES, np.int64) for name in POPULATIONS}
@@ -328,7 +330,7 @@ def _finish(folder: Path, config: SimulationConfig, wanted: dict) -> dict:
         write_json(folder / spans.MANIFEST, manifest)
         for left in folder.glob("*.tmp"):  # of workers that their engine lost, whose shards others have written
             left.unlink(missing_ok=True)
-        shutil.rmtree(folder / PARTS)
+        remove_tree(folder / PARTS)
     except OSError as error:
         raise write_error(folder / spans.MANIFEST, error)
     return manifest
@@ -355,7 +357,7 @@ class _Progress:
     """Reports the number of finished scenes while a job runs, by looking at the part files."""
 
     def __init__(
-        self, folder: Path, config: SimulationConfig, callback: Callable[[int, int], None] | None, seconds: float = 0.5
+        self, folder: Place, config: SimulationConfig, callback: Callable[[int, int], None] | None, seconds: float = 0.5
     ) -> None:
         self._folder, self._callback, self._seconds = folder, callback, seconds
         self._sizes = {f"{shard.name}.json": shard.stop - shard.start for shard in shards(config)}
@@ -374,7 +376,8 @@ class _Progress:
     def _watch(self, callback: Callable[[int, int], None]) -> None:
         while True:
             last = self._stop.wait(self._seconds)
-            done = sum(self._sizes.get(path.name, 0) for path in (self._folder / PARTS).glob("*.json"))
-            callback(done, sum(self._sizes.values()))
+            with contextlib.suppress(BlendinatorError):  # of a store: the work itself will meet it
+                done = sum(self._sizes.get(path.name, 0) for path in (self._folder / PARTS).glob("*.json"))
+                callback(done, sum(self._sizes.values()))
             if last:
                 return

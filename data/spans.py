@@ -13,7 +13,8 @@ from typing import Any
 
 from blendinator.data.tfrecords import read_records
 from blendinator.errors import ConfigError, DataError
-from blendinator.files import check_local, sha256
+from blendinator.files import local_copy, remove_tree, sha256
+from blendinator.stores import Place, place
 
 log = logging.getLogger("blendinator.spans")
 
@@ -29,10 +30,9 @@ _SPAN_FOLDER = re.compile(r"span-(\d{4,})$")
 _FILE = re.compile(r"[^./\\\0][^/\\\0]*\.tfrecord\.gz")
 
 
-def span_dir(data_root: str | Path, span: int) -> Path:
-    """The folder of a span; ConfigError where `data_root` is in an object store."""
-    check_local(data_root, "data_root")
-    return Path(data_root) / f"span-{span:04d}"
+def span_dir(data_root: str | Place, span: int) -> Place:
+    """The folder of a span."""
+    return place(data_root, "data_root") / f"span-{span:04d}"
 
 
 def shard_name(split: str, index: int, count: int) -> str:
@@ -40,12 +40,12 @@ def shard_name(split: str, index: int, count: int) -> str:
     return f"{split}-{index:05d}-of-{count:05d}.tfrecord.gz"
 
 
-def list_spans(data_root: str | Path) -> tuple[int, ...]:
+def list_spans(data_root: str | Place) -> tuple[int, ...]:
     """Numbers of the complete spans under a folder, rising."""
     return tuple(span for span, path in _folders(data_root) if (path / MANIFEST).is_file())
 
 
-def resolve_spans(selection: str, data_root: str | Path) -> tuple[int, ...]:
+def resolve_spans(selection: str, data_root: str | Place) -> tuple[int, ...]:
     """Spans that a selection names, rising and without repeats.
 
     Incomplete spans above the newest complete one are passed over by "latest", with a message. Checksums are verified
@@ -98,43 +98,54 @@ def parse_selection(selection: str) -> int | tuple[int, ...]:
     return tuple(sorted(numbers))
 
 
-def find_fault(folder: str | Path) -> str | None:
+def find_fault(folder: str | Place) -> str | None:
     """Why a span is not complete, or None: its manifest and the presence of its files, not their content."""
     try:
         manifest = read_manifest(folder)
     except DataError as error:
         return str(error)
-    missing = [name for name in manifest["files"] if not (Path(folder) / name).is_file()]
-    return f"{Path(folder) / missing[0]}: this file is missing" if missing else None
+    folder = place(folder)
+    present = _record_files(folder)
+    missing = [name for name in manifest["files"] if name not in present]
+    return f"{folder / missing[0]}: this file is missing" if missing else None
 
 
-def _whole(data_root: str | Path) -> tuple[int, ...]:
+def remove_span(folder: Place) -> None:
+    """Removes a span, its manifest first, so that a reader finds the whole span or none."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    remove_tree(folder)
+
+
+def _whole(data_root: str | Place) -> tuple[int, ...]:
     return tuple(span for span, path in _folders(data_root) if find_fault(path) is None)
 
 
-def _folders(data_root: str | Path) -> list[tuple[int, Path]]:
-    check_local(data_root, "data_root")
-    found = [(_SPAN_FOLDER.fullmatch(path.name), path) for path in Path(data_root).glob("span-*")]
+def _folders(data_root: str | Place) -> list[tuple[int, Place]]:
+    found = [(_SPAN_FOLDER.fullmatch(path.name), path) for path in place(data_root, "data_root").glob("span-*")]
     return sorted((int(match[1]), path) for match, path in found if match)
 
 
-def _remedy(data_root: str | Path, folder: str | Path) -> str:
+def _record_files(folder: Place) -> set[str]:
+    return {path.name for path in folder.glob("*.tfrecord.gz")}
+
+
+def _remedy(data_root: str | Place, folder: str | Place) -> str:
     return f"Run {_command(folder)} first, or choose from: {', '.join(map(str, _whole(data_root))) or 'none'}."
 
 
-def _command(folder: str | Path) -> str:
+def _command(folder: str | Place) -> str:
     """What completes the span of a folder if it was simulated here; of another folder, what makes a new one."""
-    number = _SPAN_FOLDER.fullmatch(Path(folder).name)
+    number = _SPAN_FOLDER.fullmatch(place(folder).name)
     return f"`blendinator simulate{f' --span {int(number[1])}' if number else ''}`"
 
 
-def read_manifest(folder: str | Path) -> dict:
+def read_manifest(folder: str | Place) -> dict:
     """The manifest of a span's folder.
 
     Raises:
       DataError: it is missing, unreadable, incomplete or of another format.
     """
-    path = Path(folder) / MANIFEST
+    path = place(folder) / MANIFEST
     remedy = f"Call {_command(folder)} to complete it."
     again = f"Correct it, or call {_command(folder)}, which completes a span that was simulated here."
     try:
@@ -162,7 +173,7 @@ def read_manifest(folder: str | Path) -> dict:
     return manifest
 
 
-def _check_files(path: Path, files: Any) -> None:
+def _check_files(path: Place, files: Any) -> None:
     """A manifest may come from elsewhere: what it names must be files of its own folder, of splits that there are."""
     what = "a mapping of file names"
     if isinstance(files, dict):
@@ -192,7 +203,7 @@ def _check_files(path: Path, files: Any) -> None:
     )
 
 
-def _check_facts(path: Path, manifest: dict) -> None:
+def _check_facts(path: Place, manifest: dict) -> None:
     """What else a manifest may hold: reports show it, and a user's own images may come without."""
     is_mapping = lambda value: isinstance(value, dict)
     is_number = lambda value: type(value) in (int, float)
@@ -215,7 +226,7 @@ def _check_facts(path: Path, manifest: dict) -> None:
                 )
 
 
-def verify_span(folder: str | Path) -> dict:
+def verify_span(folder: str | Place) -> dict:
     """Checks a span against its manifest (files, sizes, checksums, record counts) and returns the manifest.
 
     Raises:
@@ -223,20 +234,22 @@ def verify_span(folder: str | Path) -> dict:
     """
     manifest = check_listing(folder)
     for name, entry in manifest["files"].items():
-        verify_file(Path(folder) / name, entry)
+        path = place(folder) / name
+        with local_copy(path) as copy:
+            verify_file(copy, entry, path)
     return manifest
 
 
-def check_listing(folder: str | Path) -> dict:
+def check_listing(folder: str | Place) -> dict:
     """The manifest of a span whose folder holds the files that it lists and no others; their content is not read.
 
     Raises:
       DataError: a file is missing or extra.
     """
-    folder = Path(folder)
+    folder = place(folder)
     manifest = read_manifest(folder)
     listed = manifest["files"]
-    present = {path.name for path in folder.glob("*.tfrecord.gz")}
+    present = _record_files(folder)
     for name in sorted(present - set(listed)):
         raise DataError(
             f"{folder / name}: this file is not in the manifest. Remove it, or remove {folder} and simulate the span"
@@ -248,16 +261,21 @@ def check_listing(folder: str | Path) -> dict:
     return manifest
 
 
-def verify_file(path: Path, entry: dict) -> None:
+def verify_file(path: Path, entry: dict, name: Place) -> None:
     """Checks one file of a span against its `entry` in the manifest: checksum, framing and number of records.
+
+    Args:
+      path: the file, or a copy of it.
+      entry: of the manifest.
+      name: where it lies in the span, for messages.
 
     Raises:
       DataError: it is truncated or altered.
     """
-    remedy = f"Remove {path.parent} and simulate the span again."
+    remedy = f"Remove {name.parent} and simulate the span again."
     if sha256(path) != entry["sha256"]:
-        count = sum(1 for _ in read_records(path, REMEDY))  # names the damaged record, where that can be said
-        raise DataError(f"{path}: the checksum differs from the manifest ({count} readable records). {remedy}")
-    count = sum(1 for _ in read_records(path, REMEDY))
+        count = sum(1 for _ in read_records(path, REMEDY, name))  # names the damaged record, where that can be said
+        raise DataError(f"{name}: the checksum differs from the manifest ({count} readable records). {remedy}")
+    count = sum(1 for _ in read_records(path, REMEDY, name))
     if count != entry["records"]:
-        raise DataError(f"{path}: received {count} records; the manifest says {entry['records']}. {remedy}")
+        raise DataError(f"{name}: received {count} records; the manifest says {entry['records']}. {remedy}")

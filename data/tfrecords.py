@@ -5,13 +5,13 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO
 
 import google_crc32c
 
 from blendinator.errors import DataError
 from blendinator.files import read_error
+from blendinator.stores import ObjectPath, Place, place
 
 __all__ = ["compression", "frame_record", "read_records"]
 
@@ -19,19 +19,21 @@ HEADER = 12  # bytes: a record's length, and the checksum of that
 REMEDY = "Give a whole file of TFRecords: make or copy it again."
 
 
-def read_records(path: str | Path, remedy: str = REMEDY) -> Iterator[bytes]:
+def read_records(path: str | Place, remedy: str = REMEDY, name: str | Place | None = None) -> Iterator[bytes]:
     """Yields the serialized records of a TFRecord file, checking each checksum.
 
     Args:
-      path: plain, gzip or zlib, whatever the name says; also an address that TensorFlow reads, such as gs://...
+      path: plain, gzip or zlib, whatever the name says; also an address gs://, or another one that TensorFlow reads.
       remedy: what to do about a missing or damaged file, for messages.
+      name: what messages call the file; its path by default.
 
     Raises:
       DataError: the file is missing, cannot be read, holds no TFRecords, or is truncated or corrupt.
     """
     index = 0
+    name = name or path
     try:
-        with _open(path) as raw, _decompressed(raw, path, remedy) as file:
+        with _open(path) as raw, _decompressed(raw, name, remedy) as file:
             while header := file.read(HEADER):
                 length, crc = struct.unpack("<QI", header)
                 if _masked_crc(header[:8]) != crc:
@@ -45,11 +47,11 @@ def read_records(path: str | Path, remedy: str = REMEDY) -> Iterator[bytes]:
                 yield data
                 index += 1
     except FileNotFoundError:
-        raise DataError(f"{path}: this file is missing. {remedy}")
+        raise DataError(f"{name}: this file is missing. {remedy}")
     except (PermissionError, IsADirectoryError) as error:
-        raise read_error(path, error)
+        raise read_error(name, error)
     except (OSError, EOFError, ValueError, OverflowError, MemoryError, struct.error, zlib.error) as error:
-        raise DataError(f"{path}: record {index} cannot be read: the file is truncated or corrupt ({error}). {remedy}")
+        raise DataError(f"{name}: record {index} cannot be read: the file is truncated or corrupt ({error}). {remedy}")
 
 
 def compression(head: bytes) -> str | None:
@@ -67,7 +69,10 @@ def frame_record(data: bytes) -> bytes:
     return b"".join((length, struct.pack("<I", _masked_crc(length)), data, struct.pack("<I", _masked_crc(data))))
 
 
-def _open(path: str | Path) -> IO[bytes]:
+def _open(path: str | Place) -> IO[bytes]:
+    if isinstance(path, ObjectPath) or str(path).startswith("gs://"):
+        found = place(path)
+        return found.open() if isinstance(found, ObjectPath) else open(found, "rb")
     if "://" not in str(path):
         return open(path, "rb")
     import tensorflow as tf
@@ -80,7 +85,7 @@ def _open(path: str | Path) -> IO[bytes]:
         raise DataError(f"{path}: this file cannot be opened ({error.message}). Check its name and permissions.")
 
 
-def _decompressed(raw: IO[bytes], path: str | Path, remedy: str) -> IO[bytes] | gzip.GzipFile:
+def _decompressed(raw: IO[bytes], path: str | Place, remedy: str) -> IO[bytes] | gzip.GzipFile:
     kind = compression(raw.read(HEADER))
     raw.seek(0)
     if kind is None:

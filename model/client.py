@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from blendinator.errors import ConfigError, DataError, ModelError
-from blendinator.files import check_local
 from blendinator.model import released
 from blendinator.model.field import noise
 from blendinator.model.field.tiling import Tile, core_shape, padded, plan
 from blendinator.model.live import FIELD_FILE, FIELD_FORMAT, list_versions, read_facts
 from blendinator.stack import check_processor
+from blendinator.stores import Place, place as place_of
 
 __all__ = ["Maps", "Segmenter", "Timing", "check_draws", "find_model"]
 
@@ -91,12 +91,12 @@ class Segmenter:
         return type(self).load, (self.path, self.tile, self.population)
 
     @classmethod
-    def load(cls, path: str | Path | None = None, tile: int = TILE, population: str | None = None) -> "Segmenter":
+    def load(cls, path: str | Place | None = None, tile: int = TILE, population: str | None = None) -> "Segmenter":
         """Loads a pushed model, or the released one that the package ships.
 
         Args:
-          path: a version's folder, or the folder of all versions, of which the newest is taken; None for the released
-            model.
+          path: a version's folder, or the folder of all versions, of which the newest is taken, or an address of one of
+            them, such as gs://bucket/serving; None for the released model.
           tile: pixels per side of a tile's core: more take more memory and less time.
           population: whose odds the probabilities have: "natural", the density of the sky, by default; "boosted" for
             images that were chosen for their blends, of which a natural field holds few. docs/calibration.md says more.
@@ -304,22 +304,19 @@ def check_draws(num_samples: int, seed: int) -> None:
         raise ConfigError(f"seed: received {seed}; allowed: at least 0")
 
 
-def find_model(path: str | Path) -> Path:
-    """A version's folder, or the newest version below a folder of versions.
+def find_model(path: str | Place) -> Path:
+    """A version's folder, or the newest version below a folder of versions; of an object store, a cached copy.
 
     Raises:
-      ModelError: there is no SavedModel. ConfigError: the path is in an object store.
+      ModelError: there is no SavedModel.
     """
-    check_local(path, "model")
-    path = Path(path)
-    if (path / "saved_model.pb").is_file():
-        return path
-    versions = list_versions(path)
+    path = place_of(path, "model")
+    versions = [path] if (path / "saved_model.pb").is_file() else list_versions(path)
     if not versions:
         raise ModelError(
             f"{path}: there is no SavedModel here. Give the folder of a pushed version, or run `blendinator run` first."
         )
-    return versions[-1]
+    return versions[-1] if isinstance(versions[-1], Path) else released.download(versions[-1])
 
 
 def _read_facts(path: Path) -> dict:
@@ -350,7 +347,7 @@ def _too_old(path: Path) -> str:
     )
 
 
-def _forked(path: str | Path | None) -> str:
+def _forked(path: str | Place | None) -> str:
     return (
         f"{path}: this process was forked from one that had loaded a model, and TensorFlow does not work in it. Load"
         ' models in the children alone, or start them by multiprocessing.get_context("spawn").'

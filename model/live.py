@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from blendinator.errors import ModelError
+from blendinator.stores import Place, place
 
 # Facts of the training, written into each export; TensorFlow Serving ignores assets.extra.
 FACTS_FILE = "assets.extra/blendinator.json"
@@ -21,7 +22,7 @@ def training_key(custom_config: dict) -> str:
     return hashlib.sha256(json.dumps(custom_config, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def find_live(serving_dir: str | Path, key: str) -> Path | None:
+def find_live(serving_dir: str | Place, key: str) -> Place | None:
     """The newest pushed version that is another model than the one with this `training_key`; None where there is none.
 
     Leaving out the same model makes a repeated run see what the first one saw: it is compared with its predecessor and
@@ -33,21 +34,23 @@ def find_live(serving_dir: str | Path, key: str) -> Path | None:
     return None
 
 
-def list_versions(serving_dir: str | Path) -> list[Path]:
+def list_versions(serving_dir: str | Place) -> list[Place]:
     """Folders of the pushed versions, the lowest number first; the last one is what a server serves."""
     found = [
-        path for path in Path(serving_dir).glob("*") if path.name.isdigit() and (path / "saved_model.pb").is_file()
+        path
+        for path in place(serving_dir, "serving_dir").glob("*")
+        if path.name.isdigit() and (path / "saved_model.pb").is_file()
     ]
     return sorted(found, key=lambda path: int(path.name))
 
 
-def read_facts(folder: str | Path) -> dict:
+def read_facts(folder: str | Place) -> dict:
     """Facts of the training of the SavedModel in `folder`; {} where an earlier version of the code wrote none.
 
     Raises:
       ModelError: the file is damaged.
     """
-    path = Path(folder) / FACTS_FILE
+    path = place(folder) / FACTS_FILE
     if not path.is_file():
         return {}
     try:
@@ -59,7 +62,7 @@ def read_facts(folder: str | Path) -> dict:
     return facts
 
 
-def readable_facts(folder: str | Path) -> dict:
+def readable_facts(folder: str | Place) -> dict:
     """The same; {} where they are damaged too, so that the other versions can still be listed and kept."""
     try:
         return read_facts(folder)
@@ -67,7 +70,7 @@ def readable_facts(folder: str | Path) -> dict:
         return {}
 
 
-def damaged(folder: str | Path, why: str) -> ModelError:
+def damaged(folder: str | Place, why: str) -> ModelError:
     """The error for a version that cannot be used, with the remedy."""
     return ModelError(
         f"{folder}: this version is damaged ({why}). If it is the live one, go back with `blendinator "

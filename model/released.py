@@ -2,7 +2,8 @@
 
 `blendinator/released/` holds `model.tar.xz`, a version's folder as it was pushed but for its weights, which are rounded
 to bfloat16 so that the archive is small, and `model.json`, its card. `scripts/release_model.py` makes both. The
-archive is unpacked at first use, below $XDG_CACHE_HOME/blendinator or ~/.cache/blendinator.
+archive is unpacked at first use, below $XDG_CACHE_HOME/blendinator or ~/.cache/blendinator. Versions from an object
+store are copied there, too.
 """
 
 import functools
@@ -18,6 +19,7 @@ import blendinator
 from blendinator.errors import ModelError
 from blendinator.files import atomic_folder
 from blendinator.model.live import RELEASED as NAME
+from blendinator.stores import ObjectPath
 
 log = logging.getLogger("blendinator")
 FOLDER = Path(blendinator.__file__).parent / "released"
@@ -60,7 +62,7 @@ def unpack(folder: Path = FOLDER, cache: Path | None = None) -> Path:
             f"{folder}: this installation holds no released model. Install the package again, or train a model with "
             "`blendinator run`."
         )
-    cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "blendinator"
+    cache = cache or user_cache()
     target = cache / found["sha256"][:16]
     if (target / NAME / "saved_model.pb").is_file():
         return target / NAME
@@ -76,6 +78,39 @@ def unpack(folder: Path = FOLDER, cache: Path | None = None) -> Path:
     except OSError as error:
         log.warning("%s cannot be written (%s); the released model is unpacked for this process only", cache, error)
         return _temporary(folder) / NAME
+
+
+def user_cache() -> Path:
+    """The folder of the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "blendinator"
+
+
+def download(version: ObjectPath, cache: Path | None = None) -> Path:
+    """A copy of a version that lies in an object store, called as it is; downloaded if this was not done before.
+
+    Args:
+      version: its folder.
+      cache: where to put it; by default the user's cache. Where that cannot be written, a temporary folder serves.
+    """
+    generation = (version / "saved_model.pb").stat().generation  # of another one of the same name it is another
+    key = hashlib.sha256(f"{version} {generation}".encode()).hexdigest()[:16]
+    cache = cache or user_cache()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        if not os.access(cache, os.W_OK):
+            raise PermissionError
+    except OSError:
+        log.warning("%s cannot be written; %s is copied for this process only", cache, version)
+        cache = Path(tempfile.mkdtemp(prefix="blendinator-"))
+    target = cache / key / version.name
+    if not (target / "saved_model.pb").is_file():
+        try:
+            with atomic_folder(target.parent) as incoming:
+                version.download_tree(incoming / version.name)
+        except OSError:
+            if not (target / "saved_model.pb").is_file():  # else another process was faster
+                raise
+    return target
 
 
 @functools.lru_cache(maxsize=1)

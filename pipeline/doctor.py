@@ -27,6 +27,7 @@ from blendinator.errors import BlendinatorError
 from blendinator.files import leftover_folders
 from blendinator.model.live import list_versions, read_facts
 from blendinator.pipeline.history import metadata as metadata_store
+from blendinator.stores import Place, place
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 MEMORY = 4e9  # bytes: a default run takes 2.5 GB at most
@@ -224,10 +225,14 @@ def running(output_dir: str | Path) -> Check:
     return Check("lock", OK, "no run is going on")
 
 
-def spans(data_root: str | Path) -> Check:
+def spans(data_root: str | Place) -> Check:
     """Spans of scenes that are complete, and those that are not."""
-    numbers = list_spans(data_root)
-    found = [find_fault(path) for path in sorted(Path(data_root).glob("span-*"))]
+    try:
+        numbers = list_spans(data_root)
+        folders: list[Place] = list(place(data_root).glob("span-*"))
+        found = [find_fault(path) for path in sorted(folders, key=str)]
+    except BlendinatorError as error:  # of an object store
+        return Check("spans", PROBLEM, str(error), "Without it nothing can run.")
     faults, whole = [fault for fault in found if fault], None in found
     text = f"{len(numbers)} in {data_root}" if numbers else "none yet; the first run simulates one"
     if numbers and not whole:
@@ -266,11 +271,14 @@ def store(path: str | Path) -> Check:
     return Check("metadata", OK, text)
 
 
-def serving(serving_dir: str | Path) -> Check:
+def serving(serving_dir: str | Place) -> Check:
     """Whether the live version is whole, and what a killed push left behind."""
-    serving_dir = Path(serving_dir)
-    versions = list_versions(serving_dir)
-    left = [path.name for path in leftover_folders(serving_dir)]
+    serving_dir = place(serving_dir)
+    try:
+        versions = list_versions(serving_dir)
+        left = [path.name for path in leftover_folders(serving_dir)]
+    except BlendinatorError as error:  # of an object store
+        return Check("serving", PROBLEM, str(error), "Without it nothing can be pushed.")
     if not versions:
         return Check("serving", OK, "nothing was pushed yet")
     live = versions[-1]

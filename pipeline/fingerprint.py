@@ -18,6 +18,7 @@ from blendinator import stack
 from blendinator.config import Config
 from blendinator.config_loader import config_to_dict
 from blendinator.data import spans
+from blendinator.stores import Place
 
 PACKAGE = Path(blendinator.__file__).parent
 RUN = ("pipeline.run", "model.trainer", "model.preprocessing")  # the latter two are named to TFX as text
@@ -105,7 +106,7 @@ def request_fingerprint(config: Config, data: str) -> str:
     """SHA-256 over all that the outcome of a run depends on: configuration, code, libraries, and data."""
     read = config_to_dict(config)
     retraining = read["retraining"]
-    parts = {key: read[key] for key in ("name", "output_dir", "model", "training", "evaluation")}
+    parts = {key: read[key] for key in ("name", "output_dir", "storage", "model", "training", "evaluation")}
     parts |= {
         "stamp_size": read["simulation"]["stamp_size"],
         "warm_start": retraining["warm_start"],
@@ -116,7 +117,7 @@ def request_fingerprint(config: Config, data: str) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def data_fingerprint(data_root: str | Path, chosen: tuple[int, ...]) -> str:
+def data_fingerprint(data_root: str | Place, chosen: tuple[int, ...]) -> str:
     """SHA-256 over the manifests of spans, which hold each file's checksum."""
     digest = hashlib.sha256()
     for span in chosen:

@@ -24,6 +24,7 @@ from blendinator.pipeline.beam_engine import check_engine, simulation_args
 from blendinator.pipeline.console import quiet_console
 from blendinator.pipeline.history import metadata, run_log
 from blendinator.stack import use_in_memory_runner
+from blendinator.stores import place
 
 if TYPE_CHECKING:
     from blendinator.pipeline.history.summary import RunResult
@@ -193,7 +194,7 @@ def first_model(config: Config) -> str:
 def nothing_to_do(config: Config, entry: dict, console: Console) -> bool:
     """Whether the newest completed run had the same request, and what it pushed is still there; says so."""
     last = run_log.last_completed(config.output_dir)
-    if last is None or last["request"] != entry["request"] or (last["version"] and not Path(last["version"]).exists()):
+    if last is None or last["request"] != entry["request"] or (last["version"] and not place(last["version"]).exists()):
         return False
     entry |= {"status": run_log.NOTHING, "run": last["run"], "reason": f"nothing changed since {last['started']}"}
     outcome = f"pushed\nversion   {last['version']}" if last["version"] else f"not pushed, because {last['reason']}"

@@ -23,7 +23,7 @@ def test_dictionaries_and_back():
 @pytest.mark.parametrize(
     "raw, message",
     [
-        ({"trainnig": {}}, "trainnig: unknown key; allowed here: name, output_dir, simulation"),
+        ({"trainnig": {}}, "trainnig: unknown key; allowed here: name, output_dir, storage, simulation"),
         ({"training": {"stpes": 1}}, "training.stpes: unknown key; allowed here: seed, steps"),
         ({"training": 3}, "training: received 3; allowed: a mapping of keys"),
         ({"training": {"steps": 0}}, "training.steps: received 0; allowed: an integer from 1 to"),

@@ -18,6 +18,7 @@ from blendinator.data.tfrecords import read_records
 from blendinator.errors import DataError
 from blendinator.files import link_or_copy
 from blendinator.schemas.schema import find_violation
+from blendinator.stores import place
 
 STATISTICS = "statistics"
 ANOMALIES = "SchemaDiff.pb"  # the name ExampleValidator gives
@@ -133,7 +134,7 @@ def feature_values(example: example_pb2.Example, name: str) -> np.ndarray | None
 def original_path(path: Path, data_root: str) -> str:
     """The file of the span that SpanExampleGen copied to `path`."""
     match = re.fullmatch(r"(span-\d+)-(.+)", path.name)
-    return str(Path(data_root) / match[1] / match[2]) if match else str(path)
+    return str(place(data_root) / match[1] / match[2]) if match else str(path)
 
 
 def pass_on(examples, checked, statistics: Path) -> None:

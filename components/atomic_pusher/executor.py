@@ -9,6 +9,7 @@ from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
 from blendinator.model.versions import publish
+from blendinator.stores import place
 
 log = logging.getLogger("blendinator.push")
 
@@ -17,8 +18,9 @@ class Executor(executor.Executor):
     """As TFX's own, with two differences that an unattended pipeline needs.
 
     TFX copies file by file into `<base>/<unix seconds>`: a server that polls the folder can find a version without its
-    model, and a run that is killed there leaves one. Here a version is a renamed folder. And a run that is killed
-    between the push and its record finds, when it runs again, the version that it pushed, and records that one.
+    model, and a run that is killed there leaves one. Here a version is a renamed folder, or in an object store one
+    whose `saved_model.pb` comes last. And a run that is killed between the push and its record finds, when it runs
+    again, the version that it pushed, and records that one.
     """
 
     def Do(self, input_dict, output_dict, exec_properties):
@@ -29,6 +31,6 @@ class Executor(executor.Executor):
             return
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(exec_properties["push_destination"], destination)
-        version = publish(Path(self.GetModelPath(input_dict)), Path(destination.filesystem.base_directory))
+        version = publish(Path(self.GetModelPath(input_dict)), place(destination.filesystem.base_directory))
         self._MarkPushed(pushed, pushed_destination=str(version), pushed_version=version.name)
         log.info("pushed version %s", version.name)

@@ -12,6 +12,7 @@ from blendinator.errors import ModelError
 from blendinator.files import link_tree
 from blendinator.model import released
 from blendinator.model.live import LIVE_FILE, NO_VERSION, RELEASED, damaged, find_live, read_facts
+from blendinator.stores import Place, place
 
 log = logging.getLogger("blendinator.live")
 
@@ -37,7 +38,7 @@ class Executor(base_executor.BaseExecutor):
         log.info("live model: %s", f"version {found.name}" if found else "none")
 
 
-def choose_version(serving_dir: str, key: str, version: str) -> Path | None:
+def choose_version(serving_dir: str, key: str, version: str) -> Place | None:
     """Folder of the live version, or None; see `LiveModel` for the arguments."""
     if version == NO_VERSION:
         return None
@@ -45,7 +46,7 @@ def choose_version(serving_dir: str, key: str, version: str) -> Path | None:
         return released.unpack()
     if not version:
         return find_live(serving_dir, key)
-    folder = Path(serving_dir) / version
+    folder = place(serving_dir) / version
     if not (folder / "saved_model.pb").is_file():
         raise ModelError(
             f"{folder}: version {version} is missing or incomplete. Run again: it is then looked up again."
@@ -53,7 +54,7 @@ def choose_version(serving_dir: str, key: str, version: str) -> Path | None:
     return folder
 
 
-def check_readable(version: Path) -> None:
+def check_readable(version: Place) -> None:
     """Raises ModelError when a SavedModel lacks files or its graph cannot be parsed: before a training, not after."""
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
@@ -70,7 +71,7 @@ def check_readable(version: Path) -> None:
         raise damaged(version, "saved_model.pb holds no graph")
 
 
-def write_live(version: Path | None, folder: Path) -> None:
+def write_live(version: Place | None, folder: Path) -> None:
     """Links the version's files below `folder` and writes `live.json`, which says which version it is, if any."""
     folder.mkdir(parents=True, exist_ok=True)
     if version:

@@ -17,8 +17,9 @@ from blendinator.beam_errors import carry, raise_carried
 from blendinator.data import records, spans
 from blendinator.data.tfrecords import read_records
 from blendinator.errors import BlendinatorError, DataError
-from blendinator.files import atomic_write, sha256
+from blendinator.files import atomic_write, local_copy, sha256
 from blendinator.stack import use_in_memory_runner
+from blendinator.stores import Place, place
 
 ACCOUNT = "account.json"  # what a Beam job has ingested; there only while it runs
 
@@ -53,7 +54,7 @@ class Executor(base_executor.BaseExecutor):
 
 
 def ingest(
-    folders: list[Path], destination: Path, stamp_size: int, pipeline_args: Sequence[str] = ()
+    folders: Sequence[Place], destination: Path, stamp_size: int, pipeline_args: Sequence[str] = ()
 ) -> dict[str, int]:
     """Verifies spans and copies their files to `destination`/Split-<split>/.
 
@@ -95,10 +96,11 @@ def ingest(
 
 def ingest_file(file: tuple[str, str, dict], stamp_size: int) -> tuple[str, int]:
     """Verifies one file and copies it: (source, target, entry of the manifest) to its split and number of records."""
-    source, target, entry = Path(file[0]), Path(file[1]), file[2]
-    spans.verify_file(source, entry)
-    check_first_record(source, stamp_size)
-    copy_verified(source, target, entry["sha256"])
+    source, target, entry = place(file[0]), Path(file[1]), file[2]
+    with local_copy(source) as path:
+        spans.verify_file(path, entry, source)
+        check_first_record(path, stamp_size, source)
+        copy_verified(path, target, entry["sha256"], source)
     return entry["split"], entry["records"]
 
 
@@ -138,24 +140,24 @@ def _write_account(entries, path) -> None:
     Path(path).write_text(json.dumps(entries), encoding="utf-8")
 
 
-def check_first_record(path: Path, stamp_size: int) -> None:
+def check_first_record(path: Path, stamp_size: int, name: Place) -> None:
     """Decodes one record of a file: finds a span of another stamp size or format before any statistics are made."""
-    for serialized in read_records(path, spans.REMEDY):
+    for serialized in read_records(path, spans.REMEDY, name):
         try:
             scene = records.decode(serialized)
         except DataError as error:
-            raise DataError(f"{path}: record 0: {error}")
-        records.check(scene, stamp_size, source=f"{path}: record 0")
+            raise DataError(f"{name}: record 0: {error}")
+        records.check(scene, stamp_size, source=f"{name}: record 0")
         return
 
 
-def copy_verified(source: Path, target: Path, checksum: str) -> None:
+def copy_verified(source: Path, target: Path, checksum: str, name: Place) -> None:
     """Copies a file and checks the copy, so that the artifact is the data that was verified whatever happens later."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(target) as part:  # an engine may try a file twice at a time
         shutil.copyfile(source, part)
     if sha256(target) != checksum:
         raise DataError(
-            f"{source}: the file changed while it was ingested, or the disk is faulty (the checksum of the "
+            f"{name}: the file changed while it was ingested, or the disk is faulty (the checksum of the "
             f"copy {target} differs). Run again."
         )

@@ -6,9 +6,9 @@ import click
 
 from blendinator.config import Config
 from blendinator.errors import ConfigError
-from blendinator.files import check_local
 from blendinator.model import released
 from blendinator.model.live import list_versions
+from blendinator.stores import Place, place
 
 config_option = click.option(
     "--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults."
@@ -48,7 +48,7 @@ def announce_released(why: str = "") -> None:
         click.echo(f"model: the released one, {found['name']}{why}", err=True)
 
 
-def choose_model(config: Config, model: Path | None, trusted: bool) -> Path:
+def choose_model(config: Config, model: Place | None, trusted: bool) -> Place:
     """The folder of the model to load: `model`, else the newest pushed version, else the released model.
 
     That it is the released one is said on standard error.
@@ -61,7 +61,7 @@ def choose_model(config: Config, model: Path | None, trusted: bool) -> Path:
     """
     serving = config.serving_dir.resolve()
     if model is not None:
-        check_local(model, "--model")
+        model = place(model, "--model")
     if model is None:
         found = None if list_versions(serving) else released.card()
         if found:

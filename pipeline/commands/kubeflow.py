@@ -80,7 +80,7 @@ def try_command(file, folder, pairs, training_steps, types):
     from blendinator.pipeline.kubeflow.simulator import Simulator
 
     parameters = parse_parameters(pairs, training_steps)
-    if "data_root" in parameters:
+    if "data_root" in parameters and "://" not in str(parameters["data_root"]):
         parameters["data_root"] = str(click.Path(resolve_path=True).convert(parameters["data_root"], None, None))
     simulator = Simulator(file, folder, parameters, types, lambda task, status: click.echo(f"{task}: {status}"))
     simulator.run()

@@ -12,6 +12,7 @@ from blendinator.model import versions
 from blendinator.model.live import list_versions, readable_facts
 from blendinator.model.metrics.headlines import HEADLINES
 from blendinator.pipeline.history import metadata
+from blendinator.stores import Place, place
 
 log = logging.getLogger("blendinator.versions")
 
@@ -47,7 +48,9 @@ def list_models(config: Config) -> list[dict]:
                 "path": str(path),
                 "live": path == everything[-1],
                 "pushed": _utc(
-                    artifact.create_time_since_epoch / 1000 if artifact is not None else path.stat().st_mtime
+                    artifact.create_time_since_epoch / 1000
+                    if artifact is not None
+                    else (path / versions.MODEL).stat().st_mtime
                 ),
                 "spans": spans or [],
                 "start": f"warm from {start['version']}" if start.get("kind") == "warm" else "cold",
@@ -83,7 +86,7 @@ def lineage(config: Config, version: str) -> dict:
     evaluation = _evaluation(sources)
     trainer = next((one for one in sources if one["name"] == "Trainer"), {})
     custom = json.loads(trainer.get("properties", {}).get("custom_config") or "{}")
-    path = Path(artifact.custom_properties["pushed_destination"].string_value)
+    path = place(artifact.custom_properties["pushed_destination"].string_value)
     facts = readable_facts(path)
     return {
         "format_version": FORMAT_VERSION,
@@ -109,7 +112,7 @@ def lineage(config: Config, version: str) -> dict:
 
 def baselines(config: Config, names: set[str]) -> set[str]:
     """The versions that versions of these names were compared with or started from."""
-    found = {str(readable_facts(Path(config.serving_dir) / name).get("start", {}).get("version")) for name in names}
+    found = {str(readable_facts(config.serving_dir / name).get("start", {}).get("version")) for name in names}
     if Path(config.metadata_path).exists():
         store = metadata.open_store(config.metadata_path)
         for name, artifact in metadata.pushed_versions(store).items():
@@ -128,7 +131,7 @@ def headlines(evaluation: dict) -> dict[str, float | None]:
     return found
 
 
-def rollback(config: Config, version: str | None = None) -> Path:
+def rollback(config: Config, version: str | None = None) -> Place:
     """Makes an earlier version live again: publishes it again under a new, higher number.
 
     A server that serves the highest number changes over by itself and never finds the folder without a whole version;
@@ -168,12 +171,12 @@ def rollback(config: Config, version: str | None = None) -> Path:
                 f"{', '.join(path.name for path in everything)}"
             )
     origin = _origin(source) or source.name
-    target = versions.publish(source, Path(config.serving_dir), again=True, notes={ORIGIN: {"version": origin}})
+    target = versions.publish(source, config.serving_dir, again=True, notes={ORIGIN: {"version": origin}})
     _record_rollback(config, live.name, origin, target)
     return target
 
 
-def model_digest(path: Path) -> str:
+def model_digest(path: Place) -> str:
     """Digest of a version's model, whether published once or again."""
     return versions.digest(path, leave_out=ORIGIN)
 

@@ -227,7 +227,7 @@ def _spans(config, artifacts):
     for span in span_files.list_spans(config.data_root):
         folder = span_files.span_dir(config.data_root, span)
         # The ingested files carry the names of their spans' folders.
-        if any(artifacts["Examples"].glob(f"Split-*/{Path(folder).name}-*")):
+        if any(artifacts["Examples"].glob(f"Split-*/{folder.name}-*")):
             found.append(span_files.read_manifest(folder) | {"span": span})
     for manifest in found:
         manifest["records"] = sum(split["records"] for split in manifest["splits"].values())

@@ -17,10 +17,12 @@ from pathlib import Path
 from blendinator.config import Config
 from blendinator.data import spans as span_files
 from blendinator.errors import DataError
-from blendinator.files import leftover_folders, remove_folder, size
+from blendinator.files import leftover_folders, size
+from blendinator.model import versions
 from blendinator.model.live import list_versions, readable_facts
 from blendinator.pipeline.history import metadata
 from blendinator.pipeline.history.lineage import baselines
+from blendinator.stores import ObjectPath, Place
 
 log = logging.getLogger("blendinator.prune")
 
@@ -30,7 +32,7 @@ class Expired:
     """What may go: its `kind` (version, artifact, report, span, log, checkpoint or leftover), path and bytes."""
 
     kind: str
-    path: Path
+    path: Place
     bytes: int
 
 
@@ -55,7 +57,7 @@ def plan(config: Config) -> list[Expired]:
     # Folders alone: a network's file system shows the scenes that a training maps as files beside them.
     checkpoints = sorted((path for path in config.checkpoint_root.glob("*") if path.is_dir()), key=_age)
     expired += [("checkpoint", path) for path in checkpoints[:-1]]
-    return [Expired(kind, path, size(path) if path.is_dir() else path.stat().st_size) for kind, path in expired]
+    return [Expired(kind, path, _bytes(path)) for kind, path in expired]
 
 
 def apply(config: Config, expired: list[Expired]) -> None:
@@ -66,7 +68,11 @@ def apply(config: Config, expired: list[Expired]) -> None:
     _mark_deleted(config, [one.path for one in expired if one.kind == "artifact"])
     for one in expired:
         if one.kind == "version":
-            remove_folder(one.path)
+            versions.remove(one.path)
+        elif one.kind == "span":
+            span_files.remove_span(one.path)
+        elif isinstance(one.path, ObjectPath):
+            versions.clean(config.serving_dir)
         elif one.path.is_dir():
             shutil.rmtree(one.path)
         else:
@@ -82,17 +88,17 @@ def prune(config: Config) -> list[Expired]:
     return expired
 
 
-def prune_versions(config: Config) -> list[Path]:
+def prune_versions(config: Config) -> list[Place]:
     """Removes the versions alone that the policy no longer keeps; after a push."""
     kept = kept_versions(config)
     expired = [path for path in list_versions(config.serving_dir) if path not in kept]
     for path in expired:
-        remove_folder(path)
+        versions.remove(path)
         log.info("version %s was removed: retraining.keep_versions is %d", path.name, config.retraining.keep_versions)
     return expired
 
 
-def kept_versions(config: Config) -> set[Path]:
+def kept_versions(config: Config) -> set[Place]:
     """The versions that stay."""
     everything = list_versions(config.serving_dir)
     newest = everything[-config.retraining.keep_versions :]
@@ -165,6 +171,10 @@ def _mark_deleted(config, folders) -> None:
         artifact.state = proto.Artifact.DELETED
     if marked:
         store.put_artifacts(marked)
+
+
+def _bytes(path):
+    return size(path) if isinstance(path, ObjectPath) or path.is_dir() else path.stat().st_size
 
 
 def _age(path):

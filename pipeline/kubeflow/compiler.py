@@ -24,14 +24,16 @@ from blendinator.pipeline.beam_args import runner_name
 from blendinator.pipeline.dag import create_pipeline
 from blendinator.pipeline.kubeflow import platform
 from blendinator.pipeline.kubeflow.entrypoint import ROOT_VARIABLE, STORES
+from blendinator.stores import ObjectPath
 
 ResourceSpec = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
 COMMAND = ["python", "-m", "blendinator.pipeline.kubeflow.entrypoint"]
 SINGLE_POD_COMMAND = ["python", "-m", "blendinator.pipeline.kubeflow.single_pod"]
+POD_FOLDER = "/tmp/blendinator"  # in place of output_dir where there is no volume; it ends with the pod
 SINGLE_POD_TASK = "Trainer"  # so that the resources and the node pool of the Trainer are its own
 DESCRIPTIONS = {
     "spans": "Spans to train on: latest, latest:3, or numbers and ranges such as 1,3-5.",
-    "data_root": "Folder of the spans, on the volume.",
+    "data_root": "Folder of the spans, on the volume or in an object store.",
     "train_args": "JSON; num_steps takes the place of training.steps unless it is 0.",
     "thresholds": "JSON, a list of rules in place of evaluation.thresholds; those of the configuration if empty.",
 }
@@ -43,12 +45,13 @@ def train_args(steps: int = 0) -> str:
 
 
 def on_cluster(config: Config) -> Config:
-    """The configuration as the tasks see it: everything that stays lies on the volume.
+    """The configuration as the tasks see it: everything that stays lies on the volume or in the object store.
 
     The hooks stay behind: they are for `blendinator retrain`, and a webhook's token must not stand in a pipeline file.
     """
     retraining = dataclasses.replace(config.retraining, on_failure="", on_refusal="")
-    return dataclasses.replace(config, output_dir=config.kubeflow.mount_path, retraining=retraining)
+    output_dir = config.kubeflow.mount_path if config.kubeflow.claim else POD_FOLDER
+    return dataclasses.replace(config, output_dir=output_dir, retraining=retraining)
 
 
 def compile_pipeline(config: Config, image: str, pipeline_root: str, spans: str = "latest") -> list[dict]:
@@ -97,6 +100,11 @@ def compile_single_pod(config: Config, image: str, pipeline_root: str, spans: st
     Artifacts and ML Metadata lie on the volume, as on one machine; Kubeflow sees one task.
     """
     check_options(config, image, pipeline_root, spans)
+    if not config.kubeflow.claim:
+        raise ConfigError(
+            "kubeflow.claim: received ''; allowed with --single-pod: the name of a claim. The metadata store is an"
+            " SQLite file, which ends with the pod unless a volume holds it"
+        )
     cluster = on_cluster(config)
     defaults = {"spans": spans, "train_args": train_args(), "thresholds": ""}
     resources = resource_spec(platform.find_resources(config.kubeflow.resources, "Trainer"))  # the largest one
@@ -181,6 +189,7 @@ def check_options(config: Config, image: str, pipeline_root: str, spans: str) ->
             f"`pipeline_root`: received {pipeline_root!r}; allowed: gs://, s3:// or minio:// with a bucket. "
             "Kubeflow takes no path here: to keep artifacts on the volume, set kubeflow.artifacts_on_volume"
         )
+    check_storage(config)
     runner = runner_name(config.beam.pipeline_args)
     if runner == "DataflowRunner" and (config.kubeflow.artifacts_on_volume or not pipeline_root.startswith("gs://")):
         raise ConfigError(
@@ -191,6 +200,25 @@ def check_options(config: Config, image: str, pipeline_root: str, spans: str) ->
         raise ConfigError(
             f"kubeflow.artifacts_on_volume: received false; allowed with --runner={runner}: true. The "
             "workers share nothing but the volume with the tasks"
+        )
+
+
+def check_storage(config: Config) -> None:
+    """Raises ConfigError where pods would not see the spans and the pushed versions."""
+    for key, folder in (("data_root", config.data_root), ("serving_dir", config.serving_dir)):
+        given = getattr(config.storage, key)
+        if given and not isinstance(folder, ObjectPath):
+            raise ConfigError(
+                f"storage.{key}: received {given!r}; allowed on Kubeflow: gs://bucket/folder, or nothing for a folder"
+                " on the volume"
+            )
+        if not given and not config.kubeflow.claim:
+            raise ConfigError(
+                f"storage.{key}: received nothing; allowed without a volume (kubeflow.claim is empty): gs://bucket/folder"
+            )
+    if config.kubeflow.artifacts_on_volume and not config.kubeflow.claim:
+        raise ConfigError(
+            "kubeflow.artifacts_on_volume: received true; allowed without a volume (kubeflow.claim is empty): false"
         )
 
 

@@ -109,7 +109,7 @@ def test_record_that_is_no_example(span_maker, tmp_path):
 def test_copy_that_differs_is_refused(tmp_path):
     (tmp_path / "a").write_bytes(b"data")
     with pytest.raises(DataError, match="the file changed while it was ingested"):
-        executor.copy_verified(tmp_path / "a", tmp_path / "b" / "a", "0" * 64)
+        executor.copy_verified(tmp_path / "a", tmp_path / "b" / "a", "0" * 64, tmp_path / "a")
 
 
 def test_component_has_one_output(span_maker):

@@ -41,7 +41,10 @@ def test_help_loads_nothing_heavy():
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("trainnig: {steps: 5}", "config.yaml: trainnig: unknown key; allowed here: name, output_dir, simulation"),
+        (
+            "trainnig: {steps: 5}",
+            "config.yaml: trainnig: unknown key; allowed here: name, output_dir, storage",
+        ),
         ("training: {stpes: 5}", "config.yaml: training.stpes: unknown key; allowed here: seed, steps"),
         ("training: {steps: 0}", "config.yaml: training.steps: received 0; allowed: an integer from 1 to"),
         ("training: {steps: many}", "config.yaml: training.steps: received 'many'; allowed: an integer"),

@@ -260,3 +260,55 @@ def test_mistakes(raw, image, root, message):
 def test_compile_says_what_is_missing():
     result = CliRunner().invoke(kubeflow, ["compile", "--image", IMAGE])
     assert result.exit_code == 2 and "--pipeline-root" in result.output
+
+
+# Without a volume
+
+STORAGE = {"data_root": "gs://bucket/data", "serving_dir": "gs://bucket/serving"}
+
+
+def test_without_a_claim_data_and_pushes_are_in_the_object_store():
+    config = config_from_dict({"storage": STORAGE, "kubeflow": {**CLUSTER, "claim": "", "secrets": []}})
+    spec, platform = compiler.compile_pipeline(config, IMAGE, "gs://bucket/artifacts")
+    assert "pvcMount" not in json.dumps(platform)
+    assert "/data/" not in json.dumps(spec) and "/mnt/" not in json.dumps(spec)
+    assert spec["root"]["inputDefinitions"]["parameters"]["data_root"]["defaultValue"] == "gs://bucket/data"
+    assert constant(spec, "LiveModel", "serving_dir") == "gs://bucket/serving"
+    destination = json.loads(constant(spec, "Pusher", "push_destination"))
+    assert destination["filesystem"]["base_directory"] == "gs://bucket/serving"
+    trained = json.loads(json.loads(constant(spec, "Trainer", "custom_config"))["config"])
+    assert trained["output_dir"] == "/tmp/blendinator"
+
+
+def test_a_claim_and_a_store_can_stand_together(documents):
+    config = config_from_dict({"storage": {"serving_dir": "gs://bucket/serving"}, "kubeflow": CLUSTER})
+    spec, platform = compiler.compile_pipeline(config, IMAGE, ROOT)
+    assert spec["root"]["inputDefinitions"]["parameters"]["data_root"]["defaultValue"] == "/data/data"
+    assert constant(spec, "LiveModel", "serving_dir") == "gs://bucket/serving"
+    assert platform == documents[1]
+
+
+@pytest.mark.parametrize(
+    "storage, cluster, message",
+    [
+        ({}, {"claim": ""}, "storage.data_root: received nothing; allowed without a volume .*: gs://bucket/folder"),
+        ({**STORAGE, "serving_dir": ""}, {"claim": ""}, "storage.serving_dir: received nothing; allowed without"),
+        ({"data_root": "/home/me"}, {}, "storage.data_root: received '/home/me'; allowed on Kubeflow: gs://bucket/"),
+        (
+            STORAGE,
+            {"claim": "", "artifacts_on_volume": True},
+            "kubeflow.artifacts_on_volume: received true; allowed without a volume .*: false",
+        ),
+    ],
+)
+def test_storage_that_pods_would_not_see(storage, cluster, message):
+    with pytest.raises(ConfigError, match=message):
+        compiler.compile_pipeline(config_from_dict({"storage": storage, "kubeflow": cluster}), IMAGE, ROOT)
+
+
+def test_a_single_pod_needs_a_claim():
+    config = config_from_dict({"storage": STORAGE, "kubeflow": {"claim": ""}})
+    with pytest.raises(
+        ConfigError, match="kubeflow.claim: received ''; allowed with --single-pod: the name of a claim"
+    ):
+        compiler.compile_single_pod(config, IMAGE, ROOT)
