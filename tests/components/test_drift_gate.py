@@ -223,3 +223,13 @@ def test_switched_off(tmp_path, caplog):
     caplog.set_level("INFO")
     run_gate(tmp_path, "off", noise=100.0)
     assert "drift: switched off" in caplog.text
+
+
+def test_the_lowest_pixel_of_all_does_not_change_the_noise():
+    """The bucket below the first decile may hold a little more than a tenth, and reach down to any value."""
+    numbers = statistics_pb2.NumericStatistics()
+    histogram = numbers.histograms.add(type=statistics_pb2.Histogram.QUANTILES)
+    ends = [-1.2816, -0.8416, -0.5244, 0.0, 1.0]
+    for low, high, count in zip([-3000.0, *ends], ends, [10.1, 9.9, 10.0, 20.0, 50.0]):
+        histogram.buckets.add(low_value=low, high_value=high, sample_count=count)
+    assert drift.pixel_noise(numbers) == pytest.approx(1.0, abs=1e-3)
