@@ -131,7 +131,9 @@ def sep_fluxes(simulated, x, y):
     sep.set_extract_pixstack(10**7)
     data -= sep.Background(data)
     found = classical.extract(data, simulated.sky_sigma, ClassicalConfig())
+    found = found[np.isfinite(found["theta"]) & (found["b"] > 0)]  # others, such as bad columns, have no ellipse
     shape = [found[name] for name in ("x", "y", "a", "b", "theta")]
+    shape[-1] = np.clip(shape[-1], -np.pi / 2, np.pi / 2)  # float32 rounds the ends outwards
     kron, _ = sep.kron_radius(data, *shape, 6.0)
     scale = np.where(np.isfinite(kron) & (kron > 0), 2.5 * kron, 0)
     scale = np.maximum(scale, MIN_KRON / np.sqrt(found["a"] * found["b"]))
