@@ -106,14 +106,14 @@ def test_a_rendered_stamp_has_flux_place_and_size(tmp_path):
 def test_scenes_with_stamps(tmp_path):
     config = SimulationConfig(
         stamp_size=32,
-        train_scenes=6,
+        train_scenes=16,
         calibration_scenes=1,
         test_scenes=1,
         train_populations={"boosted": 1.0},
         stamps=str(write(tmp_path / "stamps.fits")),
     )
     simulator = Simulator.configured(config)
-    sources = [simulator.sample(1, number).sources for number in range(6)]
+    sources = [simulator.sample(1, number).sources for number in range(16)]
     used = [one.stamp != NO_STAMP for one in sources]
     assert any(map(np.any, used))
     assert not any(one.blobs[row].any() for one, rows in zip(sources, used) for row in np.flatnonzero(rows))
