@@ -47,10 +47,11 @@ def shrink(path: Path) -> None:
     print(f"{path}: {page.width} x {page.height}, {path.stat().st_size // 1000} kB")
 
 
-def save_gallery(segmenter: Segmenter, path: Path) -> None:
-    """A few scenes that hold something and some sky, from the well to the badly segmented."""
+def save_gallery(path: Path) -> None:
+    """A few scenes that hold something and some sky, from well to badly segmented, at their populations' odds."""
     rows = []
     for population, places in PLACES.items():
+        segmenter = Segmenter.load(population=population)
         config = SimulationConfig(train_populations={population: 1.0})
         found = []
         for number, scene in enumerate(Simulator(config).scenes(SPAN, range(SCENES))):
@@ -103,7 +104,7 @@ def main() -> None:
     made = []
     if "gallery" in wanted:
         made.append("gallery.png")
-        save_gallery(segmenter, folder / "gallery.png")
+        save_gallery(folder / "gallery.png")
     if "segment" in wanted:
         made += ["segment-simulated.png", "segment-cutouts.png"]
         image = FieldSimulator(SimulationConfig()).field(FIELD, 1).image

@@ -175,7 +175,7 @@ def draw_pages(files: list[str], model_path: str, pages: dict[str, list[str]], c
         name = scene["scene_id"]
         if name in wanted:
             samples, probabilities = sampler.draw(
-                scene["image"][None], config.evaluation.num_samples, config.evaluation.seed
+                scene["image"][None], config.evaluation.num_samples, config.evaluation.seed, [scene["population"]]
             )
             found[name] = {
                 "image": scene["image"],
