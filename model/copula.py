@@ -131,7 +131,8 @@ def fit(
 
     Returns:
       Facts: `pairs`, and the mean NLL of pairs that the fit did not see, nats per pair, with equal weights
-      (`nll_before`) and with the fitted ones; {} where no pixel is in doubt, which leaves the weights equal.
+      (`nll_before`) and with the fitted ones, which are given up where they are not better; {} where no pixel is in
+      doubt. Both leave the weights equal.
     """
     sets = [
         (question, pairs)
@@ -144,15 +145,14 @@ def fit(
     cuts = [len(pairs.event) - int(_JUDGED * len(pairs.event)) for _, pairs in sets]
     fitted = [(question, Pairs(*(values[:cut] for values in pairs))) for (question, pairs), cut in zip(sets, cuts)]
     judged = [(question, Pairs(*(values[cut:] for values in pairs))) for (question, pairs), cut in zip(sets, cuts)]
-    for variable in model.field_weights.variables:
-        variable.assign(tf.zeros_like(variable))
+    _make_equal(model)
     before = _mean_nll(model, judged)
     _descend(model, fitted, seed)
-    facts = {
-        "pairs": sum(len(pairs.event) for _, pairs in sets),
-        "nll_before": before,
-        "nll_after": _mean_nll(model, judged),
-    }
+    after = _mean_nll(model, judged)
+    if not after < before:  # with very few pairs, or no longer a number
+        _make_equal(model)
+        after = before
+    facts = {"pairs": sum(len(pairs.event) for _, pairs in sets), "nll_before": before, "nll_after": after}
     log.info(
         "fields of the samples: NLL of %d pairs %.4f -> %.4f nats per pair",
         facts["pairs"],
@@ -214,6 +214,11 @@ def _mean_nll(model: ProbaUNet, sets: list[tuple[int, Pairs]]) -> float:
         parts = (float(total(question, *_tensors(pairs, slice(i, i + _BATCH)))) for i in starts)
         means.append(sum(parts) / len(pairs.event))
     return float(np.mean(means))
+
+
+def _make_equal(model: ProbaUNet) -> None:
+    for variable in model.field_weights.variables:
+        variable.assign(tf.zeros_like(variable))
 
 
 def _descend(model: ProbaUNet, sets: list[tuple[int, Pairs]], seed: int) -> None:

@@ -290,4 +290,5 @@ class FieldWeights(keras.layers.Layer):
         """Features [B, H, W, F] -> weights float32 [K, B, 2, H, W] of K scales, whose squares sum to 1 over K."""
         logits = self.to_logits(tf.nn.relu(self.hidden(tf.cast(features, tf.float32))))
         shape = tf.concat([tf.shape(logits)[:3], [sampling.CLASS_FIELDS, self.scales]], 0)
-        return tf.transpose(tf.sqrt(tf.nn.softmax(tf.reshape(logits, shape))), [4, 0, 3, 1, 2])
+        # The root of the softmax, written so that its gradient stays finite where a weight vanishes.
+        return tf.transpose(tf.exp(0.5 * tf.nn.log_softmax(tf.reshape(logits, shape))), [4, 0, 3, 1, 2])

@@ -104,3 +104,32 @@ def test_without_doubt_nothing_is_fitted(tiny_config):
     certain = Odds(1.0, [0.0, -50.0, -50.0])
     assert copula.fit(model, {"natural": scenes}, {"natural": certain}, lambda image: image[..., None], seed=1) == {}
     assert not any(np.any(variable) for variable in model.field_weights.variables)
+
+
+def test_weights_that_vanish_have_a_finite_gradient(tiny_config):
+    """A feature that is nearly always 0 and once large must not make the fit lose its numbers."""
+    layer = ProbaUNet(tiny_config.model, seed=1).field_weights
+    layer.hidden.kernel.assign(tf.ones_like(layer.hidden.kernel))
+    layer.to_logits.kernel.assign(tf.random.stateless_normal(layer.to_logits.kernel.shape, [1, 2]))
+    kernel = layer.to_logits.kernel.value
+    with tf.GradientTape() as tape:
+        tape.watch(kernel)
+        weights = layer(tf.fill([1, 2, 2, tiny_config.model.head_channels], 1000.0))
+        total = tf.reduce_sum(weights[0] * weights[1])
+    assert np.isfinite(tape.gradient(total, kernel)).all()
+    assert float(tf.reduce_min(weights)) < 1e-12
+
+
+def test_a_fit_that_is_not_better_is_given_up(tiny_config, monkeypatch):
+    def spoil(model, sets, seed):
+        model.field_weights.to_logits.bias.assign(tf.fill(model.field_weights.to_logits.bias.shape, np.nan))
+
+    monkeypatch.setattr(copula, "_descend", spoil)
+    model = ProbaUNet(tiny_config.model, seed=1)
+    odds = Odds(1.0, [0.0, 0.0, -30.0])
+    for variable in (model.head.to_logits.kernel, model.head.to_logits.bias):
+        variable.assign(tf.zeros_like(variable))
+    scenes = scenes_of_one_field(3.0, 20)
+    facts = copula.fit(model, {"natural": scenes}, {"natural": odds}, lambda image: image[..., None], seed=1)
+    assert facts["nll_after"] == facts["nll_before"]
+    assert not any(np.any(variable) for variable in model.field_weights.variables)
