@@ -95,12 +95,14 @@ def test_a_pool_of_gpus():
     assert (entry.gpu, entry.gpu_type, entry.node_selector) == (1, "nvidia.com/gpu", ("pool=gpu",))
 
 
-def test_the_documented_configuration_is_valid():
+def test_the_documented_configurations_are_valid():
     text = (PROJECT / "docs" / "kubeflow.md").read_text()
     blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
-    [settings] = [block for block in blocks if "kubeflow" in block]
-    config = config_from_dict(settings)
-    check_config(config)
+    configs = [config_from_dict(block) for block in blocks if "kubeflow" in block]
+    for config in configs:
+        check_config(config)
+    config, without_volume = configs
+    assert without_volume.kubeflow.claim == ""
     [claim] = [block for block in blocks if block.get("kind") == "PersistentVolumeClaim"]
     assert config.kubeflow.claim == claim["metadata"]["name"]
     assert [entry.gpu for entry in config.kubeflow.resources if entry.component == "Trainer"] == [1]
