@@ -101,7 +101,7 @@ def test_the_documented_configurations_are_valid():
     configs = [config_from_dict(block) for block in blocks if "kubeflow" in block]
     for config in configs:
         check_config(config)
-    config, without_volume = configs
+    without_volume, config = configs
     assert without_volume.kubeflow.claim == ""
     [claim] = [block for block in blocks if block.get("kind") == "PersistentVolumeClaim"]
     assert config.kubeflow.claim == claim["metadata"]["name"]
