@@ -1,8 +1,8 @@
 """From the light of a scene to its image: noise, and what a detector and its reduction leave in real images.
 
 `add_sky` and `add_defects` serve the simulator with NumPy, and the training with TensorFlow, which draws all of this
-again at every step: they use only functions that both name alike. What they add is no source in the truth, which
-follows from the light alone.
+again at every step: they use only functions that both name alike. What they add is not a source in the truth,
+which follows from the light alone.
 """
 
 import dataclasses

@@ -52,11 +52,8 @@ def bivariate_cdf(a: tf.Tensor, b: tf.Tensor, rho: tf.Tensor) -> tf.Tensor:
     sine = tf.sin(angle[..., None] * (_NODES + 1.0) / 2.0)
     cosine2 = 1.0 - sine**2
     density = tf.exp(((a * b)[..., None] * sine - (a**2 + b**2)[..., None] / 2.0) / cosine2)
-    return _cdf(a) * _cdf(b) + angle / (4.0 * math.pi) * tf.reduce_sum(density * _NODE_WEIGHTS, axis=-1)
-
-
-def _cdf(x: tf.Tensor) -> tf.Tensor:
-    return 0.5 + 0.5 * tf.math.erf(x / math.sqrt(2.0))
+    independent = sampling.normal_cdf(a) * sampling.normal_cdf(b)
+    return independent + angle / (4.0 * math.pi) * tf.reduce_sum(density * _NODE_WEIGHTS, axis=-1)
 
 
 def pair_nll(weights: tf.Tensor, probability: tf.Tensor, event: tf.Tensor, correlation: tf.Tensor) -> tf.Tensor:
@@ -145,12 +142,12 @@ def fit(
     cuts = [len(pairs.event) - int(_JUDGED * len(pairs.event)) for _, pairs in sets]
     fitted = [(question, Pairs(*(values[:cut] for values in pairs))) for (question, pairs), cut in zip(sets, cuts)]
     judged = [(question, Pairs(*(values[cut:] for values in pairs))) for (question, pairs), cut in zip(sets, cuts)]
-    _make_equal(model)
+    model.field_weights.make_equal()
     before = _mean_nll(model, judged)
     _descend(model, fitted, seed)
     after = _mean_nll(model, judged)
     if not after < before:  # with very few pairs, or no longer a number
-        _make_equal(model)
+        model.field_weights.make_equal()
         after = before
     facts = {"pairs": sum(len(pairs.event) for _, pairs in sets), "nll_before": before, "nll_after": after}
     log.info(
@@ -171,7 +168,7 @@ def _collect(model: ProbaUNet, scenes: Scenes, odds: Odds, normalise: Normalise,
         noise = tf.zeros(latent.noise_shape(prior, 1))
         return tf.cast(features, tf.float32), tf.nn.softmax(model.draw_logits(features, prior, noise, odds)[:, 0])
 
-    scenes = scenes.take(np.linspace(0, scenes.count - 1, min(_SCENES, scenes.count)).astype(int))
+    scenes = scenes.spread(_SCENES)
     side = scenes.mask.shape[1]
     correlations = np.stack([field_correlation(scale, side) for scale in model.config.sample_scales])
     rng = np.random.default_rng(seed)
@@ -214,11 +211,6 @@ def _mean_nll(model: ProbaUNet, sets: list[tuple[int, Pairs]]) -> float:
         parts = (float(total(question, *_tensors(pairs, slice(i, i + _BATCH)))) for i in starts)
         means.append(sum(parts) / len(pairs.event))
     return float(np.mean(means))
-
-
-def _make_equal(model: ProbaUNet) -> None:
-    for variable in model.field_weights.variables:
-        variable.assign(tf.zeros_like(variable))
 
 
 def _descend(model: ProbaUNet, sets: list[tuple[int, Pairs]], seed: int) -> None:

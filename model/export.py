@@ -22,6 +22,11 @@ UNCALIBRATED = {
     "population": "uncalibrated",
     "populations": {"uncalibrated": {"temperature": 1.0, "class_offsets": [0.0] * NUM_CLASSES}},
 }
+SAMPLE_SPECS = (
+    tf.TensorSpec([None, None, None], tf.float32, name="image"),
+    tf.TensorSpec([], tf.int32, name="num_samples"),
+    tf.TensorSpec([2], tf.int32, name="seed"),
+)
 ODDS_SPECS = (
     tf.TensorSpec([], tf.float32, name="temperature"),
     tf.TensorSpec([NUM_CLASSES], tf.float32, name="class_offsets"),
@@ -81,35 +86,23 @@ class ServingModule(tf.Module):
         with tf.control_dependencies([tf.debugging.assert_positive(num_samples, "`num_samples` must be at least 1")]):
             return draw(self.model, image, self._normalise(image), num_samples, seed, odds)
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None, None, None], tf.float32, name="image"),
-            tf.TensorSpec([], tf.int32, name="num_samples"),
-            tf.TensorSpec([2], tf.int32, name="seed"),
-        ],
-        autograph=False,
-    )
+    def _samples(self, image, num_samples, seed, odds=None):
+        """Outputs of `sample`."""
+        probabilities, classes = self._draws(image, num_samples, seed, odds)
+        return {"samples": classes, "probabilities": tf.reduce_mean(probabilities, axis=1)}
+
+    @tf.function(input_signature=SAMPLE_SPECS, autograph=False)
     def sample(self, image, num_samples, seed):
         """image [B, H, W] -> samples uint8 [B, N, H, W], probabilities [B, H, W, 3] (mean over the draws).
 
         Over many samples the share of a class in a pixel is its probability there (see `blendinator.model.sampling`).
         """
-        probabilities, classes = self._draws(image, num_samples, seed)
-        return {"samples": classes, "probabilities": tf.reduce_mean(probabilities, axis=1)}
+        return self._samples(image, num_samples, seed)
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None, None, None], tf.float32, name="image"),
-            tf.TensorSpec([], tf.int32, name="num_samples"),
-            tf.TensorSpec([2], tf.int32, name="seed"),
-            *ODDS_SPECS,
-        ],
-        autograph=False,
-    )
+    @tf.function(input_signature=SAMPLE_SPECS + ODDS_SPECS, autograph=False)
     def sample_with_odds(self, image, num_samples, seed, temperature, class_offsets):
         """As `sample`, at the odds of another population: those of the ones it knows are in `field.json`."""
-        probabilities, classes = self._draws(image, num_samples, seed, Odds(temperature, class_offsets))
-        return {"samples": classes, "probabilities": tf.reduce_mean(probabilities, axis=1)}
+        return self._samples(image, num_samples, seed, Odds(temperature, class_offsets))
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.float32, name="image")], autograph=False)
     def serve(self, image):

@@ -49,6 +49,10 @@ class Scenes(NamedTuple):
         """The scenes of one population, in memory."""
         return self.take(np.flatnonzero(self.population == population))
 
+    def spread(self, number: int) -> "Scenes":
+        """At most `number` of the scenes, spread evenly over all of them, in memory."""
+        return self.take(np.linspace(0, self.count - 1, min(number, self.count)).astype(int))
+
     def take(self, indices: np.ndarray) -> "Scenes":
         """The scenes at these positions, in memory."""
         return Scenes(*(values[indices] for values in self))

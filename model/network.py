@@ -286,6 +286,11 @@ class FieldWeights(keras.layers.Layer):
         self.to_logits.build((None, self.inputs))
         self.built = True
 
+    def make_equal(self) -> None:
+        """Gives all scales the same weight in every pixel, as before the fit."""
+        for variable in self.variables:
+            variable.assign(tf.zeros_like(variable))
+
     def call(self, features: tf.Tensor) -> tf.Tensor:
         """Features [B, H, W, F] -> weights float32 [K, B, 2, H, W] of K scales, whose squares sum to 1 over K."""
         logits = self.to_logits(tf.nn.relu(self.hidden(tf.cast(features, tf.float32))))

@@ -70,8 +70,7 @@ class ProbaUNet(keras.Model):
         self.temperature.assign(1.0)
         self.prior_scale.assign(1.0)
         self.class_offsets.assign(tf.zeros_like(self.class_offsets))
-        for variable in self.field_weights.variables:
-            variable.assign(tf.zeros_like(variable))
+        self.field_weights.make_equal()
 
     @property
     def odds(self) -> "Odds":

@@ -47,9 +47,7 @@ def recalibrate(model: ProbaUNet, scenes: Mapping[str, Scenes], normalise: Norma
     default = CALIBRATED if CALIBRATED in scenes else min(scenes)
     scenes = {name: part for name, part in scenes.items() if name == default or part.count >= _FEWEST}
     model.reset_calibration()
-    few = scenes[default].take(
-        np.linspace(0, scenes[default].count - 1, min(_SCENES, scenes[default].count)).astype(int)
-    )
+    few = scenes[default].spread(_SCENES)
     spread_nll = _spread_objective(model, few, normalise, seed)
     found = scipy.optimize.minimize(
         spread_nll,

@@ -86,10 +86,15 @@ def draw_classes(probabilities, fields):
     return classes_of(probabilities[..., 0], probabilities[..., 1], fields[:, :, 0], fields[:, :, 1])
 
 
+def normal_cdf(x):
+    """Phi(x), elementwise; by erf, which takes a fifteenth of the time of erfc."""
+    return 0.5 + 0.5 * tf.math.erf(x / math.sqrt(2.0))
+
+
 def classes_of(background, galaxy, first, second):
     """Classes uint8 [...] of probabilities and the two fields in the same pixels, each [...]: see `draw_classes`."""
-    # erf takes a fifteenth of the time of erfc; its rounding to 1 must not make a sure background pixel a source.
-    u, v = (tf.minimum(0.5 + 0.5 * tf.math.erf(field / math.sqrt(2.0)), _BELOW_ONE) for field in (first, second))
+    # The rounding to 1 must not make a sure background pixel a source.
+    u, v = (tf.minimum(normal_cdf(field), _BELOW_ONE) for field in (first, second))
     foreground = u >= background
     blended = v * (1.0 - background) >= galaxy
     return tf.cast(foreground, tf.uint8) + tf.cast(foreground & blended, tf.uint8)

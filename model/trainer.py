@@ -127,8 +127,8 @@ def split_held_out(held_out: Scenes, config: Config) -> tuple[Scenes, dict[str, 
     are rare at natural density. The post-hoc calibration uses all scenes, each population for its own odds. The two may
     share scenes.
     """
-    spread = np.linspace(0, held_out.count - 1, min(config.training.evaluation_scenes, held_out.count)).astype(int)
-    return held_out.take(spread), {name: held_out.of(name) for name in np.unique(held_out.population).tolist()}
+    stopping = held_out.spread(config.training.evaluation_scenes)
+    return stopping, {name: held_out.of(name) for name in np.unique(held_out.population).tolist()}
 
 
 def span_numbers(files: list[str]) -> list[int]:

@@ -142,20 +142,11 @@ def populations(path, stamps=400):
         axes[0, 1].axvline(population.median_disk_scale(low), color=color, ls=":", lw=1)
     axes[0, 1].set(xlabel="disk scale length [arcsec] (dotted: the expected median)", ylabel="density")
     axes[0, 1].legend(fontsize=8)
-    axes[1, 0].hist(
-        population.sample_axis_ratio(rng, 50_000),
-        np.linspace(0, 1, 51),
-        density=True,
-        histtype="step",
-        label="axis ratio",
-    )
-    axes[1, 0].hist(
-        population.sample_bulge_fraction(rng, 50_000),
-        np.linspace(0, 1, 51),
-        density=True,
-        histtype="step",
-        label="bulge / total",
-    )
+    for sample, label in (
+        (population.sample_axis_ratio, "axis ratio"),
+        (population.sample_bulge_fraction, "bulge / total"),
+    ):
+        axes[1, 0].hist(sample(rng, 50_000), np.linspace(0, 1, 51), density=True, histtype="step", label=label)
     axes[1, 0].set(xlabel="axis ratio, bulge / total", ylabel="density")
     axes[1, 0].legend(fontsize=8)
     limits = np.arange(18.0, 27.01)

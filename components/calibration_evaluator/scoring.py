@@ -23,8 +23,8 @@ CANDIDATE, LIVE, CLASSICAL = "candidate", "live", "classical"
 class Sampler:
     """The signatures `sample` and `sample_with_odds` of an exported model.
 
-    Args of `draw` may name the population of each image: a population that the model was calibrated for is judged at
-    its own odds, any other at those of the population that the exports are meant for.
+    Images of a population that the model was calibrated for are sampled at its own odds, all others at those of the
+    population that the exports are meant for.
     """
 
     def __init__(self, path: str) -> None:
@@ -55,7 +55,9 @@ class Sampler:
         (`blendinator.model.sampling.image_noise`), whatever else is in the batch.
 
         Args:
-          images, num_samples, seed: as above.
+          images: float32 [B, H, W].
+          num_samples: N.
+          seed: of the noise.
           populations: of each image; by default none is known.
         """
         names = np.full(len(images), "") if populations is None else np.asarray(populations)
