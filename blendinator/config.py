@@ -250,6 +250,16 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class ServingConfig:
+    """How the exported model is checked before it is pushed; see docs/serving.md."""
+
+    # savedmodel: every signature in a fresh process; triton: then also by a Triton server on this machine.
+    infra_check: str = _limit("savedmodel", choices=("savedmodel", "triton"))
+    triton_python: str = _limit(".tools/triton/bin/python")  # of the environment that holds Triton
+    triton_timeout: float = _limit(600.0, 1.0, 86400.0)  # seconds until the server must be ready
+
+
+@dataclass(frozen=True)
 class WarmStartConfig:
     """Training that goes on from the live model's weights."""
 
@@ -358,6 +368,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    serving: ServingConfig = field(default_factory=ServingConfig)
     retraining: RetrainingConfig = field(default_factory=RetrainingConfig)
     beam: BeamConfig = field(default_factory=BeamConfig)
     kubeflow: KubeflowConfig = field(default_factory=KubeflowConfig)

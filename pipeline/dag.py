@@ -133,6 +133,7 @@ def create_pipeline(
         stamp_size=size,
         num_samples=config.evaluation.num_samples,
         seed=config.evaluation.seed,
+        serving=json.dumps(config_to_dict(config.serving)),
         code=code_fingerprint("components.export_check"),
     )
     # A Pusher with both blessings rather than a condition: it leaves a record that it did not push.

@@ -106,7 +106,7 @@ def request_fingerprint(config: Config, data: str) -> str:
     """SHA-256 over all that the outcome of a run depends on: configuration, code, libraries, and data."""
     read = config_to_dict(config)
     retraining = read["retraining"]
-    parts = {key: read[key] for key in ("name", "output_dir", "storage", "model", "training", "evaluation")}
+    parts = {key: read[key] for key in ("name", "output_dir", "storage", "model", "training", "evaluation", "serving")}
     parts |= {
         "stamp_size": read["simulation"]["stamp_size"],
         "warm_start": retraining["warm_start"],

@@ -152,12 +152,15 @@ def run_pipeline(config: Config, spans: str, console: Console, entry: dict, enab
     console.print("Loading TensorFlow and TFX", style="dim")
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
+    from blendinator.components.export_check.triton import require_python
     from blendinator.model import pace
     from blendinator.model.live import NO_VERSION, find_live, training_key
     from blendinator.pipeline.dag import create_pipeline, trainer_config
     from blendinator.pipeline.history import retention, summary
     from blendinator.pipeline.history.report import write_report
 
+    if config.serving.infra_check == "triton":  # rather than after the training
+        require_python(config.serving.triton_python)
     Path(config.metadata_path).parent.mkdir(parents=True, exist_ok=True)
     live = find_live(config.serving_dir, training_key(trainer_config(config, fingerprint)))
     start = live.name if live else first_model(config)

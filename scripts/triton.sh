@@ -38,7 +38,7 @@ python() {
 
 case "${1:-}" in
     setup) setup ;;
-    serve) shift; python scripts/triton/server.py "$@" ;;
+    serve) shift; python components/export_check/triton_server.py "$@" ;;
     load) shift; python scripts/triton/load.py "$@" ;;
     *) fail "unknown argument '${1:-}'; use setup, serve or load" ;;
 esac

@@ -38,6 +38,10 @@ def test_dictionaries_and_back():
             "simulation.survey: received 'hst'; allowed: one of euclid_wide, euclid_deep, lsst_i",
         ),
         (
+            {"serving": {"infra_check": "docker"}},
+            "serving.infra_check: received 'docker'; allowed: one of savedmodel, triton",
+        ),
+        (
             {"simulation": {"population": {"density_scale": -1.0}}},
             "simulation.population.density_scale: received -1.0; allowed",
         ),

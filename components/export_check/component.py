@@ -14,6 +14,7 @@ class ExportCheckSpec(component_spec.ComponentSpec):
         "num_samples": component_spec.ExecutionParameter(type=int),
         "seed": component_spec.ExecutionParameter(type=int),
         "stamp_size": component_spec.ExecutionParameter(type=int),
+        "serving": component_spec.ExecutionParameter(type=str),
         "code": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -24,7 +25,8 @@ class ExportCheckSpec(component_spec.ComponentSpec):
 
 
 class ExportCheck(base_component.BaseComponent):
-    """Calls the exported model in a fresh process that has plain TensorFlow only, as a server would.
+    """Calls the exported model in a fresh process that has plain TensorFlow only, as a server would; with
+    `serving.infra_check: triton` also a server.
 
     TFX's InfraValidator needs Docker or Kubernetes; this gives the same InfraBlessing without either.
 
@@ -43,6 +45,7 @@ class ExportCheck(base_component.BaseComponent):
         num_samples: int,
         seed: int,
         stamp_size: int,
+        serving: str,
         code: str = "",
     ) -> None:
         """
@@ -52,6 +55,7 @@ class ExportCheck(base_component.BaseComponent):
           num_samples: draws behind the model's `serving_default`.
           seed: their seed.
           stamp_size: pixels per side of the records.
+          serving: the configuration's section `serving`, JSON.
           code: a hash of the code, so that the cache sees changes.
         """
         super().__init__(
@@ -61,6 +65,7 @@ class ExportCheck(base_component.BaseComponent):
                 num_samples=num_samples,
                 seed=seed,
                 stamp_size=stamp_size,
+                serving=serving,
                 code=code,
                 blessing=types.Channel(type=standard_artifacts.InfraBlessing),
             )

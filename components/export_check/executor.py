@@ -1,4 +1,4 @@
-"""The executor: hands a few test records and the model to a fresh process and blesses by its report."""
+"""The executor: hands a few test records and the model to a fresh process, and to a server if that is asked for."""
 
 import json
 import logging
@@ -7,12 +7,16 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+import numpy as np
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from blendinator.components.export_check import triton
+from blendinator.config import ServingConfig
 from blendinator.data import records
 from blendinator.data.tfrecords import frame_record, read_records
 from blendinator.errors import DataError
@@ -34,8 +38,11 @@ class Executor(base_executor.BaseExecutor):
         A model that fails is not blessed; that is not an error of the run.
 
         Raises:
-          DataError: the test split has no records.
+          DataError: the test split has no records, or the process of the check was killed.
+          ConfigError: Triton is asked for and not installed.
+          ServiceError: Triton did not start, or did not answer.
         """
+        serving = ServingConfig(**json.loads(exec_properties["serving"]))
         model = artifact_utils.get_single_instance(input_dict["model"])
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
@@ -47,6 +54,7 @@ class Executor(base_executor.BaseExecutor):
             exec_properties["stamp_size"],
             exec_properties["num_samples"],
             exec_properties["seed"],
+            serving,
         )
 
         reason = "; ".join(f"{check['name']}: {check['detail']}" for check in report["checks"] if not check["passed"])
@@ -78,10 +86,15 @@ def choose_records(folder: Path, count: int = NUM_RECORDS) -> list[bytes]:
     return chosen
 
 
-def check_export(model_dir: str, serialized: list[bytes], stamp_size: int, num_samples: int, seed: int) -> dict:
+def check_export(
+    model_dir: str, serialized: list[bytes], stamp_size: int, num_samples: int, seed: int, serving: ServingConfig
+) -> dict:
     """Runs `signatures.py` in a fresh process and returns its report; a process that fails is a failed check.
 
-    Raises DataError when the process was killed from outside, as it is when the memory runs out.
+    With `serving.infra_check: triton`, a model that passes is then served by Triton, and its answers are compared.
+
+    Raises DataError when the process was killed from outside, as it is when the memory runs out; ConfigError and
+    ServiceError as `triton.serve`.
 
     Args:
       model_dir: folder of the SavedModel.
@@ -89,10 +102,11 @@ def check_export(model_dir: str, serialized: list[bytes], stamp_size: int, num_s
       stamp_size: pixels per side.
       num_samples: draws behind `serving_default`.
       seed: their seed.
+      serving: what else is checked.
     """
     script = Path(__file__).with_name("signatures.py")
     with tempfile.TemporaryDirectory() as scratch:
-        framed, report = Path(scratch) / "records.tfrecord", Path(scratch) / REPORT
+        framed, report, answers = (Path(scratch) / name for name in ("records.tfrecord", REPORT, "answers.npz"))
         framed.write_bytes(b"".join(map(frame_record, serialized)))
         # -I keeps the project's folder off sys.path: the script sees installed packages only.
         command = [
@@ -102,6 +116,7 @@ def check_export(model_dir: str, serialized: list[bytes], stamp_size: int, num_s
             model_dir,
             str(framed),
             str(report),
+            str(answers),
             str(stamp_size),
             str(num_samples),
             str(seed),
@@ -126,7 +141,26 @@ def check_export(model_dir: str, serialized: list[bytes], stamp_size: int, num_s
             log.debug("export check: stderr of the process:\n%s", process.stderr)
             last = (process.stderr.strip().splitlines() or ["no message"])[-1]
             return failed(f"the process ended with code {process.returncode}: {last}")
-        return json.loads(report.read_text(encoding="utf-8"))
+        found = json.loads(report.read_text(encoding="utf-8"))
+        if serving.infra_check == "triton" and all(check["passed"] for check in found["checks"]):
+            found["checks"] += check_with_triton(model_dir, answers, num_samples, seed, serving)
+        return found
+
+
+def check_with_triton(model_dir: str, answers: Path, num_samples: int, seed: int, serving: ServingConfig) -> list[dict]:
+    """Serves the model by Triton and compares its answers with those that `signatures.py` wrote to `answers`."""
+    begun = time.monotonic()
+    with np.load(answers) as arrays:
+        image = arrays["image"]
+        expected: dict = {signature: {} for signature in triton.MODELS}
+        for key in set(arrays) - {"image"}:
+            signature, name = key.split("/")
+            expected[signature][name] = arrays[key]
+    with triton.serve(serving.triton_python, model_dir, serving.triton_timeout) as url:
+        log.info("export check: Triton was ready after %.0f s", time.monotonic() - begun)
+        checks = triton.check_served(url, image, expected, num_samples, seed)
+    log.info("export check: Triton took %.0f s in all", time.monotonic() - begun)
+    return checks
 
 
 def failed(detail: str) -> dict:

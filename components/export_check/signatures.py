@@ -1,9 +1,10 @@
 """Calls every signature of an exported model. Runs as a script of its own with NumPy and TensorFlow only.
 
-    python -I signatures.py MODEL RECORDS REPORT STAMP_SIZE NUM_SAMPLES SEED
+    python -I signatures.py MODEL RECORDS REPORT ANSWERS STAMP_SIZE NUM_SAMPLES SEED
 
 MODEL is a SavedModel, RECORDS a TFRecord file. NUM_SAMPLES and SEED are those behind `serving_default`. Writes REPORT,
-a JSON with one entry per check: name, passed, detail.
+a JSON with one entry per check: name, passed, detail. When all outputs are as they should be, it writes ANSWERS, an
+.npz with `image` and the outputs for it, `serving_default/class_map` and so on, for a server to be compared with.
 """
 
 import json
@@ -48,6 +49,8 @@ class Checks:
 def check_model(model, image, serialized, num_samples, seed, checks, facts):
     """All checks of a loaded model.
 
+    Returns the outputs of `serving_default` and `sample`, by signature and name; none when outputs are not sound.
+
     Args:
       model: what `tf.saved_model.load` returned.
       image: float32 [B, H, W], electrons per pixel.
@@ -59,7 +62,7 @@ def check_model(model, image, serialized, num_samples, seed, checks, facts):
     """
     missing = sorted(set(SIGNATURES) - set(model.signatures))
     if not checks.add("signatures", not missing, f"missing: {', '.join(missing) or 'none'}"):
-        return
+        return {}
     image = tf.constant(image)
     default_seed = tf.constant([seed, 0], tf.int32)
 
@@ -109,7 +112,7 @@ def check_model(model, image, serialized, num_samples, seed, checks, facts):
     }
     sound = [check_outputs(name, outputs, shapes, checks) for name, outputs in results.items()]
     if not all(sound):
-        return
+        return {}
     checks.add(
         "same seed, same samples",
         np.array_equal(first["samples"], again["samples"]),
@@ -143,6 +146,7 @@ def check_model(model, image, serialized, num_samples, seed, checks, facts):
         differ.mean() <= TOLERANCE,
         f"{share(differ)} of the pixels differ between an image and its inner part with the same noise",
     )
+    return {"serving_default": served, "sample": first}
 
 
 def field_noise(facts, shape, num_samples, seed):
@@ -218,19 +222,22 @@ def share(mask):
     return f"{np.mean(mask):.3%}"
 
 
-def main(model_dir, records, report, stamp_size, num_samples, seed):
+def main(model_dir, records, report, answers, stamp_size, num_samples, seed):
     """See the module's docstring."""
     side = int(stamp_size)
     serialized = [item.numpy() for item in tf.data.TFRecordDataset(records)]
     image = tf.io.parse_example(serialized, {"image": tf.io.FixedLenFeature([side, side], tf.float32)})["image"].numpy()
-    checks = Checks()
+    checks, found = Checks(), {}
     try:
         loaded = tf.saved_model.load(model_dir)
         with open(os.path.join(model_dir, FIELD_FILE), encoding="utf-8") as file:
             facts = json.load(file)
-        check_model(loaded, image, serialized, int(num_samples), int(seed), checks, facts)
+        found = check_model(loaded, image, serialized, int(num_samples), int(seed), checks, facts)
     except Exception as error:  # whatever a broken export raises is a finding, not a defect of this script
         checks.add("call", False, f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}")
+    if found:
+        arrays = {f"{signature}/{key}": value for signature, outputs in found.items() for key, value in outputs.items()}
+        np.savez(answers, image=image, **arrays)
     with open(report, "w", encoding="utf-8") as file:
         json.dump({"tensorflow": tf.__version__, "records": len(serialized), "checks": checks.results}, file)
 

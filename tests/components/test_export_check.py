@@ -1,5 +1,6 @@
 """The export check: each defect of an export has a check that finds it; a sound one is blessed as Pusher expects."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -8,7 +9,8 @@ import tensorflow as tf
 from tfx.components.util import model_utils
 from tfx.types import standard_artifacts
 
-from blendinator.components.export_check import executor, signatures
+from blendinator.components.export_check import executor, signatures, triton
+from blendinator.config import ServingConfig
 from blendinator.data import records, spans
 from blendinator.errors import DataError
 
@@ -246,7 +248,7 @@ def test_samples_that_agree_with_each_other_are_found(loaded, span_maker):
     assert "samples differ from each other" in check(loaded, span_maker, sample=frozen)
 
 
-def run_component(span_maker, tmp_path):
+def run_component(span_maker, tmp_path, **serving):
     """The executor on a span's test split; returns the blessing."""
     split = tmp_path / "examples" / "Split-test"
     split.mkdir(parents=True)
@@ -263,7 +265,7 @@ def run_component(span_maker, tmp_path):
     executor.Executor().Do(
         {"examples": [made["examples"]], "model": [made["model"]]},
         {"blessing": [made["blessing"]]},
-        {"num_samples": NUM_SAMPLES, "seed": 1, "stamp_size": SIZE, "code": ""},
+        {"num_samples": NUM_SAMPLES, "seed": 1, "stamp_size": SIZE, "serving": json.dumps(serving), "code": ""},
     )
     return made["blessing"]
 
@@ -285,9 +287,39 @@ def test_export_that_cannot_be_loaded_is_not_blessed_and_says_why(span_maker, tm
     assert "SavedModel file does not exist" in blessing.get_string_custom_property("reason")
 
 
+@pytest.mark.parametrize("shift, blessed", [(0.0, True), (0.25, False)])
+def test_triton_must_answer_as_the_saved_model_does(loaded, span_maker, tmp_path, monkeypatch, shift, blessed):
+    def infer(url, model, image, **others):
+        assert url == "http://served" and image.shape == (1, SIZE, SIZE)
+        if model == "blendinator":
+            found = loaded.signatures["serving_default"](image=tf.constant(image))
+        else:
+            seed, [count] = tf.constant(others["seed"]), others["num_samples"]
+            found = loaded.signatures["sample"](image=tf.constant(image), num_samples=tf.constant(count), seed=seed)
+            found["probabilities"] += shift
+        return {name: value.numpy() for name, value in found.items()}
+
+    monkeypatch.setattr(triton, "serve", lambda python, *_: contextlib.nullcontext(f"http://{python}"))
+    monkeypatch.setattr(triton, "infer", infer)
+    save(tmp_path / "model" / "Format-Serving")
+    blessing = run_component(span_maker, tmp_path, infra_check="triton", triton_python="served")
+    reason = blessing.get_string_custom_property("reason")
+    assert model_utils.is_infra_validated(blessing) == blessed
+    assert reason.startswith("" if blessed else "Triton: sample as the SavedModel's: differ: ")
+    assert ("probabilities by up to 0.25" in reason) != blessed
+    names = [check["name"] for check in json.loads((tmp_path / "blessing" / "report.json").read_text())["checks"]]
+    assert names[-2:] == ["Triton: serving_default as the SavedModel's", "Triton: sample as the SavedModel's"]
+
+
+def test_model_that_fails_by_itself_is_not_served(span_maker, tmp_path):
+    (tmp_path / "model" / "Format-Serving").mkdir(parents=True)
+    blessing = run_component(span_maker, tmp_path, infra_check="triton", triton_python="/no/such/program")
+    assert "SavedModel file does not exist" in blessing.get_string_custom_property("reason")
+
+
 def test_process_that_dies_is_a_failed_check(tmp_path, monkeypatch):
     monkeypatch.setattr(executor.sys, "executable", "/bin/false")
-    [entry] = executor.check_export(str(tmp_path), [b""], SIZE, NUM_SAMPLES, 1)["checks"]
+    [entry] = executor.check_export(str(tmp_path), [b""], SIZE, NUM_SAMPLES, 1, ServingConfig())["checks"]
     assert entry == {"name": "process", "passed": False, "detail": "the process ended with code 1: no message"}
 
 
@@ -299,7 +331,7 @@ def test_process_that_is_killed_says_nothing_about_the_model(tmp_path, monkeypat
     script.chmod(0o755)
     monkeypatch.setattr(executor.sys, "executable", str(script))
     with pytest.raises(DataError, match=f"ended by signal {number}, perhaps because the memory was used up.*run again"):
-        executor.check_export(str(tmp_path), [b""], SIZE, NUM_SAMPLES, 1)
+        executor.check_export(str(tmp_path), [b""], SIZE, NUM_SAMPLES, 1, ServingConfig())
 
 
 def test_blended_records_are_chosen_first(span_maker, tmp_path):

@@ -10,6 +10,7 @@ from blendinator.config import (
     Config,
     EvaluationConfig,
     RetrainingConfig,
+    ServingConfig,
     SimulationConfig,
     ThresholdConfig,
     TrainingConfig,
@@ -106,6 +107,11 @@ def test_what_training_reads_retrains(components, change):
 def test_what_training_does_not_read_runs_nothing_again(components, change):
     other = build(dataclasses.replace(Config(), **change))
     assert {name for name in components if parameters(other, name) != parameters(components, name)} == set()
+
+
+def test_another_check_of_the_export_runs_that_step_alone(components):
+    other = build(dataclasses.replace(Config(), serving=ServingConfig(infra_check="triton")))
+    assert {name for name in components if parameters(other, name) != parameters(components, name)} == {"ExportCheck"}
 
 
 def test_edited_code_runs_its_steps_again(components, monkeypatch):

@@ -11,6 +11,7 @@ from blendinator.config import (
     DriftConfig,
     EvaluationConfig,
     RetrainingConfig,
+    ServingConfig,
     SimulationConfig,
     TrainingConfig,
 )
@@ -125,6 +126,7 @@ def test_data_hash_follows_the_manifests(tmp_path):
         ({"training": TrainingConfig(steps=5)}, True),
         ({"evaluation": EvaluationConfig(min_scenes=7)}, True),
         ({"retraining": RetrainingConfig(drift=DriftConfig(action="warn"))}, True),
+        ({"serving": ServingConfig(infra_check="triton")}, True),
         ({"retraining": RetrainingConfig(on_failure="mail", keep_versions=9)}, False),
         ({"simulation": SimulationConfig(train_scenes=7)}, False),  # the data tell
         ({"beam": BeamConfig(simulation_workers=3)}, False),

@@ -12,10 +12,10 @@ import pytest
 import tensorflow as tf
 from rich.console import Console
 
-from blendinator.config import Config, SimulationConfig
+from blendinator.config import Config, ServingConfig, SimulationConfig
 from blendinator.config_loader import config_to_dict
 from blendinator.data import spans
-from blendinator.errors import DataError, ModelError
+from blendinator.errors import ConfigError, DataError, ModelError
 from blendinator.pipeline import run
 
 Usage = namedtuple("Usage", "total used free")
@@ -153,6 +153,14 @@ def test_data_are_simulated_only_when_there_are_none(config, monkeypatch):
     make_span(config, 2)
     run.simulate_if_missing(config, "latest", Console())
     assert simulated == [1]
+
+
+def test_a_missing_triton_stops_the_run_before_the_training(config, tmp_path):
+    make_span(config, 1)
+    serving = ServingConfig(infra_check="triton", triton_python=str(tmp_path / "python"))
+    with pytest.raises(ConfigError, match="serving.triton_python: received .* Install Triton"):
+        run.run_pipeline(dataclasses.replace(config, serving=serving), "latest", Console(quiet=True), {})
+    assert not config.pipeline_root.exists()
 
 
 def test_a_users_own_span_has_no_other_settings(config, caplog):

@@ -1,15 +1,19 @@
-"""Serves a pushed version with Triton, whose Python backend calls the SavedModel's signatures.
+"""Serves a SavedModel with Triton, whose Python backend calls the signatures. A program for Triton's own environment.
 
-    python scripts/triton/server.py MODEL [HTTP_PORT]
+    python triton_server.py MODEL [HTTP_PORT [ADDRESS]]
 
 Triton's model `blendinator` is the signature `serving_default`: images of one size that come at the same time are drawn
 together, which changes no answer, since each image's samples depend on its pixels alone. Its model `blendinator_sample`
 is the signature `sample`; Triton has no scalars, so that `num_samples` has the shape [1]. gRPC is on the port after
-HTTP's. Needs no other part of this package.
+HTTP's. Without ADDRESS it listens on every interface. Where standard input is a pipe, the server ends with it: it does
+not outlive a process that started it and was killed. Needs no other part of this package.
 """
 
+import os
 import signal
+import stat
 import sys
+import threading
 
 import numpy as np
 import tensorflow as tf
@@ -33,9 +37,22 @@ def outputs(signature, first_axis: int) -> list[Tensor]:
     ]
 
 
-def serve(model: str, port: int) -> None:
+def end_with_standard_input() -> None:
+    """Stops this process, as SIGTERM does, when the pipe on its standard input is closed at the other end."""
+
+    def watch():
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if stat.S_ISFIFO(os.fstat(0).st_mode):
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def serve(model: str, port: int, address: str) -> None:
     """Serves until it is stopped, by Ctrl-C or SIGTERM; then the server process that Triton starts is ended, too."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_with_standard_input()
     signatures = tf.saved_model.load(model).signatures
     default, sample = signatures["serving_default"], signatures["sample"]
 
@@ -52,7 +69,14 @@ def serve(model: str, port: int) -> None:
             answers.append({name: value.numpy() for name, value in found.items()})
         return answers
 
-    config = TritonConfig(http_port=port, grpc_port=port + 1, allow_metrics=False, exit_on_error=True)
+    config = TritonConfig(
+        http_address=address,
+        http_port=port,
+        grpc_address=address,
+        grpc_port=port + 1,
+        allow_metrics=False,
+        exit_on_error=True,
+    )
     with Triton(config=config) as triton:
         triton.bind(
             model_name="blendinator",
@@ -79,5 +103,10 @@ def serve(model: str, port: int) -> None:
         triton.serve()
 
 
+def main(model: str, port: str = "8000", address: str = "0.0.0.0") -> None:
+    """See the module's docstring."""
+    serve(model, int(port), address)
+
+
 if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 8000)
+    main(*sys.argv[1:])
