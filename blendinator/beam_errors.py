@@ -5,13 +5,19 @@ RuntimeError that quotes the traceback. A step whose output is read yields `carr
 reads the output calls `raise_carried`. For other steps there is `unwrap`.
 """
 
+import contextlib
+import os
 import re
-from collections.abc import Iterable
+import signal
+import threading
+from collections.abc import Iterable, Iterator
 
-from blendinator.errors import BlendinatorError, ConfigError, DataError, ModelError, ServiceError
+from blendinator.errors import BlendinatorError, ConfigError, DataError, MachineError, ModelError, ServiceError
 
 _KINDS = {kind.__name__: kind for kind in (BlendinatorError, ConfigError, DataError, ModelError, ServiceError)}
 _QUOTED = re.compile(rf"blendinator\.errors\.({'|'.join(_KINDS)}): (.*?)(?: \[while running|\n|\\n|$)")
+
+_CONNECTIONS = ("beam_control_read", "read_grpc_client_inputs", "run_worker")  # Beam's threads that fail with a worker
 
 
 def carry(error: BlendinatorError) -> tuple[str, str]:
@@ -31,3 +37,40 @@ def unwrap(error: BaseException) -> BlendinatorError | None:
         return type(error)(re.sub(r" \[while running [^\]]*\]$", "", str(error).strip()))
     found = _QUOTED.search(str(error))
     return _KINDS[found[1]](found[2]) if found else None
+
+
+@contextlib.contextmanager
+def end_with_a_dead_worker() -> Iterator[None]:
+    """Ends the job of the block when one of its worker processes on this machine dies; Beam itself would wait forever.
+
+    The main thread is interrupted, as by Ctrl-C; in another one nothing is changed.
+
+    Raises:
+      MachineError: a worker process was killed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    found: list[str] = []
+    before = threading.excepthook
+
+    def hook(args: "threading.ExceptHookArgs") -> None:
+        name, text = args.thread.name if args.thread else "", str(args.exc_value)
+        if text.startswith("Worker subprocess exited") and not found:  # what Beam's local runner raises there
+            found.append(text)
+            os.kill(os.getpid(), signal.SIGINT)
+        elif not name.startswith(_CONNECTIONS):
+            before(args)
+
+    threading.excepthook = hook
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not found:
+            raise
+        raise MachineError(
+            f"a worker process was killed, perhaps because the memory was used up ({found[0]}). What is done is kept:"
+            " call again, with fewer workers if need be."
+        ) from None
+    finally:
+        threading.excepthook = before

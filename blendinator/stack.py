@@ -6,6 +6,7 @@ older than 2.39. Only this module asks which one is there; docs/stacks.md compar
 
 import contextlib
 import functools
+import logging
 import os
 import sys
 import warnings
@@ -49,6 +50,23 @@ def use_in_memory_runner() -> None:
         from apache_beam.runners import runner
 
         runner._RUNNER_MAP["directrunner"] = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
+
+
+@contextlib.contextmanager
+def quiet_beam() -> Iterator[None]:
+    """Keeps Beam's log of stages and workers, and the import warnings of its worker processes, off the terminal."""
+    logger = logging.getLogger("apache_beam")
+    level, before = logger.level, os.environ.get("PYTHONWARNINGS")
+    logger.setLevel(logging.ERROR)
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 def processor_flags(cpuinfo: Path | None = None) -> frozenset[str]:

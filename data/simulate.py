@@ -10,7 +10,6 @@ import dataclasses
 import gzip
 import importlib.metadata
 import json
-import logging
 import os
 import shutil
 import threading
@@ -21,7 +20,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from blendinator.beam_errors import unwrap
+from blendinator.beam_errors import end_with_a_dead_worker, unwrap
 from blendinator.config import SimulationConfig
 from blendinator.data import spans
 from blendinator.data.population import POPULATIONS
@@ -32,7 +31,7 @@ from blendinator.errors import BlendinatorError, DataError
 from blendinator.files import atomic_write, remove_tree, sha256, write_error, write_json
 from blendinator.former_keys import migrate_simulation
 from blendinator.lock import hold
-from blendinator.stack import use_in_memory_runner
+from blendinator.stack import quiet_beam, use_in_memory_runner
 from blendinator.stores import ObjectPath, Place, place
 
 SETTINGS = "settings.json"
@@ -132,7 +131,7 @@ def _simulate(
             scenes = sum(shard.stop - shard.start for shard in todo)
             workers = workers or min(os.cpu_count() or 1, max(1, scenes // SCENES_PER_WORKER))
             pipeline_args = _local_args(min(workers, len(todo)))
-        with _quiet_beam(), _Progress(folder, config, progress):
+        with quiet_beam(), _Progress(folder, config, progress):
             _run(todo, config, str(folder), span, pipeline_args)
     return _finish(folder, config, wanted)
 
@@ -196,7 +195,7 @@ class _WriteShard(beam.DoFn):
 def _run(todo: list[Shard], config: SimulationConfig, folder: str, span: int, pipeline_args: tuple[str, ...]) -> None:
     use_in_memory_runner()
     try:
-        with beam.Pipeline(options=PipelineOptions(list(pipeline_args))) as pipeline:
+        with end_with_a_dead_worker(), beam.Pipeline(options=PipelineOptions(list(pipeline_args))) as pipeline:
             (
                 pipeline
                 | "Shards" >> beam.Create(todo, reshuffle=False)
@@ -334,23 +333,6 @@ def _finish(folder: Place, config: SimulationConfig, wanted: dict) -> dict:
     except OSError as error:
         raise write_error(folder / spans.MANIFEST, error)
     return manifest
-
-
-@contextlib.contextmanager
-def _quiet_beam() -> Iterator[None]:
-    """Keeps Beam's log of stages and workers, and the import warnings of its worker processes, off the terminal."""
-    logger = logging.getLogger("apache_beam")
-    level, warnings = logger.level, os.environ.get("PYTHONWARNINGS")
-    logger.setLevel(logging.ERROR)
-    os.environ["PYTHONWARNINGS"] = "ignore"
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        if warnings is None:
-            del os.environ["PYTHONWARNINGS"]
-        else:
-            os.environ["PYTHONWARNINGS"] = warnings
 
 
 class _Progress:

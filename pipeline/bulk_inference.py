@@ -17,7 +17,7 @@ import numpy as np
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from blendinator.beam_errors import carry, raise_carried
+from blendinator.beam_errors import carry, end_with_a_dead_worker, raise_carried
 from blendinator.components.calibration_evaluator.scoring import Sampler
 from blendinator.data.tfrecords import frame_record, read_records
 from blendinator.errors import BlendinatorError, ConfigError, DataError
@@ -259,7 +259,7 @@ def _remove(paths) -> None:
 
 
 def _run(files, output, model, num_samples, seed, keep_samples, pipeline_args):
-    with beam.Pipeline(options=PipelineOptions(list(pipeline_args))) as pipeline:
+    with end_with_a_dead_worker(), beam.Pipeline(options=PipelineOptions(list(pipeline_args))) as pipeline:
         (
             pipeline
             | "Files" >> beam.Create(files)

@@ -1,9 +1,12 @@
 """Errors that a user can fix come through Beam as what they are."""
 
+import threading
+import time
+
 import pytest
 
-from blendinator.beam_errors import carry, raise_carried, unwrap
-from blendinator.errors import BlendinatorError, ConfigError, DataError, ModelError
+from blendinator.beam_errors import carry, end_with_a_dead_worker, raise_carried, unwrap
+from blendinator.errors import BlendinatorError, ConfigError, DataError, MachineError, ModelError
 
 QUOTED = "Error received from SDK harness for instruction bundle_3: Traceback (most recent call last):\n  File x\n"
 
@@ -27,3 +30,47 @@ def test_a_worker_s_error_is_told_from_a_defect():
     model = unwrap(RuntimeError(QUOTED + "blendinator.errors.ModelError: m: no model"))
     assert isinstance(model, ModelError) and str(model) == "m: no model"
     assert unwrap(RuntimeError(QUOTED + "KeyError: 'x'")) is None
+
+
+def fail(message):
+    raise RuntimeError(message)
+
+
+def test_a_dead_worker_ends_the_job(monkeypatch):
+    passed_on = []
+    monkeypatch.setattr(threading, "excepthook", passed_on.append)
+    hook = threading.excepthook
+    message = "a worker process was killed.*return code 137.*call again"
+    with pytest.raises(MachineError, match=message), end_with_a_dead_worker():
+        threading.Thread(target=fail, args=("Worker subprocess exited with return code 137",)).start()
+        time.sleep(60)
+    assert threading.excepthook is hook and passed_on == []
+
+
+def test_what_other_threads_raise_stays(monkeypatch):
+    passed_on = []
+    monkeypatch.setattr(threading, "excepthook", passed_on.append)
+    with end_with_a_dead_worker():
+        for name in ("mine", "beam_control_read"):  # the latter fails with each worker that ends
+            thread = threading.Thread(target=fail, args=("oh",), name=name)
+            thread.start()
+            thread.join()
+    assert [args.thread.name for args in passed_on] == ["mine"]
+
+
+def test_an_interruption_stays_one():
+    with pytest.raises(KeyboardInterrupt), end_with_a_dead_worker():
+        raise KeyboardInterrupt
+
+
+def test_a_thread_that_cannot_be_interrupted_is_left_alone():
+    before, inside = threading.excepthook, []
+
+    def work():
+        with end_with_a_dead_worker():
+            inside.append(threading.excepthook)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert inside == [before]

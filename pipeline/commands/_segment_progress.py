@@ -32,6 +32,7 @@ class FieldProgress(Listener):
         self._images = self._bar.add_task("images", total=images, rate="") if images > 1 else None
         self._task = self._bar.add_task("reading", total=None, rate="")
         self._label = ""
+        self._context = click.get_current_context(silent=True)  # of this thread; a Beam job tells from another
 
     def __enter__(self):
         self._bar.start()
@@ -72,10 +73,8 @@ class FieldProgress(Listener):
         else:
             self._say(self._label + text)
 
-    @staticmethod
-    def _in_words_of_the_command(text: str) -> str:
-        context = click.get_current_context(silent=True)
-        return with_option_names(text, context.command) if context else text
+    def _in_words_of_the_command(self, text: str) -> str:
+        return with_option_names(text, self._context.command) if self._context else text
 
     def _say(self, text) -> None:
         self._bar.console.print(self._in_words_of_the_command(text), markup=False, highlight=False, soft_wrap=True)

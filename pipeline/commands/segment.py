@@ -1,5 +1,6 @@
 """`blendinator segment`."""
 
+import functools
 import sys
 import warnings
 from importlib import metadata
@@ -9,9 +10,11 @@ import click
 
 from blendinator.errors import ConfigError
 from blendinator.escape import printable
+from blendinator.pipeline.beam_engine import args_on_shared_files, check_engine
 from blendinator.pipeline.commands._options import choose_model, model_option, trust_option
 from blendinator.pipeline.commands._segment_options import catalogue_options, output_options, reading_options
 from blendinator.pipeline.config_checks import read_config
+from blendinator.pipeline.console import without_warnings
 from blendinator.stack import load_tensorflow_quietly
 
 
@@ -34,7 +37,12 @@ from blendinator.stack import load_tensorflow_quietly
 )
 @model_option
 @trust_option
-@click.option("--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults.")
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(dir_okay=False),
+    help="YAML file: the model's place and, with --output-dir, beam.pipeline_args. Without one, the defaults.",
+)
 @reading_options
 @catalogue_options
 @click.option(
@@ -66,7 +74,11 @@ def segment(
     work = _many if output_dir is not None else _one
     if output_dir is None:
         _check_one(images, given)
-    model = choose_model(read_config(config_path), model, trust_model)
+    config = read_config(config_path)
+    if output_dir is not None:
+        given["beam_args"] = args_on_shared_files(config.beam.pipeline_args)
+        check_engine(given["beam_args"], config_path or "configuration")
+    model = choose_model(config, model, trust_model)
     work(images, model, tile, population, output_dir, **given)
 
 
@@ -155,6 +167,7 @@ def _many(
     truth,
     shard,
     merge,
+    beam_args,
     **given,
 ) -> None:
     from blendinator.model.client import find_model
@@ -176,20 +189,21 @@ def _many(
     if given["no_maps"] and (output is not None or write_samples):
         raise click.UsageError("--no-maps allows neither --output nor --write-samples")
 
-    def load():
-        load_tensorflow_quietly()
-        from blendinator.model.client import Segmenter
-
-        return Segmenter.load(path, tile, population)
-
-    path = find_model(model)
+    path = find_model(model).absolute()  # Beam's workers start in folders of their own
+    load = functools.partial(load_model, path, tile, population)
     draws, settings, reading = _split(given)
     truth = str(truth) if truth is not None else None
     version = metadata.version("blendinator")
     job = run.Job(load, path, folder, formats, **draws, settings=settings, truth=truth, options=reading,
                   overwrite=overwrite, version=version, population=population or "")  # fmt: skip
     with FieldProgress(len(mine)) as progress:
-        run.segment_images(job, mine, every, progress, _command(images))
+        if beam_args:
+            with without_warnings():
+                from blendinator.pipeline import bulk_segmentation
+
+            bulk_segmentation.segment_images(job, mine, every, beam_args, progress, _command(images))
+        else:
+            run.segment_images(job, mine, every, progress, _command(images))
     records = summary.read_records(folder, every)
     counts = ", ".join(f"{count} {state}" for state, count in summary.states(records).items())
     click.echo(f"{printable(str(folder / summary.SUMMARY))}: {counts}")
@@ -203,6 +217,14 @@ def _many(
     if failed:
         click.echo(f"{len(failed)} of {len(mine)} images failed; the summary says why", err=True)
         sys.exit(1)
+
+
+def load_model(path: Path, tile: int, population: str | None):
+    """The `Segmenter`, in this process or a worker's."""
+    load_tensorflow_quietly()
+    from blendinator.model.client import Segmenter
+
+    return Segmenter.load(path, tile, population)
 
 
 def _split(given):

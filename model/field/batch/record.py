@@ -63,6 +63,16 @@ def write(path: Path, content: dict) -> None:
     write_json(path, content)
 
 
+def running(name: str, run_digest: str) -> dict:
+    """The record of an image that is being segmented; `run_digest` is `text_digest` of the run's identity."""
+    return {"format": FORMAT, "name": name, "run": run_digest, "state": RUNNING}
+
+
+def failed(name: str, run_digest: str, error: Exception) -> dict:
+    """The record of an image that could not be segmented."""
+    return {**running(name, run_digest), "state": FAILED, "error": str(error)}
+
+
 def claim(folder: Path, run: dict, replace: bool) -> None:
     """Marks a folder as one of this run, or finds that it is: the shards of a run share it.
 

@@ -1,5 +1,6 @@
 """Segments many images with one model: what is done and unchanged is skipped, and a failure does not stop the rest."""
 
+import functools
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -123,31 +124,67 @@ def segment_images(
     Raises:
       ConfigError: the folder holds the results of another run, or files that would be replaced.
     """
-    check_draws(job.num_samples, job.seed)
     listener = listener or Listener()
-    _make(job.folder)
-    identity = job.identity()
-    run_digest = record.text_digest(identity)
-    for image in every or images:
-        _check_places(job, image)
-    record.claim(job.folder, identity, job.overwrite)
-    remove_leftovers(job.folder)
-    segmenter, out = None, []
+    every = images if every is None else every
+    identity = begin(job, every)
+    run_digest, load, out = record.text_digest(identity), functools.cache(job.load), []
     try:
         for number, image in enumerate(images, 1):
             listener.begin(image.name, number, len(images))
-            content, skipped = _start(job, image, run_digest)
-            if not skipped and content["state"] == record.RUNNING:
-                segmenter = segmenter or job.load()
-                record.write(record.record_file(job.folder, image.name), content)
-                content |= _segment(job, segmenter, image, listener, command.replace("{path}", image.path))
-            if not skipped:
-                record.write(record.record_file(job.folder, image.name), content)
+            content, skipped = segment_image(job, image, run_digest, load, listener, command)
             out.append(content)
             listener.end(image.name, content, skipped)
     finally:
-        summary.write(job.folder, summary.read_records(job.folder, every or images), identity)
+        summary.write(job.folder, summary.read_records(job.folder, every), identity)
     return out
+
+
+def begin(job: Job, every: Sequence[Image]) -> dict:
+    """Makes the folder this run's, before any image is segmented; returns the run's identity.
+
+    Raises:
+      ConfigError: see `segment_images`.
+    """
+    check_draws(job.num_samples, job.seed)
+    _make(job.folder)
+    identity = job.identity()
+    for image in every:
+        _check_places(job, image)
+    record.claim(job.folder, identity, job.overwrite)
+    remove_leftovers(job.folder)
+    return identity
+
+
+def segment_image(
+    job: Job,
+    image: Image,
+    run_digest: str,
+    load: Callable[[], Segmenter],
+    listener: Listener,
+    command: str,
+) -> tuple[dict, bool]:
+    """Segments one image, unless it is done and unchanged, and writes its results and record.
+
+    It may be called again for the same image at any time, after an end by force or at the same time by another process:
+    files appear whole, and their bytes are the same each time.
+
+    Args:
+      run_digest: `record.text_digest` of the run's identity.
+      load: makes the `Segmenter`; called only if the image needs it.
+
+    Returns:
+      The record, and whether the image was skipped. A failure is recorded, not raised, unless it is one of `load`.
+    """
+    content, skipped = _start(job, image, run_digest)
+    if skipped:
+        return content, True
+    path = record.record_file(job.folder, image.name)
+    if content["state"] == record.RUNNING:
+        segmenter = load()
+        record.write(path, content)
+        content |= _segment(job, segmenter, image, listener, command.replace("{path}", image.path))
+    record.write(path, content)
+    return content, False
 
 
 def _make(folder: Path) -> None:
@@ -166,14 +203,14 @@ def _start(job: Job, image: Image, run_digest: str) -> tuple[dict, bool]:
     """The record to begin with, and whether the image is done already."""
     path = record.record_file(job.folder, image.name)
     before = record.read(path)
-    content = {"format": record.FORMAT, "name": image.name, "run": run_digest, "state": record.RUNNING}
+    content = record.running(image.name, run_digest)
     try:
         content["inputs"] = {
             name: {"path": str(file), "sha256": record.file_digest(split_hdu(file, None)[0])}
             for name, file in {"image": image.path, **_beside(job, image)}.items()
         }
     except BlendinatorError as error:
-        return {**content, "state": record.FAILED, "error": str(error)}, False
+        return record.failed(image.name, run_digest, error), False
     if before is not None and _is_done(job, before, content):
         return before, True
     return content, False
