@@ -106,7 +106,8 @@ def job_service(tmp_path_factory, worker_pool):
     with Processes(tmp_path_factory.mktemp("job-service")) as processes:
         module = "apache_beam.runners.portability.local_job_service_main"
         processes.listen("service", port, sys.executable, "-m", module, "--port", port)
-        yield ["--runner=PortableRunner", f"--job_endpoint=localhost:{port}", *worker_pool]
+        endpoint = f"--job_endpoint=localhost:{port}"
+        yield ["--runner=PortableRunner", endpoint, "--job_server_timeout=3600", *worker_pool]
 
 
 class FlinkCluster:
