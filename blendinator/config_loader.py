@@ -145,6 +145,7 @@ def config_from_dict(raw: dict, source: str = "configuration") -> Config:
             f"{source}: model.sample_scales: received {list(scales)}; allowed: one rising number of pixels or more"
         )
     ranges = {key: getattr(config.simulation, key) for key in ("noise_range", "psf_range", "noise_correlation")}
+    ranges["population.bright_range"] = population.bright_range
     ranges["defects.residue_range"] = config.simulation.defects.residue_range
     for key, ends in ranges.items():
         if len(ends) != 2 or ends[0] > ends[1]:

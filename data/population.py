@@ -2,7 +2,8 @@
 
 `POPULATIONS` at the end is the table of them; everything else follows from it. `natural`: the density of the sky,
 random positions (and, if configured, clustering). `boosted`: the same, plus groups sampled evenly in separation and
-magnitude difference, because a blend is rare in a natural stamp.
+magnitude difference, because a blend is rare in a natural stamp. `bright`: natural, plus one bright galaxy, because
+those are rare, too.
 
 The formulas are those in use in the field, attributed as they are commonly quoted: the number counts to the LSST
 Science Book (2009), sizes, ellipticities and bulge fractions to Miller et al. (2013), the shape measurement of
@@ -233,6 +234,22 @@ def sample_boosted(
     return Sources.concatenate((galaxies, background))
 
 
+def sample_bright(
+    rng: np.random.Generator, config: PopulationConfig, survey: "Survey", stamp_size: int, source: Any = None
+) -> Sources:
+    """A bright scene's galaxies: a natural scene, and one more galaxy whose centre is uniform over the stamp.
+
+    Its magnitude is uniform in `bright_range`. On the sky such galaxies are rare and fill their stamps; here arms and
+    clumps are seen as often as that takes, with as many neighbours as the sky gives them. In a boosted scene a bright
+    galaxy mostly has companions, and from those alone a network would learn that its clumps are such.
+    """
+    magnitude = rng.uniform(*config.bright_range, 1)
+    galaxy = source.sample_like(rng, magnitude) if source else sample_galaxies(rng, magnitude)
+    x, y = rng.uniform(-0.5, stamp_size - 0.5, (2, 1))
+    background = sample_natural(rng, config, survey, stamp_size, source)
+    return Sources.concatenate((galaxy.replace(x=x, y=y), background))
+
+
 @dataclass(frozen=True)
 class Population:
     """One population of scenes.
@@ -259,6 +276,9 @@ POPULATIONS = {
         extra_star=True,
     ),
     "natural": Population(sample_natural, "Scenes at the density of galaxies on the sky: what a survey would meet."),
+    "bright": Population(
+        sample_bright, "Natural scenes with one more galaxy, a bright one. Any blends are those of the sky."
+    ),
 }
 CALIBRATED = "natural"  # the population for which exported probabilities are calibrated
 LISTED = "boosted"  # the population whose metrics stand in lists of versions: it holds the most blends
