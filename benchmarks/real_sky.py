@@ -1,10 +1,13 @@
 """How a pushed model fares on what a simulator leaves out: real galaxies, stars, correlated noise, large galaxies.
 
     python benchmarks/real_sky.py MODEL --stamps FOLDER [--half open|hidden|all] [--scenes 200] [--json FILE]
+        [--blends-as boosted]
 
 FOLDER holds `stamps.fits`, one denoised galaxy an HDU, and `catalog.csv` with `hdu`, `good`, `pixel_scale`, `psf_fwhm`
 and `r50_arcsec`. Real galaxies come in pairs of scenes that differ in morphology alone: the same positions, magnitudes,
-sizes and noise, once with stamps and once with exponential disks. The stamps are a yardstick: never train on them.
+sizes and noise, once with stamps and once with exponential disks. The stamps are a yardstick: never train on them. In
+half of the pairs every galaxy overlaps another; the exported odds are those of the sky, where that is rare, and
+`--blends-as` gives these pairs the odds of another population.
 """
 
 import argparse
@@ -20,7 +23,14 @@ from scipy import ndimage
 from blendinator.components.calibration_evaluator.scoring import Sampler
 from blendinator.config import SimulationConfig, StructureConfig
 from blendinator.data.observing import unit_noise
-from blendinator.data.population import EXPONENTIAL_HALF_LIGHT, Sources, median_disk_scale, sample_galaxies
+from blendinator.data.population import (
+    CALIBRATED,
+    EXPONENTIAL_HALF_LIGHT,
+    POPULATIONS,
+    Sources,
+    median_disk_scale,
+    sample_galaxies,
+)
 from blendinator.data.scene import Simulator
 from blendinator.data.stars import Optics
 from blendinator.data.structure import add_structure
@@ -201,17 +211,19 @@ def sample_large(rng: np.random.Generator, count: int, magnitudes: tuple[float, 
     return galaxies.replace(flux_fraction=single, sersic_index=index)
 
 
-def predict(sampler: Sampler, images: np.ndarray):
-    """Batches of (slice, samples, probabilities)."""
+def predict(sampler: Sampler, images: np.ndarray, population: str = CALIBRATED):
+    """Batches of (slice, samples, probabilities) at a population's odds."""
     for start in range(0, len(images), BATCH):
         part = slice(start, start + BATCH)
-        yield part, *sampler.draw(images[part], SAMPLES, 1)
+        yield part, *sampler.draw(images[part], SAMPLES, 1, [population] * len(images[part]))
 
 
-def judge_pairs(sampler: Sampler, images: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:
-    """`METRICS` of the scenes, and the share of them with false blends."""
+def judge_pairs(
+    sampler: Sampler, images: np.ndarray, truth: np.ndarray, population: str = CALIBRATED
+) -> dict[str, float | None]:
+    """`METRICS` of the scenes at a population's odds, and the share of them with false blends."""
     blocks, false = [], []
-    for part, samples, probabilities in predict(sampler, images):
+    for part, samples, probabilities in predict(sampler, images, population):
         names = np.array([f"{i:06d}" for i in range(part.start, part.start + len(samples))])
         blocks.append(scene_statistics(truth[part], samples, probabilities, names))
         false.append(false_pixels(probabilities, truth[part]))
@@ -261,13 +273,15 @@ def judge_field(model: str | Path, simulator: LargeGalaxies, structure: float, s
     return float((np.bincount(labels.ravel())[1:] >= FALSE_PIXELS).sum() / len(galaxies))
 
 
-def judge(model: str | Path, stamps: list[Stamp], scenes: int, seed: int) -> dict:
-    """All figures of a pushed model, as --json writes them."""
+def judge(model: str | Path, stamps: list[Stamp], scenes: int, seed: int, blends_as: str = CALIBRATED) -> dict:
+    """All figures of a pushed model, as --json writes them; `blends_as`: the population whose odds the blends get."""
     survey, simulator, sampler = get_survey("euclid_wide"), LargeGalaxies(SimulationConfig()), Sampler(str(model))
-    result = {"model": str(model), "stamps": len(stamps), "scenes": scenes, "pairs": {}, "stars": {}, "noise": {}}
+    result = {"model": str(model), "stamps": len(stamps), "scenes": scenes, "blends_as": blends_as}
+    result |= {"pairs": {}, "stars": {}, "noise": {}}
     for name, blends in (("single", False), ("blends", True)):
         pairs = sample_pairs(stamps, survey, scenes, blends, seed)
-        result["pairs"][name] = {kind: judge_pairs(sampler, *pair) for kind, pair in pairs.items()}
+        population = blends_as if blends else CALIBRATED
+        result["pairs"][name] = {kind: judge_pairs(sampler, *pair, population) for kind, pair in pairs.items()}
     for magnitude in STARS:
         _, blended = count_sources(sampler, sample_stars(survey, magnitude, max(scenes // 5, 1), seed))
         result["stars"][f"{magnitude:g}"] = float((blended >= STAR_PIXELS).mean())
@@ -311,13 +325,13 @@ def main():
     parser.add_argument("--stamps", required=True, help="folder of stamps.fits and catalog.csv")
     parser.add_argument("--half", choices=("open", "hidden", "all"), default="all")
     parser.add_argument("--scenes", type=int, default=200, help="pairs of each sort")
+    parser.add_argument("--blends-as", default=CALIBRATED, choices=tuple(POPULATIONS), help="odds of the blends")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", help="file for the figures")
     options = parser.parse_args()
     try:
-        result = judge(
-            find_model(options.model), read_stamps(options.stamps, options.half), options.scenes, options.seed
-        )
+        stamps = read_stamps(options.stamps, options.half)
+        result = judge(find_model(options.model), stamps, options.scenes, options.seed, options.blends_as)
     except BlendinatorError as error:
         raise SystemExit(f"{error}")
     show(result)

@@ -164,7 +164,8 @@ def _extras(rng: np.random.Generator, disk: _Disk, strength: np.ndarray) -> np.n
     contrast *= strength
     # What makes an outline is faint, and does not follow how strong the rest is.
     radius[:, OUTSKIRTS], azimuth[:, OUTSKIRTS] = uniform(2.0, 4.5, 2), 2.0 * np.pi * uniform(0.0, 1.0, 2)
-    sigma[:, OUTSKIRTS], contrast[:, OUTSKIRTS] = uniform(0.5, 1.2, 2), uniform(0.0, 1.5, 2) * has(0.4)
+    sigma[:, OUTSKIRTS] = uniform(0.5, 1.2, 2)
+    contrast[:, OUTSKIRTS] = 1.5 * np.square(uniform(0.0, 1.0, 2)) * has(0.4)  # a strong one looks like a companion
     blobs = disk.blobs(radius, azimuth, sigma, contrast)
     # A nucleus has a share of the whole galaxy's light, and no size.
     blobs[:, NUCLEUS, SIGMA] = 0.005  # arcsec, far below any pixel

@@ -40,7 +40,8 @@ class Always:
     def __init__(self, category):
         self.category = category
 
-    def draw(self, images, num_samples, seed):
+    def draw(self, images, num_samples, seed, populations):
+        self.populations = populations
         samples = np.full((len(images), num_samples, *images.shape[1:]), self.category, np.uint8)
         return samples, np.tile(np.eye(3, dtype=np.float32)[self.category], (*images.shape, 1))
 
@@ -107,6 +108,13 @@ def test_a_model_that_is_right(real_sky):
     figures = real_sky.judge_pairs(Always(1), np.zeros(truth.shape, np.float32), truth)
     assert (figures["iou_galaxy"], figures["ece_near_sources"], figures["false_blends"]) == (1.0, 0.0, 0.0)
     assert figures["coverage_galaxy_area_68"] is not None
+
+
+def test_blends_may_have_the_odds_of_another_population(real_sky):
+    sampler, images = Always(1), np.zeros((2, 64, 64), np.float32)
+    for population in ("natural", "boosted"):
+        real_sky.judge_pairs(sampler, images, np.ones(images.shape, np.uint8), population)
+        assert sampler.populations == [population] * 2
 
 
 def test_pixels_are_counted_by_scene(real_sky):

@@ -118,6 +118,18 @@ def test_groups_of_a_galaxy_and_its_companions():
     assert all((group.magnitude[1:] >= group.magnitude[0]).all() for group in groups)
 
 
+def test_a_bright_scene_is_a_natural_one_with_one_more_galaxy():
+    config = PopulationConfig(bright_range=(17.0, 19.0))
+    background = population.sample_natural(rng(), config, SURVEY, 64)
+    scenes = [population.sample_bright(np.random.default_rng(seed), config, SURVEY, 64) for seed in range(400)]
+    first = population.Sources.concatenate([scene.take(np.array([0])) for scene in scenes])
+    assert first.magnitude.min() >= 17.0 and first.magnitude.max() <= 19.0
+    assert first.magnitude.mean() == pytest.approx(18.0, abs=0.1)  # uniform: 18 +- 0.58 / 20
+    assert first.x.min() >= -0.5 and first.x.max() <= 63.5 and first.y.mean() == pytest.approx(31.5, abs=3.0)
+    others = np.mean([len(scene) - 1 for scene in scenes])
+    assert others == pytest.approx(len(background), rel=0.2)
+
+
 def test_the_natural_sky_has_the_published_shares_and_density():
     """400 stamps of 128 x 128 pixels, 18 arcmin^2; the table is printed with `pytest -s`.
 
