@@ -66,6 +66,7 @@ PIPELINE = [
     "setuptools<81",  # pkg_resources, which the stack still imports
     "jinja2>=3.1,<4",
     "sep>=1.4,<2",  # SExtractor's library: the baseline in the evaluation
+    "threadpoolctl>=3,<4",  # one thread of BLAS in each process that evaluates
 ]
 
 setup(

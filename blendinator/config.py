@@ -42,7 +42,7 @@ class PopulationConfig:
     boosted_groups_max: int = _limit(2, 1, 20)  # groups per boosted scene: 1 to this many
     boosted_companions_max: int = _limit(2, 1, 20)  # companions of a group's first galaxy: 1 to this many
     boosted_single_share: float = _limit(0.25, 0.0, 1.0)  # of the groups, which are a galaxy without companion
-    bright_range: tuple[float, ...] = _limit((16.0, 22.0), 10.0, 32.0)  # AB magnitudes of the bright population's galaxy
+    bright_range: tuple[float, ...] = _limit((16.0, 22.0), 10.0, 32.0)  # AB magnitude of the bright population's galaxy
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class SimulationConfig:
     calibration_scenes: int = _limit(5000, 1, 10**9)
     test_scenes: int = _limit(5000, 1, 10**9)
     # Shares of the populations in each split, by name; they sum to 1, and one that is not named has none.
-    train_populations: Mapping[str, float] = _limit({"boosted": 0.55, "natural": 0.25, "bright": 0.2}, 0.0, 1.0)
+    train_populations: Mapping[str, float] = _limit({"boosted": 0.5, "natural": 0.25, "bright": 0.25}, 0.0, 1.0)
     calibration_populations: Mapping[str, float] = _limit({"boosted": 0.2, "natural": 0.8}, 0.0, 1.0)
     test_populations: Mapping[str, float] = _limit({"boosted": 0.2, "natural": 0.8}, 0.0, 1.0)
     scenes_per_shard: int = _limit(500, 1, 10**6)

@@ -28,7 +28,7 @@ _NODES, _NODE_WEIGHTS = (values.astype(np.float32) for values in np.polynomial.l
 _DOUBTFUL = (0.02, 0.98)  # probabilities outside say next to nothing about the correlation
 _SCENES, _PAIRS = 1500, 400  # scenes of each population, and first pixels of pairs in each of them
 _FARTHEST = 48.0  # pixels between the two; distances are log-uniform from 1 on
-_STEPS, _BATCH, _RATE = 1200, 4096, 0.02
+_STEPS, _BATCH, _RATE = 1200, 1024, 0.02
 _JUDGED = 0.1  # of the pairs, those of the last scenes, do not take part in the fit
 _LARGEST = 0.995  # correlation, for the quadrature
 

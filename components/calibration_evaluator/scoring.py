@@ -6,6 +6,7 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import threadpoolctl
 
 from blendinator.beam_errors import carry, raise_carried
 from blendinator.config import ClassicalConfig, EvaluationConfig
@@ -131,6 +132,10 @@ class ScoreFile(beam.DoFn):
     def __init__(self, models: dict[str, str], config: EvaluationConfig, stamp_size: int) -> None:
         self._paths, self._config, self._stamp_size = models, config, stamp_size
         self._methods: Any = None
+
+    def setup(self) -> None:
+        # The products are small and the workers many: threads of BLAS would spend their time waiting for each other.
+        threadpoolctl.threadpool_limits(1, user_api="blas")
 
     def process(self, path: str) -> Iterator[dict]:
         try:

@@ -107,7 +107,7 @@ def test_a_catalogue_is_simulated(tmp_path):
     simulator = Simulator(config, catalog)
     scenes = simulator.scenes(1, range(12))
     assert max(scene["num_galaxies"] for scene in scenes) >= 2
-    assert {scene["population"] for scene in scenes} == {"boosted", "natural"}
+    assert {scene["population"] for scene in scenes} == {"boosted", "natural", "bright"}
     numbers = [number for number in range(100) if population_of(config, number) == "natural"]
     natural = [m for number in numbers for m in simulator.sample(2, number).sources.magnitude]
     assert set(natural) <= set(catalog.galaxies.magnitude)

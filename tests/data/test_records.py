@@ -87,7 +87,7 @@ def broken(**values):
         (broken(image=np.full((4, 4), np.nan)), "16 pixels of image are NaN or infinite"),
         (broken(noise_free=np.full((4, 4), np.inf)), "16 pixels of noise_free are NaN or infinite"),
         (broken(mask=np.full((4, 4), 3)), "mask holds the values [3]; allowed: 0, 1, 2"),
-        (broken(population="crowded"), "population is 'crowded'; allowed: boosted, natural"),
+        (broken(population="crowded"), "population is 'crowded'; allowed: boosted, natural, bright"),
         ({"image": np.zeros((4, 4))}, "a.gz record 7: the features noise_free, mask,"),
     ],
 )

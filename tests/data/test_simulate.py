@@ -51,8 +51,9 @@ def test_the_span_is_complete_and_keeps_the_contract(span):
     names = ["train-00000-of-00002", "train-00001-of-00002", "calibration-00000-of-00001", "test-00000-of-00001"]
     assert [f"{name}.tfrecord.gz" for name in names] == [shard.name for shard in simulate.shards(CONFIG)]
     assert set(contents(folder)) == {f"{name}.tfrecord.gz" for name in names} | {"manifest.json", "settings.json"}
-    assert manifest["splits"]["train"] == {"records": 7, "boosted": 5, "natural": 2}  # 0.8 of 7, rounded down
-    assert manifest["splits"]["test"] == {"records": 4, "boosted": 2, "natural": 2}
+    # 0.8 of 7, rounded down
+    assert manifest["splits"]["train"] == {"records": 7, "boosted": 5, "natural": 2, "bright": 0}
+    assert manifest["splits"]["test"] == {"records": 4, "boosted": 2, "natural": 2, "bright": 0}
     assert calls[-1] == (14, 14)
     scenes = [decode(record) for name in names for record in read_records(folder / f"{name}.tfrecord.gz")]
     assert [scene["scene_id"] for scene in scenes] == [f"1:{i}" for i in range(14)]

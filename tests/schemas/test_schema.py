@@ -141,7 +141,7 @@ FLAT = np.zeros(SIZE * SIZE, np.float32)
         ("image", np.where(np.arange(64) < 2, np.inf, FLAT), "has 2 values that are NaN or infinite"),
         ("mask", np.full(64, 3), "holds 3; allowed: at most 2"),
         ("mask", np.full(64, -1), "holds -1; allowed: at least 0"),
-        ("population", np.array([b"crowded"], object), "is 'crowded'; allowed: boosted, natural"),
+        ("population", np.array([b"crowded"], object), "is 'crowded'; allowed: boosted, natural, bright"),
         ("snr", np.array([-0.5], np.float32), "holds -0.5; allowed: at least 0"),
         ("image", FLAT, None),
         ("mask", np.full(64, 2), None),

@@ -1,4 +1,4 @@
-"""A third population is one entry of `POPULATIONS`: records, schema, slices and rules follow."""
+"""A new population is one entry of `POPULATIONS`: records, schema, slices and rules follow."""
 
 import re
 import textwrap
@@ -58,21 +58,21 @@ def test_from_the_configuration_to_slices(crowded, tmp_path):
     manifest = simulate.simulate_span(config.simulation, tmp_path, 1, workers=1)
     folder = spans.span_dir(tmp_path, 1)
     assert spans.verify_span(folder) == manifest
-    assert manifest["splits"]["train"] == {"records": 20, "boosted": 8, "natural": 6, "crowded": 6}
-    assert manifest["splits"]["test"] == {"records": 2, "boosted": 0, "natural": 0, "crowded": 2}
+    assert manifest["splits"]["train"] == {"records": 20, "boosted": 8, "natural": 6, "bright": 0, "crowded": 6}
+    assert manifest["splits"]["test"] == {"records": 2, "boosted": 0, "natural": 0, "bright": 0, "crowded": 2}
     assert len(manifest["class_shares"]["crowded"]) == 3
 
     (file,) = folder.glob("train-*.tfrecord.gz")
     read = [records.decode(record) for record in read_records(file)]
     for scene in read:
         records.check(scene, 32)
-    assert thirds(read) == {"boosted": 8, "natural": 6, "crowded": 6}
+    assert thirds(read) == {"boosted": 8, "natural": 6, "bright": 0, "crowded": 6}
     feature = next(feature for feature in load_schema(32).feature if feature.name == "population")
     assert find_violation(feature, np.array([b"crowded"], object)) is None
 
     block = scoring.score_batch(read, scoring.ClassicalBaseline(config.evaluation.classical), config.evaluation)
     report = evaluation.evaluate_rows(scenes.concatenate([block]), config.evaluation)
-    assert {name: part["scenes"] for name, part in report.items()} == thirds(read)
+    assert {name: part["scenes"] for name, part in report.items()} == {k: n for k, n in thirds(read).items() if n}
     assert report["crowded"]["slices"]["psf_fwhm"][0]["scenes"] == 6
     (verdict,) = rules.check_rules(config.evaluation.thresholds, report, config.evaluation.min_scenes)
     assert verdict["passed"] and verdict["population"] == "crowded"
@@ -88,11 +88,11 @@ def test_from_the_configuration_to_slices(crowded, tmp_path):
     [
         (
             {"simulation": {"test_populations": {"crowded": 1.0}}},
-            "configuration: simulation.test_populations: received 'crowded'; allowed: boosted, natural",
+            "configuration: simulation.test_populations: received 'crowded'; allowed: boosted, natural, bright",
         ),
         (
             {"evaluation": {"relative": [{"metric": "ged", "population": "crowded", "margin": 1.0}]}},
-            r"configuration: evaluation.relative\[0\].population: received 'crowded'; allowed: boosted, natural",
+            r"evaluation.relative\[0\].population: received 'crowded'; allowed: boosted, natural, bright",
         ),
     ],
 )
