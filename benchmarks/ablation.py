@@ -132,7 +132,7 @@ def run(variant: str, seed: int, budget: float, span: Path, out: Path) -> None:
         np.concatenate([np.flatnonzero(test.population == name)[:count] for name, count in TEST_SCENES.items()])
     )
     sky_sigma = float(np.median(scenes.sky_sigma))
-    normalise = lambda image: tf.asinh(image / sky_sigma)[..., None]
+    normalise = lambda image: tf.asinh(image / sky_sigma)
     steps, costs = steps_within(budget, variant)
     network, training = settings(variant, seed, steps)
     net = ProbaUNet(network, seed, resolve_precision(training.precision))

@@ -95,7 +95,7 @@ class Ours:
 
         @tf.function
         def sample(seed):
-            return draw(self.model, image[..., 0], image, DRAWS, seed)
+            return draw(self.model, image, image, DRAWS, seed)
 
         return rate(lambda: sample(tf.constant([1, 2]))[1].numpy(), DRAWS)
 
@@ -114,13 +114,12 @@ class Ours:
 
 def input_batches() -> Iterator:
     """Batches of the input pipeline: fresh noise, flips and turns, normalisation, from 2,000 scenes in memory."""
-    noise_free = np.maximum(np.random.default_rng(3).normal(0.0, 100.0, [2000, SIDE, SIDE]), 0.0).astype(np.float32)
-    mask = (noise_free > 100.0).astype(np.uint8)
-    scenes = Scenes(
-        noise_free, noise_free, mask, np.full(2000, 26.0, np.float32), np.zeros(2000, np.float32), np.zeros(2000, bool)
-    )
+    noise_free = np.maximum(np.random.default_rng(3).normal(0.0, 100.0, [2000, SIDE, SIDE, 1]), 0.0).astype(np.float32)
+    mask = (noise_free[..., 0] > 100.0).astype(np.uint8)
+    sky_sigma, correlation = np.full((2000, 1), 26.0, np.float32), np.zeros(2000, np.float32)
+    scenes = Scenes(noise_free, noise_free, mask, sky_sigma, correlation, np.zeros(2000, bool))
     settings = TrainingConfig(steps=10**6, batch_size=BATCH)
-    return iter(training_batches(scenes, lambda image: tf.asinh(image / 26.0)[..., None], settings))
+    return iter(training_batches(scenes, lambda image: tf.asinh(image / 26.0), settings))
 
 
 def torch_rates(python: str, config: ModelConfig, bfloat16: bool) -> dict:

@@ -100,7 +100,7 @@ def fit(label: str, network, scenes, held_out, settings) -> list[dict]:
             network,
             scenes,
             held_out,
-            lambda image: tf.asinh(image / sigma)[..., None],
+            lambda image: tf.asinh(image / sigma),
             settings,
             scratch,
             str(Path(scratch) / "logs"),

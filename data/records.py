@@ -5,6 +5,7 @@ protocol buffers from lists and keeps the simulator's worker processes small. `t
 result with TensorFlow's own classes.
 """
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,7 @@ class Scalar:
       label: what figures write at it.
       drift: whether a change of its distribution is drift (`components/drift_gate/drift.py`).
       values: the texts that are allowed; empty for any.
+      per_band: whether each band of the image has its own; with one band it is a scalar like the others.
     """
 
     kind: str
@@ -40,9 +42,11 @@ class Scalar:
     label: str = ""
     drift: bool = False
     values: Collection[str] = ()
+    per_band: bool = False
 
 
 PIXEL_FEATURES = {"image": "float", "noise_free": "float", "mask": "int64"}
+IMAGES = ("image", "noise_free")  # those with bands
 SCALARS = {
     "scene_id": Scalar("bytes"),
     "population": Scalar("bytes", values=POPULATIONS.keys()),
@@ -52,7 +56,7 @@ SCALARS = {
     "magnitude_difference": Scalar("float", "mag", -1.0, 50.0, -1.0, "magnitude difference"),
     "snr": Scalar("float", "", 0.0, None, 0.0, "signal-to-noise of the brightest", drift=True),
     "blended_share": Scalar("float", "", 0.0, 1.0, label="blended share of the pixels", drift=True),
-    "sky_sigma": Scalar("float", "electrons", 0.001, label="sky noise (electrons)", drift=True),
+    "sky_sigma": Scalar("float", "electrons", 0.001, label="sky noise (electrons)", drift=True, per_band=True),
     "psf_fwhm": Scalar("float", "arcsec", 0.001, 100.0, label="PSF FWHM (arcsec)", drift=True),
     "noise_correlation": Scalar("float", "pixels", 0.0, 3.0, label="noise correlation (pixels)"),
     "num_stars": Scalar("int64", "", 0, 10_000, label="stars"),
@@ -66,14 +70,40 @@ FEATURES = {**PIXEL_FEATURES, **SCALAR_FEATURES}
 _LIST_FIELD = {"bytes": 1, "float": 2, "int64": 3}
 
 
-def feature_spec(stamp_size: int) -> dict:
-    """The features for `tf.io.parse_example`: pixels [stamp_size, stamp_size], scalars []."""
+def pixel_shape(stamp_size: int, bands: int = 1) -> tuple[int, int, int]:
+    """The shape of an image: rows, columns and bands. Values follow one another in this order, in C's."""
+    return stamp_size, stamp_size, bands
+
+
+def feature_shape(name: str, stamp_size: int, bands: int = 1) -> tuple[int, ...]:
+    """The shape of a feature: `pixel_shape` of images, that without the bands of the mask, () of scalars.
+
+    A scalar that each band has is (bands,) where there are several.
+    """
+    if name in PIXEL_FEATURES:
+        return pixel_shape(stamp_size, bands)[: 2 if name == "mask" else 3]
+    return (bands,) if SCALARS[name].per_band and bands > 1 else ()
+
+
+def feature_spec(stamp_size: int, bands: int = 1) -> dict:
+    """The features for `tf.io.parse_example`, each of its `feature_shape`."""
     import tensorflow as tf
 
     dtype = {"float": tf.float32, "int64": tf.int64, "bytes": tf.string}
-    spec = {name: tf.io.FixedLenFeature((stamp_size, stamp_size), dtype[kind]) for name, kind in PIXEL_FEATURES.items()}
-    spec.update({name: tf.io.FixedLenFeature((), dtype[kind]) for name, kind in SCALAR_FEATURES.items()})
-    return spec
+    return {
+        name: tf.io.FixedLenFeature(feature_shape(name, stamp_size, bands), dtype[kind])
+        for name, kind in FEATURES.items()
+    }
+
+
+def first_band(scene: dict) -> tuple[np.ndarray, float]:
+    """The first band of a scene's image [S, S] and its sky sigma: for pictures, and for methods that take one band."""
+    return scene["image"][..., 0], number(scene, "sky_sigma")
+
+
+def number(scene: dict, name: str) -> float:
+    """A scalar of a scene as one number, that of the first band where each band has its own."""
+    return float(np.ravel(scene[name])[0])
 
 
 def encode(scene: dict) -> bytes:
@@ -85,10 +115,10 @@ def encode(scene: dict) -> bytes:
 
 
 def decode(serialized: bytes) -> dict:
-    """A serialized scene as a dictionary: square float32 and int64 arrays, Python scalars, and str.
+    """A serialized scene as a dictionary: float32 images [S, S, C], int64 mask [S, S], Python scalars, and str.
 
-    Pixels come out flat if their number is not a square, and empty if missing: see `check`. Raises DataError when this
-    is not a tf.Example, a feature is of another kind or not text, or a scalar is missing.
+    S and C follow from the numbers of values; where those fit no square, pixels come out flat: see `check`. Raises
+    DataError when this is not a tf.Example, a feature is of another kind or not text, or a scalar is missing.
     """
     from google.protobuf.message import DecodeError
     from tensorflow.core.example import example_pb2
@@ -97,29 +127,36 @@ def decode(serialized: bytes) -> dict:
         features = example_pb2.Example.FromString(serialized).features.feature
     except DecodeError as error:
         raise DataError(f"This record is not a tf.Example ({error}). Simulate the span again.")
-    scene = {}
+    scene: dict[str, Any] = {}
     for name, kind in FEATURES.items():
         values = getattr(features[name], kind + "_list").value
         if name in SCALAR_FEATURES:
-            if len(values) != 1:
+            if len(values) != 1 and not (values and SCALARS[name].per_band):
                 raise DataError(
                     f"feature {name!r}: received {len(values)} {kind} values; allowed: 1. "
                     "Simulate the span again, or give the records this feature."
                 )
             scene[name] = _text(name, values[0]) if kind == "bytes" else values[0]
+            if len(values) > 1:
+                scene[name] = np.array(values, np.float32)
         else:
-            array = np.array(values, np.float32 if kind == "float" else np.int64)
-            size = round(array.size**0.5)
-            scene[name] = array.reshape(size, size) if size * size == array.size else array
+            scene[name] = np.array(values, np.float32 if kind == "float" else np.int64)
+    side = math.isqrt(scene["mask"].size)
+    if side and side * side == scene["mask"].size:
+        scene["mask"] = scene["mask"].reshape(side, side)
+        for name in IMAGES:
+            if scene[name].size and scene[name].size % (side * side) == 0:
+                scene[name] = scene[name].reshape(side, side, -1)
     return scene
 
 
-def check(scene: dict, stamp_size: int, source: str = "record") -> None:
+def check(scene: dict, stamp_size: int, source: str = "record", bands: int = 1) -> None:
     """Raises DataError unless the scene keeps the contract: shapes, finite pixels, mask in 0..2, known population.
 
     Args:
       scene: as `decode` returns it.
       stamp_size: pixels per side that are required.
+      bands: of the image that are required.
       source: file and record number, named first in messages.
     """
     missing = [name for name in FEATURES if name not in scene]
@@ -127,13 +164,24 @@ def check(scene: dict, stamp_size: int, source: str = "record") -> None:
         raise DataError(f"{source}: the features {', '.join(missing)} are missing. Simulate the span again.")
     where = f"{source} (scene {scene['scene_id']})"
     for name in PIXEL_FEATURES:
-        shape = np.shape(scene[name])
-        if shape != (stamp_size, stamp_size):
+        shape, allowed = np.shape(scene[name]), feature_shape(name, stamp_size, bands)
+        if shape[:2] == allowed[:2] and len(shape) == len(allowed) and shape != allowed:
             raise DataError(
-                f"{where}: {name} has shape {list(shape)}; allowed: [{stamp_size}, {stamp_size}]. "
+                f"{where}: bands of {name}: received {shape[2]}; allowed: {bands}, the number of simulation.survey. "
+                "Set simulation.survey to that of the span, or simulate the span again."
+            )
+        if shape != allowed:
+            raise DataError(
+                f"{where}: {name} has shape {list(shape)}; allowed: {list(allowed)}. "
                 "Set simulation.stamp_size to the size of the span, or simulate the span again."
             )
-    for name in ("image", "noise_free"):
+    for name, scalar in SCALARS.items():
+        if scalar.per_band and np.size(scene[name]) != bands:
+            raise DataError(
+                f"{where}: values of {name}: received {np.size(scene[name])}; allowed: {bands}, one for each band. "
+                "Set simulation.survey to that of the span, or simulate the span again."
+            )
+    for name in IMAGES:
         bad = int(np.count_nonzero(~np.isfinite(scene[name])))
         if bad:
             raise DataError(f"{where}: {bad} pixels of {name} are NaN or infinite. Simulate the span again.")

@@ -30,7 +30,7 @@ from blendinator.data.stamps import StampRenderer
 from blendinator.data.stars import FAINTEST, Optics, StarRenderer, points, sample_stars, saturate
 from blendinator.data.structure import add_structure
 from blendinator.data.survey import get_survey
-from blendinator.errors import DataError
+from blendinator.errors import ConfigError, DataError
 
 SHEAR_CLIP = 3.0  # scatter of the PSF's shear is cut at this many sigma
 SPIKES = 2.0  # a spike reaches this many times as far as the wings' mean
@@ -118,7 +118,7 @@ class Simulator:
       renderer: draws the galaxies; by default the one that the configuration names.
 
     Raises:
-      ConfigError: the configuration names a population that there is not.
+      ConfigError: the configuration names a population that there is not, or a survey of several bands.
     """
 
     def __init__(self, config: SimulationConfig, source: Any = None, renderer: Any = None, stamps: Any = None) -> None:
@@ -126,6 +126,11 @@ class Simulator:
             check_populations(getattr(config, f"{split}_populations"), f"simulation.{split}_populations")
         self.config, self.source, self._stamps = config, source, stamps
         self.survey = get_survey(config.survey)
+        if len(self.survey.bands) > 1:
+            raise ConfigError(
+                f"simulation.survey: {config.survey} has the bands {', '.join(self.survey.bands)}; allowed: a survey "
+                "of one band, which is all that is rendered"
+            )
         self.sky_sigma = self.survey.sky_sigma * config.noise_scale
         self.psf = Psf(self.survey, config.psf_profile, config.psf_moffat_beta)
         self._renderer = renderer or self._make_renderer()
@@ -253,8 +258,9 @@ class Simulator:
         mask = np.minimum(owned.sum(axis=0), 2)
         draws = sample_draws(scene.rng, unit_noise(scene.rng, size, scene.noise_correlation))
         return {
-            "image": self._round(observe_one(noise_free, scene.sky_sigma, draws, self.config.defects)),
-            "noise_free": self._round(noise_free),
+            # The bands are the last axis of a record's images; one is rendered.
+            "image": self._round(observe_one(noise_free, scene.sky_sigma, draws, self.config.defects))[..., None],
+            "noise_free": self._round(noise_free)[..., None],
             "mask": mask,
             "scene_id": f"{span}:{scene.number}",
             "population": scene.population,

@@ -9,7 +9,7 @@ import numpy as np
 from blendinator.config import SimulationConfig
 from blendinator.data.classes import CLASSES
 from blendinator.data.population import STAR, Sources
-from blendinator.data.records import SCALAR_FEATURES
+from blendinator.data.records import SCALAR_FEATURES, first_band
 from blendinator.data.scene import Simulator, split_start
 from blendinator.data.spans import SPLITS
 from blendinator.data.survey import Survey
@@ -111,8 +111,9 @@ def plot_panels(axes: Sequence[Any], record: dict, truth_threshold: float, stamp
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 
-    stretched = np.arcsinh(record["image"] / record["sky_sigma"])
-    threshold = truth_threshold * record["sky_sigma"]
+    image, sky_sigma = first_band(record)
+    stretched = np.arcsinh(image / sky_sigma)
+    threshold = truth_threshold * sky_sigma
     limits = {"cmap": "gray", "vmin": -1.5, "vmax": max(4.0, float(stretched.max()))}
     axes[0].imshow(stretched, origin="lower", **limits)
     axes[0].set_title("image, asinh(electrons / sky sigma)", fontsize=9)

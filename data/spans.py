@@ -23,8 +23,8 @@ SPLITS = ("train", "calibration", "test")
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 # For the checks of free disk space.
-BYTES_PER_PIXEL = 4  # generous, of a compressed record
-MAPPED_BYTES_PER_PIXEL = 9  # image, noise_free and mask, as a training maps them into memory
+BYTES_PER_PIXEL = 4  # and band: generous, of a compressed record
+MAPPED_BYTES_PER_PIXEL = 9  # and band: image, noise_free and mask, as a training maps them into memory
 
 _SPAN_FOLDER = re.compile(r"span-(\d{4,})$")
 _FILE = re.compile(r"[^./\\\0][^/\\\0]*\.tfrecord\.gz")

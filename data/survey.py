@@ -4,12 +4,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from surveycodex import get_survey as codex_survey
 
 from blendinator.errors import ConfigError
 
-# name: (survey and filter in surveycodex, exposures of `full_exposure_time`, read noise in e- per exposure, depth, full
-# well in e- per exposure).
+# name: (survey in surveycodex, its filter or a tuple of them, exposures of `full_exposure_time`, read noise in e- per
+# exposure, depth, full well in e- per exposure).
 # Euclid: 4 exposures of 565 s; the read noise is below 4.4 e- (Q1 paper), 4.2 gives the 26.3 e- per pixel that the
 # measured depth implies. The deep fields' 40 visits lower the relative noise by sqrt(40).
 # LSST: `full_exposure_time` is the whole survey already, whose sky noise leaves the read noise behind; it is the sum of
@@ -35,6 +34,8 @@ class Survey:
     """What a scene needs to know of a survey.
 
     Attributes:
+      bands: names of the filters, in the order of an image's last axis. What follows is that of the first band, but for
+        the pixel scale, which all share.
       pixel_scale: arcsec per pixel.
       zero_point: AB magnitude of a source of one electron per second.
       exposure_time: seconds, of the image whose electrons are counted.
@@ -48,6 +49,7 @@ class Survey:
     """
 
     name: str
+    bands: tuple[str, ...]
     pixel_scale: float
     zero_point: float
     exposure_time: float
@@ -60,6 +62,12 @@ class Survey:
     strut_thickness: float
     saturation: float
 
+    def __post_init__(self) -> None:
+        if not self.bands or len(set(self.bands)) < len(self.bands) or not all(self.bands):
+            raise ConfigError(
+                f"survey {self.name}: bands: received {self.bands}; allowed: one filter or more, each with its own name"
+            )
+
     def flux(self, magnitude: np.ndarray) -> np.ndarray:
         """Electrons of a source of this AB magnitude."""
         return self.exposure_time * 10.0 ** (0.4 * (self.zero_point - magnitude))
@@ -67,6 +75,18 @@ class Survey:
     def magnitude(self, flux: float) -> float:
         """AB magnitude of a source of this many electrons (> 0)."""
         return self.zero_point - 2.5 * math.log10(flux / self.exposure_time)
+
+
+def bands_of(name: str) -> tuple[str, ...]:
+    """The bands of the survey of this name, without the rest of it, which takes a second to import.
+
+    Raises:
+      ConfigError: there is no such survey.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"simulation.survey: received {name!r}; allowed: one of {', '.join(PRESETS)}")
+    filters = PRESETS[name][1]
+    return (filters,) if isinstance(filters, str) else tuple(filters)
 
 
 def get_survey(name: str) -> Survey:
@@ -78,18 +98,20 @@ def get_survey(name: str) -> Survey:
     Raises:
       ConfigError: there is no such survey.
     """
-    if name not in PRESETS:
-        raise ConfigError(f"simulation.survey: received {name!r}; allowed: one of {', '.join(PRESETS)}")
-    codex_name, filter_name, exposures, read_noise, depth, full_well = PRESETS[name]
+    from surveycodex import get_survey as codex_survey
+
+    bands = bands_of(name)
+    codex_name, _, exposures, read_noise, depth, full_well = PRESETS[name]
     struts, thickness = SPIDERS[codex_name]
     survey = codex_survey(codex_name)
-    band = survey.get_filter(filter_name)
+    band = survey.get_filter(bands[0])
     pixel = survey.pixel_scale.to_value("arcsec")
     zero_point = band.zeropoint.value
     time = exposures * band.full_exposure_time.to_value("s")
     sky = time * 10.0 ** (0.4 * (zero_point - band.sky_brightness.value)) * pixel**2
     return Survey(
         name=name,
+        bands=bands,
         pixel_scale=float(pixel),
         zero_point=float(zero_point),
         exposure_time=float(time),

@@ -22,6 +22,7 @@ import numpy as np
 
 from blendinator.errors import ConfigError, DataError, ModelError
 from blendinator.model import released
+from blendinator.model.bands import count_bands
 from blendinator.model.field import noise
 from blendinator.model.field.tiling import Tile, core_shape, padded, plan
 from blendinator.model.live import FIELD_FILE, FIELD_FORMAT, list_versions, read_facts
@@ -76,6 +77,7 @@ class Segmenter:
 
     Attributes:
       population: its name, one of `facts["odds"]`.
+      bands: C, of the images that the model takes.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Segmenter:
     ) -> None:
         self.facts, self.path, self.tile = facts, path, tile
         self.population = population or facts["population"]
+        self.bands = count_bands(signature)
         self._signature = signature
         self._process = os.getpid()
 
@@ -153,20 +156,21 @@ class Segmenter:
         a smaller one. `blendinator.model.field.segment` does the same file to file with flat memory.
 
         Args:
-          image: [H, W] electrons per pixel, sky-subtracted, of any size and real type. NaN, infinite and masked pixels
-            (of `numpy.ma` or an astropy CCDData) are "no data": the network sees sky there. A unit that it has
-            (astropy's Quantity, CCDData) must convert to electrons.
+          image: [H, W, C] electrons per pixel, sky-subtracted, of any size and real type; [H, W] does for one band.
+            NaN, infinite and masked pixels (of `numpy.ma` or an astropy CCDData) are "no data": the network sees sky
+            there, and a pixel that lacks one band has no results. A unit that it has (astropy's Quantity, CCDData) must
+            convert to electrons.
           num_samples: N, at least 1.
           seed: at least 0.
 
         Raises:
-          DataError: the image is not a two-dimensional array of numbers, has another unit, or holds no data at all.
+          DataError: the image is not an array of numbers of this shape, has another unit, or holds no data at all.
           ConfigError: `num_samples` or `seed` is out of range.
           ModelError: the model was loaded in another process, from which this one was forked.
         """
-        image = _check_image(image)
+        image = _check_image(image, self.bands)
         check_draws(num_samples, seed)
-        height, width = image.shape
+        height, width = image.shape[:2]
         out = empty_maps(height, width, num_samples)
         for row in self.tiles(height, width):
             rows = row[0].rows
@@ -191,7 +195,8 @@ class Segmenter:
         """The maps of each tile of a row; the next tile's noise is drawn while the network works.
 
         Args:
-          strip: float32 [rows, padded width], the rows of the tiles with their margins (`pad_rows`); NaN means no data.
+          strip: float32 [rows, padded width] for one band, else [rows, padded width, C]: the rows of the tiles with
+            their margins (`pad_rows`); NaN means no data.
           row: one row of `tiles`.
           num_samples: as in `sample`.
           seed: likewise.
@@ -261,12 +266,13 @@ class Segmenter:
             "class_offsets": tf.constant(odds["class_offsets"], tf.float32),
         } | {f"class_noise_{k}": tf.constant(lattice) for k, lattice in enumerate(lattices)}
         top, bottom, left, right = tile.margins
+        valid = valid if self.bands == 1 else valid.all(axis=-1)
         return inputs, ~valid[top : image.shape[0] - bottom, left : image.shape[1] - right]
 
 
 def pad_rows(part: np.ndarray, rows: int, factor: int) -> np.ndarray:
-    """Rows of an image [R, W], float32, padded with NaN to `rows` rows and to a multiple of `factor` columns."""
-    strip = np.full((rows, padded(part.shape[1], factor)), np.nan, np.float32)
+    """Rows [R, W] or [R, W, C], float32, padded with NaN to `rows` rows and to a multiple of `factor` columns."""
+    strip = np.full((rows, padded(part.shape[1], factor), *part.shape[2:]), np.nan, np.float32)
     strip[: len(part), : part.shape[1]] = part
     return strip
 
@@ -354,7 +360,9 @@ def _forked(path: str | Place | None) -> str:
     )
 
 
-def _check_image(image: Any) -> np.ndarray:
+def _check_image(image: Any, bands: int) -> np.ndarray:
+    """The image as float32 [H, W], or [H, W, C] for C > 1 bands, with NaN where it is masked."""
+    allowed = f"an array [H, W, {bands}]" if bands > 1 else "a two-dimensional array"
     unit, mask = getattr(image, "unit", None), getattr(image, "mask", None)
     mask = None if callable(mask) else mask  # a pandas DataFrame has a method of this name
     data = image.data if mask is not None and not isinstance(image, np.ndarray) else getattr(image, "unmasked", image)
@@ -362,17 +370,19 @@ def _check_image(image: Any) -> np.ndarray:
         array = np.ma.getdata(np.asarray(data))
         array = array.astype(np.float64) if array.dtype.kind == "O" else array
     except (TypeError, ValueError) as error:
+        raise DataError(f"image: this is not an array of numbers ({error}); allowed: {allowed} of real numbers")
+    if bands == 1 and array.ndim == 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+        mask = np.asarray(mask)[..., 0] if np.ndim(mask) == 3 else mask
+    fits = array.ndim == 2 if bands == 1 else array.ndim == 3 and array.shape[-1] == bands
+    if not fits or not array.size or array.dtype.kind not in "fiub":
         raise DataError(
-            f"image: this is not an array of numbers ({error}); allowed: a two-dimensional array of real numbers"
-        )
-    if array.ndim != 2 or not array.size or array.dtype.kind not in "fiub":
-        raise DataError(
-            f"image: received {array.dtype} of shape {list(array.shape)}; allowed: a two-dimensional array"
-            " of real numbers"
+            f"image: received {array.dtype} of shape {list(array.shape)}; allowed: {allowed} of real numbers"
         )
     with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and no data
         array = array.astype(np.float32) * np.float32(_electrons_per(unit))
     if mask is not None and np.any(mask):
+        mask = mask[..., None] if np.ndim(mask) == 2 and bands > 1 else mask
         array = np.where(np.broadcast_to(np.asarray(mask, bool), array.shape), np.float32(np.nan), array)
     if not np.isfinite(array).any():
         raise DataError("image: no pixel is finite. Give an image that holds data.")

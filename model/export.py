@@ -1,4 +1,7 @@
-"""The SavedModel: raw electrons in, samples and probabilities out, the transform graph inside."""
+"""The SavedModel: raw electrons in, samples and probabilities out, the transform graph inside.
+
+Images of one band come as [B, H, W], of more as [B, H, W, C]: see `blendinator.model.bands`.
+"""
 
 import json
 from pathlib import Path
@@ -6,7 +9,7 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from blendinator.data.records import NUM_CLASSES
+from blendinator.data.records import NUM_CLASSES, pixel_shape
 from blendinator.data.survey import get_survey
 from blendinator.model import sampling
 from blendinator.model.live import FACTS_FILE, FIELD_FILE, FIELD_FORMAT
@@ -23,7 +26,6 @@ UNCALIBRATED = {
     "populations": {"uncalibrated": {"temperature": 1.0, "class_offsets": [0.0] * NUM_CLASSES}},
 }
 SAMPLE_SPECS = (
-    tf.TensorSpec([None, None, None], tf.float32, name="image"),
     tf.TensorSpec([], tf.int32, name="num_samples"),
     tf.TensorSpec([2], tf.int32, name="seed"),
 )
@@ -35,6 +37,8 @@ ODDS_SPECS = (
 
 class ServingModule(tf.Module):
     """The functions behind the signatures. Stateless: the draws depend on image and seed alone.
+
+    `image` is float32 [B, H, W] electrons per pixel for a model of one band, else [B, H, W, C].
 
     Args:
       model: the trained network.
@@ -55,11 +59,17 @@ class ServingModule(tf.Module):
         self.stamp_size = stamp_size
         self.factor = downsampling(model.config)
         self.sure = sure_threshold(model)
-        config = model.config
+        config, bands = model.config, model.bands
+        image = tf.TensorSpec([None, None, None] + ([bands] if bands > 1 else []), tf.float32, name="image")
+        function = lambda method, *specs: tf.function(method, input_signature=specs, autograph=False)
+        self.sample = function(self._sample, image, *SAMPLE_SPECS)
+        self.sample_with_odds = function(self._sample_with_odds, image, *SAMPLE_SPECS, *ODDS_SPECS)
+        self.serve = function(self._serve, image)
+        self.serve_examples = function(self._serve_examples, tf.TensorSpec([None], tf.string, name="examples"))
         self.sample_with_noise = tf.function(
             self._sample_with_noise,
             input_signature=[
-                tf.TensorSpec([None, None, None], tf.float32, name="image"),
+                image,
                 tf.TensorSpec([None, None, None, None, config.latent_dim], tf.float32, name="latent_noise"),
                 tf.TensorSpec([len(config.sample_scales), 2], tf.float32, name="lattice_offset"),
                 tf.TensorSpec([4], tf.int32, name="margins"),
@@ -73,16 +83,21 @@ class ServingModule(tf.Module):
         )
 
     def _normalise(self, image):
-        """Raw electrons [B, H, W] -> the network's input [B, H, W, 1]."""
-        side = tf.shape(image)[1:]
+        """Raw electrons [B, H, W, C] -> the network's input, of the same shape."""
+        side = tf.shape(image)[1:3]
         message = f"height and width of `image` must be multiples of {self.factor}; received:"
         with tf.control_dependencies([tf.debugging.assert_equal(side % self.factor, [0, 0], message, summarize=2)]):
             normalised = self.transform_layer({"image": image})[NORMALISED]
         # The schema gives the transform graph a fixed stamp size; other sizes must not inherit it as a static shape.
-        return tf.raw_ops.PlaceholderWithDefault(input=normalised, shape=[None, None, None])[..., None]
+        return tf.raw_ops.PlaceholderWithDefault(input=normalised, shape=[None, None, None, self.model.bands])
+
+    def _with_bands(self, image):
+        """`image` of a signature as [B, H, W, C]."""
+        return image[..., None] if self.model.bands == 1 else image
 
     def _draws(self, image, num_samples, seed, odds=None):
-        """As `probaunet.draw`, from raw electrons."""
+        """As `probaunet.draw`, from a signature's image."""
+        image = self._with_bands(image)
         with tf.control_dependencies([tf.debugging.assert_positive(num_samples, "`num_samples` must be at least 1")]):
             return draw(self.model, image, self._normalise(image), num_samples, seed, odds)
 
@@ -91,30 +106,26 @@ class ServingModule(tf.Module):
         probabilities, classes = self._draws(image, num_samples, seed, odds)
         return {"samples": classes, "probabilities": tf.reduce_mean(probabilities, axis=1)}
 
-    @tf.function(input_signature=SAMPLE_SPECS, autograph=False)
-    def sample(self, image, num_samples, seed):
-        """image [B, H, W] -> samples uint8 [B, N, H, W], probabilities [B, H, W, 3] (mean over the draws).
+    def _sample(self, image, num_samples, seed):
+        """image -> samples uint8 [B, N, H, W], probabilities [B, H, W, 3] (mean over the draws).
 
         Over many samples the share of a class in a pixel is its probability there (see `blendinator.model.sampling`).
         """
         return self._samples(image, num_samples, seed)
 
-    @tf.function(input_signature=SAMPLE_SPECS + ODDS_SPECS, autograph=False)
-    def sample_with_odds(self, image, num_samples, seed, temperature, class_offsets):
+    def _sample_with_odds(self, image, num_samples, seed, temperature, class_offsets):
         """As `sample`, at the odds of another population: those of the ones it knows are in `field.json`."""
         return self._samples(image, num_samples, seed, Odds(temperature, class_offsets))
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.float32, name="image")], autograph=False)
-    def serve(self, image):
-        """image [B, H, W] -> class_map uint8, probabilities, entropy and mutual_information in nats."""
+    def _serve(self, image):
+        """image -> class_map uint8 [B, H, W], probabilities, entropy and mutual_information in nats."""
         draws, _ = self._draws(image, self.default_draws, tf.constant([self.default_seed, 0], tf.int32))
         return _summaries(tf.reduce_mean(draws, axis=1), tf.reduce_mean(_entropy(draws), axis=1))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False)
-    def serve_examples(self, examples):
+    def _serve_examples(self, examples):
         """Serialized tf.Examples with an `image` feature -> as `serve`."""
-        side = self.stamp_size
-        features = tf.io.parse_example(examples, {"image": tf.io.FixedLenFeature([side, side], tf.float32)})
+        shape = pixel_shape(self.stamp_size, self.model.bands)[: 2 if self.model.bands == 1 else 3]
+        features = tf.io.parse_example(examples, {"image": tf.io.FixedLenFeature(shape, tf.float32)})
         return self.serve(features["image"])
 
     def _sample_with_noise(
@@ -126,7 +137,7 @@ class ServingModule(tf.Module):
         out of them.
 
         Args:
-          image: float32 [B, H, W], electrons per pixel.
+          image: electrons per pixel.
           latent_noise: standard normal [B, N, H / f, W / f, L], with f = `downsampling`; [B, N, 1, 1, L] for the global
             latent.
           lattice_offset: float32 [K, 2], rows and columns in pixels from the first point of each scale's lattices to
@@ -148,7 +159,7 @@ class ServingModule(tf.Module):
                 tf.debugging.assert_non_negative(margins, message, summarize=4),
             ]
         ):
-            normalised = self._normalise(image)
+            normalised = self._normalise(self._with_bands(image))
         features, mean, scale = tile_features(self.model, normalised, margins)
         cells = margins // factor if config.latent == "spatial" else tf.zeros([4], tf.int32)
         cells -= tf.minimum(cells, 1)
@@ -205,6 +216,7 @@ def field_facts(config, stamp_size: int, default_draws: int, calibration: dict, 
         survey = get_survey(simulation["survey"])
         facts["survey"] = {
             "name": survey.name,
+            "bands": list(survey.bands),
             "pixel_scale": survey.pixel_scale,
             "zero_point": survey.zero_point,
             "exposure_time": survey.exposure_time,
@@ -243,4 +255,4 @@ def export(
     simulation = facts.get("config", {}).get("simulation")
     field = field_facts(model.config, stamp_size, default_draws, facts.get("calibration", UNCALIBRATED), simulation)
     (Path(folder) / FIELD_FILE).write_text(json.dumps(field, indent=1) + "\n", encoding="utf-8")
-    write_warmup(folder, stamp_size, default_draws)
+    write_warmup(folder, stamp_size, default_draws, model.bands)

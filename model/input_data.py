@@ -17,7 +17,7 @@ import tensorflow_transform as tft
 from blendinator.config import DefectsConfig, TrainingConfig
 from blendinator.data import observing
 from blendinator.data.population import CALIBRATED
-from blendinator.data.records import feature_spec
+from blendinator.data.records import feature_shape, feature_spec
 from blendinator.errors import ConfigError, DataError
 from blendinator.model.phases import Phases
 from blendinator.model.preprocessing import NORMALISED
@@ -26,12 +26,12 @@ Normalise = Callable[[tf.Tensor], tf.Tensor]
 
 
 class Scenes(NamedTuple):
-    """n scenes of S x S pixels; images in electrons per pixel."""
+    """n scenes of S x S pixels in C bands; images in electrons per pixel."""
 
-    image: np.ndarray  # float32 [n, S, S], sky-subtracted, noisy
-    noise_free: np.ndarray  # float32 [n, S, S]
+    image: np.ndarray  # float32 [n, S, S, C], sky-subtracted, noisy
+    noise_free: np.ndarray  # float32 [n, S, S, C]
     mask: np.ndarray  # uint8 [n, S, S], 0..2
-    sky_sigma: np.ndarray  # float32 [n], electrons
+    sky_sigma: np.ndarray  # float32 [n, C], electrons
     noise_correlation: np.ndarray  # float32 [n], sigma of the noise's Gaussian kernel in pixels
     population: np.ndarray  # text [n], names in `blendinator.data.population.POPULATIONS`
 
@@ -58,28 +58,30 @@ class Scenes(NamedTuple):
         return Scenes(*(values[indices] for values in self))
 
     def batch(self, start: int, size: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """Images float32 and masks int32 [B, S, S] of at most `size` scenes from `start` on."""
+        """Images float32 [B, S, S, C] and masks int32 [B, S, S] of at most `size` scenes from `start` on."""
         chosen = slice(start, start + size)
         return tf.constant(self.image[chosen]), tf.constant(self.mask[chosen], tf.int32)
 
 
-def load_scenes(files: Sequence[str], stamp_size: int, folder: str | Path | None = None) -> Scenes:
+def load_scenes(files: Sequence[str], stamp_size: int, folder: str | Path | None = None, bands: int = 1) -> Scenes:
     """Reads gzipped TFRecord files, in the order of their names, into memory-mapped files.
 
-    The pixels lie in nameless files on the disk of `folder`, 9 bytes each, which go with the process, however it ends.
-    The system holds as much of them in memory as it has room for: more scenes than that train slower, but they train.
+    The pixels lie in nameless files on the disk of `folder`, 8 bytes for each band and one for the mask, which go with
+    the process, however it ends. The system holds as much of them in memory as it has room for: more scenes than that
+    train slower, but they train.
 
     Args:
       files: paths or globs.
       stamp_size: S.
       folder: an existing folder on a local disk; by default the system's for temporary files, which may be in memory.
+      bands: C.
 
     Raises:
       DataError: there is no file or no record.
     """
     scalars = ("sky_sigma", "noise_correlation")
     wanted = ("image", "noise_free", "mask", *scalars, "population")
-    spec = {name: feature_spec(stamp_size)[name] for name in wanted}
+    spec = {name: feature_spec(stamp_size, bands)[name] for name in wanted}
     paths = sorted(path for pattern in files for path in tf.io.gfile.glob(pattern))
     batches = tf.data.TFRecordDataset(paths, compression_type="GZIP").batch(256)
     batches = batches.map(lambda records: tf.io.parse_example(records, spec), num_parallel_calls=2).prefetch(2)
@@ -92,37 +94,48 @@ def load_scenes(files: Sequence[str], stamp_size: int, folder: str | Path | None
             for name, kind in pixels.items():
                 stored[name].write(np.ascontiguousarray(batch[name], kind))
             for name in scalars:
-                values[name].append(batch[name].ravel())
+                values[name].append(batch[name])
             population.append(batch["population"].ravel().astype(str))
         if not population:
             raise DataError(f"no scenes in {list(files)}; simulate the span and run the pipeline from the start")
-        shape = (sum(map(len, population)), stamp_size, stamp_size)
-        # The mapping stays when its file is closed.
-        mapped = {name: np.asarray(np.memmap(stored[name], kind, "r", shape=shape)) for name, kind in pixels.items()}
-    noise = {name: np.concatenate(parts) for name, parts in values.items()}
-    return Scenes(**mapped, **noise, population=np.concatenate(population))
+        count = sum(map(len, population))
+        mapped = {}
+        for name, kind in pixels.items():
+            shape = (count, *feature_shape(name, stamp_size, bands))
+            mapped[name] = np.asarray(np.memmap(stored[name], kind, "r", shape=shape))  # stays when its file is closed
+    sky_sigma, correlation = (np.concatenate(values[name]) for name in scalars)
+    return Scenes(
+        **mapped,
+        sky_sigma=sky_sigma.reshape(count, bands),
+        noise_correlation=correlation,
+        population=np.concatenate(population),
+    )
 
 
 def load_normalise(transform_graph: str) -> Normalise:
-    """The transform graph as a function: images [B, H, W] in electrons -> normalised [B, H, W, 1]."""
+    """The transform graph as a function: images [B, H, W, C] in electrons -> normalised, of the same shape."""
     transform = tft.TFTransformOutput(transform_graph)
-    return lambda image: transform.transform_raw_features({"image": image}, drop_unused_features=True)[NORMALISED][
-        ..., None
-    ]
+    return lambda image: transform.transform_raw_features({"image": image}, drop_unused_features=True)[NORMALISED]
 
 
 def observe_again(
     light: tf.Tensor, sky_sigma: tf.Tensor, correlation: tf.Tensor, seed: tf.Tensor, config: DefectsConfig
 ) -> tf.Tensor:
-    """Images of scenes with noise and defects drawn again, by `blendinator.data.observing`, in electrons.
+    """Images of scenes with noise and defects drawn again, by `blendinator.data.observing`, in electrons [B, S, S, C].
+
+    Each band is an exposure of its own: its noise and its defects are independent of the others'.
 
     Args:
-      light: float32 [B, S, S], noise-free electrons per pixel.
-      sky_sigma: float32 [B], electrons.
+      light: float32 [B, S, S, C], noise-free electrons per pixel.
+      sky_sigma: float32 [B, C], electrons.
       correlation: float32 [B], sigma of the noise's Gaussian kernel in pixels; 0 is white noise.
       seed: int64 [2].
     """
-    count, side = tf.shape(light)[0], light.shape[1]
+    side, bands = light.shape[1], light.shape[3]
+    shape = tf.shape(light)
+    light = tf.reshape(tf.transpose(light, [0, 3, 1, 2]), [-1, side, side])  # a stamp for each band
+    sky_sigma, correlation = tf.reshape(sky_sigma, [-1]), tf.repeat(correlation, bands)
+    count = tf.shape(light)[0]
     kernel = correlation_matrix(correlation, side)
     noise = tf.matmul(kernel, tf.matmul(tf.random.stateless_normal(tf.shape(light), seed), kernel))
     others = [tf.random.experimental.stateless_fold_in(seed, i) for i in (1, 2)]
@@ -133,7 +146,8 @@ def observe_again(
     )
     mean = tf.reduce_mean(observing.clipped(tf, light, sky_sigma), axis=[1, 2])
     image = observing.add_sky(tf, light, mean, sky_sigma, draws, config)
-    return observing.add_defects(tf, image, sky_sigma, draws.uniform, config)[0]
+    image = observing.add_defects(tf, image, sky_sigma, draws.uniform, config)[0]
+    return tf.reshape(tf.transpose(tf.reshape(image, [-1, bands, side, side]), [0, 2, 3, 1]), shape)
 
 
 def correlation_matrix(correlation: tf.Tensor, side: int) -> tf.Tensor:
@@ -150,13 +164,15 @@ def correlation_matrix(correlation: tf.Tensor, side: int) -> tf.Tensor:
 
 
 def flip_and_rotate(stacks: Sequence[tf.Tensor], seed: tf.Tensor) -> list[tf.Tensor]:
-    """One of the eight flips and quarter turns for each image, the same in every stack [B, S, S]."""
+    """One of the eight flips and quarter turns for each image, the same in every stack [B, S, S] or [B, S, S, C]."""
     coins = tf.random.stateless_uniform([3, tf.shape(stacks[0])[0], 1, 1], seed) < 0.5
     flipped = []
     for x in stacks:
-        x = tf.where(coins[0], tf.transpose(x, [0, 2, 1]), x)
-        x = tf.where(coins[1], x[:, ::-1], x)
-        flipped.append(tf.where(coins[2], x[:, :, ::-1], x))
+        rest = range(3, len(x.shape))
+        toss = [tf.reshape(coin, [-1] + [1] * (len(x.shape) - 1)) for coin in tf.unstack(coins)]
+        x = tf.where(toss[0], tf.transpose(x, [0, 2, 1, *rest]), x)
+        x = tf.where(toss[1], x[:, ::-1], x)
+        flipped.append(tf.where(toss[2], x[:, :, ::-1], x))
     return flipped
 
 
@@ -167,7 +183,7 @@ def training_batches(
     first_step: int = 0,
     defects: DefectsConfig = observing.DEFAULT,
 ) -> Any:
-    """Batches (normalised [B, S, S, 1], mask int32 [B, S, S]) for the steps from `first_step` to `config.steps`.
+    """Batches (normalised [B, S, S, C], mask int32 [B, S, S]) for the steps from `first_step` to `config.steps`.
 
     Every epoch visits each scene once in a new order, flipped and rotated at random, with new noise and `defects` if
     `config.fresh_noise`. In the multi-sample phase a share `config.natural_share` of each batch is at natural density,
@@ -196,9 +212,15 @@ def training_batches(
         seeds = lambda purpose: tf.stack([tf.cast(config.seed, tf.int64) * 4 + purpose, step])
         kinds = [tf.float32, tf.uint8, tf.float32, tf.float32]
         image, mask, sky_sigma, correlation = tf.numpy_function(gather, [choose(step)], kinds, stateful=False)
-        image, mask = (tf.ensure_shape(values, [None, *stored.shape[1:]]) for values in (image, mask))
+        image, mask = (
+            tf.ensure_shape(image, [None, *stored.shape[1:]]),
+            tf.ensure_shape(mask, [None, *stored.shape[1:3]]),
+        )
         if config.fresh_noise:
-            sky_sigma, correlation = (tf.ensure_shape(values, [None]) for values in (sky_sigma, correlation))
+            sky_sigma, correlation = (
+                tf.ensure_shape(sky_sigma, [None, stored.shape[3]]),
+                tf.ensure_shape(correlation, [None]),
+            )
             image = observe_again(image, sky_sigma, correlation, seeds(0), defects)
         image, mask = flip_and_rotate([image, mask], seeds(1))
         return normalise(image), tf.cast(mask, tf.int32)

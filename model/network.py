@@ -168,12 +168,12 @@ def build_encoder(config: ModelConfig, in_channels: int, dtype: str, seeds: Iter
     return keras.Model(image, _encode(image, config, dtype, seeds)[-1], name=name)
 
 
-def build_unet(config: ModelConfig, dtype: str, seeds: Iterator[int], name: str = "unet") -> keras.Model:
-    """[B, H, W, 1] -> (features [B, H, W, head_channels], coarsest features [B, H/f, W/f, channels[-1]]).
+def build_unet(config: ModelConfig, bands: int, dtype: str, seeds: Iterator[int], name: str = "unet") -> keras.Model:
+    """[B, H, W, bands] -> (features [B, H, W, head_channels], coarsest features [B, H/f, W/f, channels[-1]]).
 
     It outputs features, not logits: the head must see enough of the image for z to act on it.
     """
-    image = keras.Input((None, None, 1), name=f"{name}_input")
+    image = keras.Input((None, None, bands), name=f"{name}_input")
     scales = _encode(image, config, dtype, seeds)
     x = scales[-1]
     for scale in reversed(range(len(scales) - 1)):

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from blendinator.config import Config, ModelConfig, TrainingConfig
 from blendinator.data.records import NUM_CLASSES
+from blendinator.data.survey import bands_of
 from blendinator.files import write_json
 from blendinator.model.phases import Phases
 from blendinator.model.probaunet import ProbaUNet
@@ -96,9 +97,10 @@ def budget(config: Config, training: TrainingConfig, work_dir: Path) -> tuple[Tr
 def measure(config: Config, training: TrainingConfig) -> dict[str, float]:
     """Seconds of one step of each phase, on a network that is thrown away."""
     side = config.simulation.stamp_size
-    model = ProbaUNet(config.model, training.seed, resolve_precision(training.precision))
+    bands = len(bands_of(config.simulation.survey))
+    model = ProbaUNet(config.model, training.seed, resolve_precision(training.precision), bands)
     steps = make_steps(model, Optimizers(model, training), training)
-    image = tf.zeros((training.batch_size, side, side, 1))
+    image = tf.zeros((training.batch_size, side, side, bands))
     mask = tf.zeros((training.batch_size, side, side), tf.int32)
     found = {}
     for name in PHASES:
@@ -112,7 +114,7 @@ def estimate(config: Config) -> dict[str, float]:
     """Seconds of one step of each phase, from one second of convolutions."""
     training, side = config.training, config.simulation.stamp_size
     seconds = convolution_seconds(training.batch_size, side, resolve_precision(training.precision))
-    relative = multiplications(config.model) / (9 * _PROBE_CHANNELS**2)
+    relative = multiplications(config.model, len(bands_of(config.simulation.survey))) / (9 * _PROBE_CHANNELS**2)
     return {name: seconds * relative * ratio for name, ratio in _RATIO.items()}
 
 
@@ -153,10 +155,10 @@ def convolution_seconds(batch: int, side: int, policy: str) -> float:
     return sorted(times)[len(times) // 2]
 
 
-def multiplications(model: ModelConfig) -> float:
-    """Multiplications of the network's convolutions on one pixel of the image, the encoder and the decoder."""
+def multiplications(model: ModelConfig, bands: int = 1) -> float:
+    """Multiplications of the network's convolutions on one pixel of an image, the encoder and the decoder."""
     channels, convs = model.channels, model.convs_per_block
-    below = (1, *channels[:-1])
+    below = (bands, *channels[:-1])
     encoder = sum(9 * c * (b + (convs - 1) * c) / 4**i for i, (b, c) in enumerate(zip(below, channels)))
     # A block of the decoder sees the scale's own features and those that come up, brought to as many channels.
     decoder = sum(9 * c * (2 * c + (convs - 1) * c) / 4**i for i, c in enumerate(channels[:-1]))

@@ -30,27 +30,28 @@ class Odds(NamedTuple):
 class ProbaUNet(keras.Model):
     """U-Net, prior net, posterior net and head. Images come in normalised (see `blendinator.model.preprocessing`).
 
-    Shapes: B images of H x W pixels; z is [B, h, w, L] with h = w = 1 for the global latent. Nothing is remembered
-    between calls: distributions and features are returned values.
+    Shapes: B images of H x W pixels in C bands; z is [B, h, w, L] with h = w = 1 for the global latent. Nothing is
+    remembered between calls: distributions and features are returned values.
 
     Args:
       config: the network's shape.
       seed: of the initial weights.
       dtype: Keras policy of the convolutions, "float32" or "mixed_bfloat16"; distributions and logits are float32.
+      bands: C.
     """
 
-    def __init__(self, config: ModelConfig, seed: int, dtype: str = "float32", **kwargs: Any) -> None:
+    def __init__(self, config: ModelConfig, seed: int, dtype: str = "float32", bands: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.config = config
+        self.config, self.bands = config, bands
         seeds = itertools.count(seed * 1000)
-        self.unet = network.build_unet(config, dtype, seeds)
+        self.unet = network.build_unet(config, bands, dtype, seeds)
         self.prior_encoder = (
-            network.build_encoder(config, 1, dtype, seeds, "prior_encoder")
+            network.build_encoder(config, bands, dtype, seeds, "prior_encoder")
             if config.prior_encoder == "separate"
             else None
         )
         self.prior_gaussian = network.build_gaussian(config, seeds, "prior")
-        self.posterior_encoder = network.build_encoder(config, 1 + NUM_CLASSES, dtype, seeds, "posterior_encoder")
+        self.posterior_encoder = network.build_encoder(config, bands + NUM_CLASSES, dtype, seeds, "posterior_encoder")
         self.posterior_gaussian = network.build_gaussian(config, seeds, "posterior")
         self.head = network.Head(config, seeds, dtype=dtype, name="head")
         self.head.build((None, None, None, config.head_channels))
@@ -85,7 +86,7 @@ class ProbaUNet(keras.Model):
         return [variable for layer in layers for variable in layer.trainable_variables]
 
     def features(self, image: tf.Tensor) -> tuple[tf.Tensor, tfp.distributions.Normal]:
-        """Image [B, H, W, 1] -> (features [B, H, W, F], prior p(z | image)); the one pass that all draws share."""
+        """Image [B, H, W, C] -> (features [B, H, W, F], prior p(z | image)); the one pass that all draws share."""
         features, coarse = self.unet(image)
         if self.prior_encoder is not None:
             coarse = self.prior_encoder(image)
@@ -93,7 +94,7 @@ class ProbaUNet(keras.Model):
         return features, _gaussian(mu, log_sigma)
 
     def posterior(self, image: tf.Tensor, mask: tf.Tensor) -> tfp.distributions.Normal:
-        """Image [B, H, W, 1] and integer mask [B, H, W] -> posterior q(z | image, mask)."""
+        """Image [B, H, W, C] and integer mask [B, H, W] -> posterior q(z | image, mask)."""
         truth = tf.one_hot(mask, NUM_CLASSES) - 0.5
         return _gaussian(*self.posterior_gaussian(self.posterior_encoder(tf.concat([image, truth], axis=-1))))
 
@@ -132,8 +133,8 @@ def draw(
     """N draws of each image, a function of (image, seed) alone; the U-Net runs once an image.
 
     Args:
-      images: float32 [B, H, W] as they came in; they seed the noise.
-      normalised: [B, H, W, 1], the same for the network.
+      images: float32 [B, H, W, C] as they came in; they seed the noise.
+      normalised: [B, H, W, C], the same for the network.
       num_samples: scalar N. seed: int32 [2].
       odds: of another population than the default one's.
 
@@ -141,7 +142,7 @@ def draw(
       Class probabilities [B, N, H, W, 3] of each draw, and classes sampled from them, uint8 [B, N, H, W].
     """
     features, prior = model.features(normalised)
-    side, scales = tf.shape(images)[1:], model.config.sample_scales
+    side, scales = tf.shape(images)[1:3], model.config.sample_scales
     lattices = [tf.concat([[sampling.CLASS_FIELDS], sampling.lattice_side(side, scale)], 0) for scale in scales]
     latent_noise, *class_noise = sampling.image_noise(images, num_samples, [tf.shape(prior.loc)[1:], *lattices], seed)
     latent_noise = tf.ensure_shape(latent_noise, [None, None, *prior.loc.shape[1:]])

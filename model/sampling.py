@@ -107,7 +107,7 @@ def image_noise(images, num_samples, shapes: Sequence, seed) -> list[tf.Tensor]:
     it comes in, and different images of one batch get independent noise.
 
     Args:
-      images: float32 [B, H, W]; only their bytes are used.
+      images: float32 [B, H, W, C]; only their bytes are used.
       num_samples: scalar N.
       shapes: int32 vectors, the shape of each array for one draw.
       seed: int32 [2].

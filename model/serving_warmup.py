@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from blendinator.data.records import pixel_shape
+from blendinator.model.bands import served_image
+
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 MODEL_NAME = "blendinator"
 
@@ -34,9 +37,9 @@ def predict_request(signature: str, inputs: dict, version: int | None = None) ->
     return request
 
 
-def warmup_requests(stamp_size: int, default_draws: int) -> list:
-    """One request for each signature that a server serves, on an empty stamp."""
-    image = np.zeros((1, stamp_size, stamp_size), np.float32)
+def warmup_requests(stamp_size: int, default_draws: int, bands: int = 1) -> list:
+    """One request for each signature that a server serves, on an empty stamp of a number of bands."""
+    image = served_image(np.zeros((1, *pixel_shape(stamp_size, bands)), np.float32), bands)
     example = tf.train.Example(
         features=tf.train.Features(
             feature={"image": tf.train.Feature(float_list=tf.train.FloatList(value=image.ravel()))}
@@ -51,14 +54,14 @@ def warmup_requests(stamp_size: int, default_draws: int) -> list:
     ]
 
 
-def write_warmup(folder: str | Path, stamp_size: int, default_draws: int) -> Path:
+def write_warmup(folder: str | Path, stamp_size: int, default_draws: int, bands: int = 1) -> Path:
     """Writes the warm-up file of the SavedModel in `folder` and returns its path."""
     from tensorflow_serving.apis import prediction_log_pb2
 
     path = Path(folder) / WARMUP_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for request in warmup_requests(stamp_size, default_draws):
+        for request in warmup_requests(stamp_size, default_draws, bands):
             log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
             writer.write(log.SerializeToString())
     return path

@@ -33,7 +33,7 @@ def tile_features(model: ProbaUNet, image: tf.Tensor, margins: tf.Tensor) -> tup
 
     Args:
       model: the ProbaUNet.
-      image: normalised [B, H, W, 1].
+      image: normalised [B, H, W, C].
       margins: int32 [4], multiples of the downsampling: rows at the top and bottom, columns at the left and right.
         Values are exact where they are 0, at the image's border, or at least the receptive radius.
 

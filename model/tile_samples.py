@@ -32,7 +32,7 @@ def sure_threshold(model: ProbaUNet, seed: int = 1) -> float:
     `SURE`, where it is above 1, divides `SURE`.
     """
     side = 16 * downsampling(model.config)
-    noise = tf.random.stateless_normal([1, side, side, 1], [seed, 0])
+    noise = tf.random.stateless_normal([1, side, side, model.bands], [seed, 0])
     at = tf.range(side, dtype=tf.float32) / side
     faint = tf.sin(30.0 * at)[:, None] * tf.sin(30.0 * at)[None, :] * 4.0 * at[:, None]  # humps of up to 4 sigma
     features, prior = model.features(tf.asinh(noise + faint[None, :, :, None]))

@@ -17,6 +17,7 @@ import tensorflow_transform as tft
 
 from blendinator.config import Config
 from blendinator.config_loader import config_from_dict
+from blendinator.data.survey import bands_of
 from blendinator.model import pace, warm_start
 from blendinator.model.export import export
 from blendinator.model.input_data import Scenes, load_normalise, load_scenes
@@ -38,14 +39,14 @@ def run_fn(fn_args: Any) -> None:
     config = config_from_dict(json.loads(fn_args.custom_config["config"]), source="the Trainer's configuration")
     config.checkpoint_root.mkdir(parents=True, exist_ok=True)
     scenes, held_out = (
-        load_scenes(files, config.simulation.stamp_size, config.checkpoint_root)
+        load_scenes(files, config.simulation.stamp_size, config.checkpoint_root, num_bands(config))
         for files in (fn_args.train_files, fn_args.eval_files)
     )
     normalise = load_normalise(fn_args.transform_graph_path)
     strategy = device_strategy(config.training.devices)
     with strategy.scope():
         model = build_model(config)
-    sky_sigma = warm_start.normalisation_scale(normalise, config.simulation.stamp_size)
+    sky_sigma = warm_start.normalisation_scale(normalise, config.simulation.stamp_size, num_bands(config))
     start = warm_start.start(model, fn_args.base_model, config, sky_sigma)
     training = warm_start.warm_training(config) if start["kind"] == "warm" else config.training
     work_dir = checkpoint_dir(config, fn_args, start)
@@ -117,7 +118,13 @@ def resolve(fn_args: Any) -> dict:
 
 def build_model(config: Config) -> ProbaUNet:
     """A ProbaUNet with weights drawn from `training.seed`."""
-    return ProbaUNet(config.model, config.training.seed, resolve_precision(config.training.precision))
+    precision = resolve_precision(config.training.precision)
+    return ProbaUNet(config.model, config.training.seed, precision, num_bands(config))
+
+
+def num_bands(config: Config) -> int:
+    """Bands of the images."""
+    return len(bands_of(config.simulation.survey))
 
 
 def split_held_out(held_out: Scenes, config: Config) -> tuple[Scenes, dict[str, Scenes]]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from blendinator.config import Config, TrainingConfig
 from blendinator.config_loader import config_to_dict
+from blendinator.data.records import pixel_shape
 from blendinator.former_keys import migrate_model
 from blendinator.model.export import WEIGHTS_FILE
 from blendinator.model.input_data import Normalise
@@ -26,26 +27,26 @@ log = logging.getLogger("blendinator.training")
 _PROBE = 1000.0  # electrons; any flux well above the noise shows the scale
 
 
-def start(model: ProbaUNet, base_model: str | Path | None, config: Config, sky_sigma: float) -> dict:
+def start(model: ProbaUNet, base_model: str | Path | None, config: Config, sky_sigma: list[float]) -> dict:
     """Loads the live model's weights into `model` where they fit; says so, or why not, in the log.
 
     Args:
       model: the network, with the weights of a cold start.
       base_model: folder of the live SavedModel; None or an empty folder when there is none.
       config: of this training.
-      sky_sigma: scale of its normalisation, electrons.
+      sky_sigma: scale of its normalisation in each band, electrons.
 
     Returns:
       Facts: `kind` ("warm" or "cold"), `reason` of a cold start, `version` and `key` of the live model, and
-      `sigma_change`, the relative change of the normalisation's scale.
+      `sigma_change`, the relative change of the normalisation's scale, in the band where it is largest.
     """
     base = Path(base_model) if base_model else None
     if base is None or not (base / "saved_model.pb").is_file():
         return _cold("there is no live model" if config.retraining.warm_start.enabled else "it is switched off", {})
     facts = read_facts(base)
     found: dict[str, Any] = {"version": live_version(base.parent), "key": facts.get("key")}
-    if "sky_sigma" in facts:
-        found["sigma_change"] = sky_sigma / facts["sky_sigma"] - 1.0
+    if len(_scales(facts)) == len(sky_sigma):
+        found["sigma_change"] = _largest_change(sky_sigma, _scales(facts))
     reason = why_cold(facts, config, sky_sigma)
     if reason is None and not (base / WEIGHTS_FILE).is_file():
         reason = f"the live model has no {WEIGHTS_FILE}"
@@ -62,7 +63,7 @@ def start(model: ProbaUNet, base_model: str | Path | None, config: Config, sky_s
     return {"kind": "warm", **found}
 
 
-def why_cold(facts: dict, config: Config, sky_sigma: float) -> str | None:
+def why_cold(facts: dict, config: Config, sky_sigma: list[float]) -> str | None:
     """Why the weights of a model with these facts cannot initialise this training; None when they are."""
     if "sky_sigma" not in facts or "config" not in facts:
         return "the live model does not tell its normalisation and architecture"
@@ -70,8 +71,10 @@ def why_cold(facts: dict, config: Config, sky_sigma: float) -> str | None:
     other = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
     if other:
         return "the architecture differs in " + ", ".join(f"model.{key}" for key in other)
+    if len(_scales(facts)) != len(sky_sigma):
+        return f"the number of bands changed from {len(_scales(facts))} to {len(sky_sigma)}"
     bound = config.retraining.warm_start.max_sigma_change
-    change = sky_sigma / facts["sky_sigma"] - 1.0
+    change = _largest_change(sky_sigma, _scales(facts))
     if abs(change) > bound:
         return (
             f"the normalisation changed by {100 * change:+.1f} %, and retraining.warm_start.max_sigma_change is "
@@ -109,10 +112,19 @@ def average(model: ProbaUNet, start: list[np.ndarray], share: float) -> None:
     model.set_weights([(1.0 - share) * before + share * after for before, after in zip(start, model.get_weights())])
 
 
-def normalisation_scale(normalise: Normalise, stamp_size: int) -> float:
-    """The s of asinh(image / s), in electrons, from the transform graph."""
-    value = float(np.asarray(normalise(np.full((1, stamp_size, stamp_size), _PROBE, np.float32))).flat[0])
-    return _PROBE / math.sinh(value)
+def normalisation_scale(normalise: Normalise, stamp_size: int, bands: int = 1) -> list[float]:
+    """The s of asinh(image / s) in each band, in electrons, from the transform graph."""
+    values = np.asarray(normalise(np.full((1, *pixel_shape(stamp_size, bands)), _PROBE, np.float32)))[0, 0, 0]
+    return [_PROBE / math.sinh(value) for value in values.tolist()]
+
+
+def _scales(facts: dict) -> list[float]:
+    """The scales that a model notes: one for each band, or a number, as models of one band did at first."""
+    return np.atleast_1d(facts.get("sky_sigma", [])).tolist()
+
+
+def _largest_change(new: list[float], old: list[float]) -> float:
+    return max((a / b - 1.0 for a, b in zip(new, old)), key=abs)
 
 
 def digest(base_facts: dict) -> str:

@@ -57,7 +57,8 @@ class PredictFile(beam.DoFn):
         target = posixpath.join(self._output, name)
         part = target + ".part"  # a bundle that is tried again starts over
         read, ids = 0, set()
-        stamps = (parse(serialized, f"{path}: record {i}") for i, serialized in enumerate(read_records(path)))
+        bands = self._sampler.bands
+        stamps = (parse(serialized, f"{path}: record {i}", bands) for i, serialized in enumerate(read_records(path)))
         try:
             with FileSystems.create(part) as file:  # gzip by the name's end is off: the name ends in .part
                 for scene_ids, images in batches(stamps, BATCH):
@@ -85,7 +86,7 @@ class PredictFile(beam.DoFn):
 
 
 def batches(stamps: Iterable[tuple[str, np.ndarray]], pixels: int) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Ids and images [B, S, S] of stamps that follow one another and are of one size, in their order.
+    """Ids and images [B, S, S, C] of stamps that follow one another and are of one size, in their order.
 
     A batch holds at most `pixels` pixels, or one stamp.
     """
@@ -101,11 +102,11 @@ def batches(stamps: Iterable[tuple[str, np.ndarray]], pixels: int) -> Iterator[t
         yield ids, np.stack(images)
 
 
-def parse(serialized: bytes, where: str) -> tuple[str, np.ndarray]:
-    """Id and image [S, S] of a tf.Example with `scene_id` and `image`.
+def parse(serialized: bytes, where: str, bands: int = 1) -> tuple[str, np.ndarray]:
+    """Id and image [S, S, C] of a tf.Example with `scene_id` and `image`.
 
     Raises:
-      DataError: one is missing, or the image is not a square of finite pixels; names `where`.
+      DataError: one is missing, or the image is not a square of finite pixels in each band; names `where`.
     """
     import tensorflow as tf
     from google.protobuf.message import DecodeError
@@ -126,15 +127,16 @@ def parse(serialized: bytes, where: str) -> tuple[str, np.ndarray]:
         scene_id = ids[0].decode()
     except UnicodeDecodeError:
         raise DataError(f"{where}: scene_id: received {ids[0][:40]!r}; allowed: UTF-8 text")
-    side = math.isqrt(pixels.size)
-    if side * side != pixels.size:
-        raise DataError(f"{where} (scene {scene_id}): image has {pixels.size} values; allowed: a square of pixels")
+    side = math.isqrt(pixels.size // bands)
+    if side * side * bands != pixels.size:
+        allowed = "a square of pixels" + (f" in {bands} bands, those of the model" if bands > 1 else "")
+        raise DataError(f"{where} (scene {scene_id}): image has {pixels.size} values; allowed: {allowed}")
     if not np.isfinite(pixels).all():
         raise DataError(
             f"{where} (scene {scene_id}): image has pixels that are NaN or infinite. Leave the"
             " record out, or set them to 0, the sky."
         )
-    return scene_id, pixels.reshape(side, side)
+    return scene_id, pixels.reshape(side, side, bands)
 
 
 def encode(scene_id: str, samples: np.ndarray, probabilities: np.ndarray, keep_samples: bool) -> bytes:

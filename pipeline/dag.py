@@ -24,6 +24,7 @@ from blendinator.components.scene_schema.component import SceneSchema
 from blendinator.components.span_example_gen.component import SpanExampleGen
 from blendinator.config import Config
 from blendinator.config_loader import config_to_dict
+from blendinator.data.survey import bands_of
 from blendinator.model import released
 from blendinator.model.live import training_key
 from blendinator.pipeline.beam_engine import args_on_shared_files
@@ -58,17 +59,20 @@ def create_pipeline(
     Returns:
       The pipeline, with an SQLite metadata store at `config.metadata_path`.
     """
-    size = config.simulation.stamp_size
+    size, bands = config.simulation.stamp_size, len(bands_of(config.simulation.survey))
     example_gen = SpanExampleGen(
         data_root=parameters.get("data_root", str(config.data_root)),
         spans=parameters.get("spans", spans),
         stamp_size=size,
+        bands=bands,
         fingerprint=fingerprint,
         code=code_fingerprint("components.span_example_gen"),
         pipeline_args=_ingestion_args(config),
     )
     statistics_gen = tfx_components.StatisticsGen(examples=example_gen.outputs["examples"])
-    schema_gen = SceneSchema(stamp_size=size, code=code_fingerprint("components.scene_schema", files=SCHEMA))
+    schema_gen = SceneSchema(
+        stamp_size=size, bands=bands, code=code_fingerprint("components.scene_schema", files=SCHEMA)
+    )
     validator = tfx_components.ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
     )
@@ -190,7 +194,7 @@ def evaluator_config(config: Config) -> dict:
     """The part of the configuration that the evaluation reads, as `config_from_dict` takes it."""
     read = config_to_dict(config)
     return {
-        "simulation": {"stamp_size": read["simulation"]["stamp_size"]},
+        "simulation": {key: read["simulation"][key] for key in ("stamp_size", "survey")},
         "model": read["model"],
         "evaluation": read["evaluation"],
     }

@@ -317,13 +317,14 @@ def check_space(config: Config, spans: str = "latest") -> None:
 def needed_space(config: Config, spans: str = "latest") -> float:
     """Bytes that a run may need: spans, their ingested copy, what the training maps into memory, working space."""
     from blendinator.data.spans import BYTES_PER_PIXEL, MAPPED_BYTES_PER_PIXEL, list_spans, parse_selection
+    from blendinator.data.survey import bands_of
 
     simulation, wanted, there = config.simulation, parse_selection(spans), len(list_spans(config.data_root))
     used = max(1, min(wanted, there)) if isinstance(wanted, int) else len(wanted)
     simulated = 0 if there or not isinstance(wanted, int) else 1
     mapped = simulation.train_scenes + simulation.calibration_scenes
     stored = mapped + simulation.test_scenes
-    return WORKING_SPACE + simulation.stamp_size**2 * (
+    return WORKING_SPACE + simulation.stamp_size**2 * len(bands_of(simulation.survey)) * (
         (simulated + used) * stored * BYTES_PER_PIXEL + used * mapped * MAPPED_BYTES_PER_PIXEL
     )
 

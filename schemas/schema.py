@@ -1,4 +1,4 @@
-"""The curated schema of the record, for a stamp size.
+"""The curated schema of the record, for a stamp size and a number of bands.
 
 `scene.pbtxt` holds the domains but for those that are tables of their own: the classes of the mask
 (`blendinator.data.classes`) and the texts that a scalar may have (`SCALARS` in `blendinator.data.records`).
@@ -11,16 +11,16 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from blendinator.data.classes import CLASSES
-from blendinator.data.records import SCALARS
+from blendinator.data.records import SCALARS, feature_shape
 
 
-def load_schema(stamp_size: int) -> schema_pb2.Schema:
-    """The schema with [stamp_size, stamp_size] pixel features (stamp_size in pixels)."""
+def load_schema(stamp_size: int, bands: int = 1) -> schema_pb2.Schema:
+    """The schema of records with images of `stamp_size` x `stamp_size` pixels in a number of bands."""
     text = Path(__file__).with_name("scene.pbtxt").read_text(encoding="utf-8")
     schema = text_format.Parse(text, schema_pb2.Schema())
     for feature in schema.feature:
-        for dim in feature.shape.dim:
-            dim.size = stamp_size
+        for size in feature_shape(feature.name, stamp_size, bands):
+            feature.shape.dim.add(size=size)
         if feature.name == "mask":
             feature.int_domain.min, feature.int_domain.max = 0, len(CLASSES) - 1
             feature.annotation.comment.append(", ".join(f"{number} {one.label}" for number, one in enumerate(CLASSES)))

@@ -20,6 +20,7 @@ from PIL import Image
 
 from blendinator.config import SimulationConfig
 from blendinator.data.field import FieldSimulator
+from blendinator.data.records import first_band
 from blendinator.data.scene import Simulator
 from blendinator.model import gallery
 from blendinator.model.client import Segmenter
@@ -63,6 +64,7 @@ def save_gallery(path: Path) -> None:
             error = scene_statistics(*arrays, np.array([str(number)]))["distance_truth_map"][0]
             title = f"{population} {number}"
             drawn = {"samples": maps.samples, "probabilities": maps.probabilities, "title": title}
+            drawn["image"], _ = first_band(scene)
             found.append((error, number, {**scene, **drawn}))
         found.sort(key=lambda one: one[:2])
         rows += [found[round(place * (len(found) - 1))][2] for place in places]

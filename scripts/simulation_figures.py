@@ -13,6 +13,7 @@ from blendinator.config import SimulationConfig, StructureConfig
 from blendinator.data import population
 from blendinator.data.classes import CLASSES
 from blendinator.data.profiles import Psf
+from blendinator.data.records import first_band
 from blendinator.data.scene import Simulator
 from blendinator.data.show import show_scene
 from blendinator.data.stars import Optics, points
@@ -36,9 +37,8 @@ def scenes(path):
     )
     for line, (title, config) in zip(axes, rows):
         for i, scene in enumerate(Simulator(config).scenes(1, range(5))):
-            line[2 * i].imshow(
-                np.arcsinh(scene["image"] / scene["sky_sigma"]), cmap="gray", vmin=-1.5, vmax=4.5, origin="lower"
-            )
+            image, sky_sigma = first_band(scene)
+            line[2 * i].imshow(np.arcsinh(image / sky_sigma), cmap="gray", vmin=-1.5, vmax=4.5, origin="lower")
             line[2 * i + 1].imshow(
                 scene["mask"],
                 cmap=ListedColormap([one.color for one in CLASSES]),

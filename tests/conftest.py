@@ -58,8 +58,8 @@ class SpanMaker:
 
     def scene(self, number: int, **changes) -> dict:
         values = {
-            "image": np.random.default_rng(number).normal(0, 20, (SIZE, SIZE)).astype(np.float32),
-            "noise_free": np.zeros((SIZE, SIZE), np.float32),
+            "image": np.random.default_rng(number).normal(0, 20, (SIZE, SIZE, 1)).astype(np.float32),
+            "noise_free": np.zeros((SIZE, SIZE, 1), np.float32),
             "mask": np.zeros((SIZE, SIZE), np.int64),
             "scene_id": f"1:{number}",
             "population": "boosted",

@@ -15,6 +15,7 @@ from blendinator.components.calibration_evaluator import scoring
 from blendinator.config import Config
 from blendinator.config_loader import config_from_dict
 from blendinator.data import records
+from blendinator.data.survey import bands_of
 from blendinator.data.tfrecords import read_records
 from blendinator.errors import ConfigError, DataError
 from blendinator.model import gallery
@@ -50,12 +51,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         folder = artifact_utils.get_single_uri(output_dict["evaluation"])
         fileio.makedirs(folder)
 
+        size, bands = config.simulation.stamp_size, bands_of(config.simulation.survey)
         with self._make_beam_pipeline() as pipeline:
             (
                 pipeline
                 | "Files" >> beam.Create(files)
                 | "Spread" >> beam.Reshuffle()
-                | "Score" >> beam.ParDo(scoring.ScoreFile(models, config.evaluation, config.simulation.stamp_size))
+                | "Score" >> beam.ParDo(scoring.ScoreFile(models, config.evaluation, size, len(bands)))
                 | "Collect" >> beam.CombineGlobally(scoring.Collect())
                 | "WriteScenes" >> beam.Map(write_scenes, folder=folder)
             )
@@ -177,9 +179,10 @@ def draw_pages(files: list[str], model_path: str, pages: dict[str, list[str]], c
             samples, probabilities = sampler.draw(
                 scene["image"][None], config.evaluation.num_samples, config.evaluation.seed, [scene["population"]]
             )
+            image, sky_sigma = records.first_band(scene)
             found[name] = {
-                "image": scene["image"],
-                "sky_sigma": scene["sky_sigma"],
+                "image": image,
+                "sky_sigma": sky_sigma,
                 "mask": scene["mask"],
                 "samples": samples[0],
                 "probabilities": probabilities[0],

@@ -15,6 +15,7 @@ from blendinator.data.records import NUM_CLASSES
 from blendinator.data.tfrecords import read_records
 from blendinator.errors import BlendinatorError, DataError, ModelError
 from blendinator.model import classical
+from blendinator.model.bands import count_bands, served_image
 from blendinator.model.live import read_facts
 from blendinator.model.metrics import scenes
 
@@ -26,6 +27,9 @@ class Sampler:
 
     Images of a population that the model was calibrated for are sampled at its own odds, all others at those of the
     population that the exports are meant for.
+
+    Attributes:
+      bands: C, of the images that the model takes.
     """
 
     def __init__(self, path: str) -> None:
@@ -44,28 +48,33 @@ class Sampler:
                 f"{path}: the signature 'sample' is missing; received {sorted(self._model.signatures)}. "
                 "Export the model with this version of the code."
             )
+        self.bands = count_bands(self._model.signatures["sample"])
         calibration = read_facts(path).get("calibration", {})
         self._odds = calibration.get("populations", {}) if "sample_with_odds" in self._model.signatures else {}
 
     def draw(
         self, images: np.ndarray, num_samples: int, seed: int, populations: Sequence[str] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Samples uint8 [B, N, H, W] and probabilities float32 [B, H, W, 3] of images [B, H, W] in electrons.
+        """Samples uint8 [B, N, H, W] and probabilities float32 [B, H, W, 3] of images in electrons.
 
         An image's samples depend on its pixels, its population's odds and the seed alone
         (`blendinator.model.sampling.image_noise`), whatever else is in the batch.
 
         Args:
-          images: float32 [B, H, W].
+          images: float32 [B, H, W, C], of as many bands as the model takes.
           num_samples: N.
           seed: of the noise.
           populations: of each image; by default none is known.
+
+        Raises:
+          DataError: the images are of another number of bands.
         """
+        images = served_image(images, self.bands)
         names = np.full(len(images), "") if populations is None else np.asarray(populations)
         known = [name for name in np.unique(names).tolist() if name in self._odds]
         groups = [(names == name, self._odds[name]) for name in known] + [(~np.isin(names, known), None)]
-        samples = np.empty((len(images), num_samples, *images.shape[1:]), np.uint8)
-        probabilities = np.empty((*images.shape, NUM_CLASSES), np.float32)
+        samples = np.empty((len(images), num_samples, *images.shape[1:3]), np.uint8)
+        probabilities = np.empty((*images.shape[:3], NUM_CLASSES), np.float32)
         for chosen, odds in groups:
             if chosen.any():
                 samples[chosen], probabilities[chosen] = self._call(images[chosen], num_samples, seed, odds)
@@ -93,8 +102,8 @@ class ClassicalBaseline:
     def __init__(self, config: ClassicalConfig) -> None:
         self._config = config
 
-    def draw(self, images: np.ndarray, sky_sigma: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-        """Two equal samples uint8 [B, 2, H, W] and their probabilities [B, H, W, 3], all 0 or 1."""
+    def draw(self, images: Sequence[np.ndarray], sky_sigma: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Two equal samples uint8 [B, 2, H, W] of B images [H, W], and their probabilities [B, H, W, 3], all 0 or 1."""
         found = np.stack([classical.class_map(*pair, self._config) for pair in zip(images, sky_sigma)])
         return np.stack([found, found], axis=1), np.eye(3, dtype=np.float32)[found]
 
@@ -103,10 +112,10 @@ def score_batch(
     batch: list[dict], method: Sampler | ClassicalBaseline, config: EvaluationConfig
 ) -> dict[str, np.ndarray]:
     """Rows of `scenes.DESCRIPTORS` and statistics of decoded records."""
-    images = np.stack([scene["image"] for scene in batch])
     if isinstance(method, ClassicalBaseline):
-        samples, probabilities = method.draw(images, [scene["sky_sigma"] for scene in batch])
+        samples, probabilities = method.draw(*zip(*map(records.first_band, batch)))
     else:
+        images = np.stack([scene["image"] for scene in batch])
         populations = [scene["population"] for scene in batch]
         samples, probabilities = method.draw(images, config.num_samples, config.seed, populations)
     rows = scenes.scene_statistics(
@@ -120,7 +129,8 @@ def score_batch(
         object_overlap=config.object_overlap,
     )
     rows["population"] = np.array([scene["population"] for scene in batch])
-    return rows | {name: np.array([scene[name] for scene in batch], np.float32) for name in records.NUMBERS}
+    numbers = lambda name: np.array([records.number(scene, name) for scene in batch], np.float32)
+    return rows | {name: numbers(name) for name in records.NUMBERS}
 
 
 class ScoreFile(beam.DoFn):
@@ -129,8 +139,8 @@ class ScoreFile(beam.DoFn):
     An error that the user can fix travels on as a block with `error`, see `blendinator.beam_errors`.
     """
 
-    def __init__(self, models: dict[str, str], config: EvaluationConfig, stamp_size: int) -> None:
-        self._paths, self._config, self._stamp_size = models, config, stamp_size
+    def __init__(self, models: dict[str, str], config: EvaluationConfig, stamp_size: int, bands: int = 1) -> None:
+        self._paths, self._config, self._stamp_size, self._bands = models, config, stamp_size, bands
         self._methods: Any = None
 
     def setup(self) -> None:
@@ -154,7 +164,7 @@ class ScoreFile(beam.DoFn):
                 scene = records.decode(serialized)
             except DataError as error:
                 raise DataError(f"{path}: record {count}: {error}")
-            records.check(scene, self._stamp_size, f"{path}: record {count}")
+            records.check(scene, self._stamp_size, f"{path}: record {count}", self._bands)
             batch.append(scene)
             count += 1
             if len(batch) == self._config.batch_size:

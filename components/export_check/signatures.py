@@ -53,7 +53,7 @@ def check_model(model, image, serialized, num_samples, seed, checks, facts):
 
     Args:
       model: what `tf.saved_model.load` returned.
-      image: float32 [B, H, W], electrons per pixel.
+      image: float32 [B, H, W] for a model of one band, else [B, H, W, C], electrons per pixel.
       serialized: the B serialized records.
       num_samples: draws behind `serving_default`.
       seed: their seed.
@@ -79,9 +79,9 @@ def check_model(model, image, serialized, num_samples, seed, checks, facts):
     same_odds = run(
         model, "sample_with_odds", image=image, num_samples=tf.constant(num_samples), seed=default_seed, **odds
     )
-    noise = field_noise(facts, image.shape, num_samples, seed) | odds
+    noise = field_noise(facts, image.shape[:3], num_samples, seed) | odds
     margin = facts["downsampling"]
-    batch, height, width = image.shape
+    batch, height, width = image.shape[:3]
     after = margin if min(height, width) > 2 * margin else 0  # at the far sides, where the image has room for it
     corner = tf.zeros([len(facts["sample_scales"]), 2])
     whole = run(
@@ -160,6 +160,12 @@ def field_noise(facts, shape, num_samples, seed):
     return {name: tf.random.stateless_normal(full, [seed, i]) for i, (name, full) in enumerate(shapes.items())}
 
 
+def band_axis(model):
+    """The axis of the bands that a model's images have: [] for one band, else [C]."""
+    signature = model.signatures.get("sample")
+    return signature.structured_input_signature[1]["image"].shape[3:].as_list() if signature else []
+
+
 def run(model, name, **inputs):
     """Calls a signature; a dictionary of arrays."""
     return {key: value.numpy() for key, value in model.signatures[name](**inputs).items()}
@@ -226,10 +232,11 @@ def main(model_dir, records, report, answers, stamp_size, num_samples, seed):
     """See the module's docstring."""
     side = int(stamp_size)
     serialized = [item.numpy() for item in tf.data.TFRecordDataset(records)]
-    image = tf.io.parse_example(serialized, {"image": tf.io.FixedLenFeature([side, side], tf.float32)})["image"].numpy()
     checks, found = Checks(), {}
     try:
         loaded = tf.saved_model.load(model_dir)
+        shape = [side, side, *band_axis(loaded)]
+        image = tf.io.parse_example(serialized, {"image": tf.io.FixedLenFeature(shape, tf.float32)})["image"].numpy()
         with open(os.path.join(model_dir, FIELD_FILE), encoding="utf-8") as file:
             facts = json.load(file)
         found = check_model(loaded, image, serialized, int(num_samples), int(seed), checks, facts)

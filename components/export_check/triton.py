@@ -156,7 +156,7 @@ def infer(url: str, model: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
 def infer_concurrently(
     url: str, signature: str, images: Sequence[np.ndarray], **others: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """A signature's answers to images [H, W], each asked for by a request of its own, as one batch."""
+    """A signature's answers to images [H, W] or [H, W, C], each asked for by a request of its own, as one batch."""
     with ThreadPoolExecutor(CLIENTS) as clients:
         answers = list(clients.map(lambda image: infer(url, MODELS[signature], image=image[None], **others), images))
     return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
@@ -173,7 +173,7 @@ def check_served(
 
     Args:
       url: address of the server.
-      image: float32 [B, H, W], electrons per pixel.
+      image: float32, electrons per pixel, in the shape that the signatures take.
       expected: the SavedModel's outputs for `image`, by signature and name; `sample` with `num_samples` and `seed`.
       num_samples: number of draws.
       seed: their seed.

@@ -37,6 +37,11 @@ def outputs(signature, first_axis: int) -> list[Tensor]:
     ]
 
 
+def image_shape(signature) -> tuple[int, ...]:
+    """The shape of the images that a signature takes, batch first: with an axis of bands for more than one."""
+    return tuple(-1 if n is None else n for n in signature.structured_input_signature[1]["image"].shape)
+
+
 def end_with_standard_input() -> None:
     """Stops this process, as SIGTERM does, when the pipe on its standard input is closed at the other end."""
 
@@ -81,7 +86,7 @@ def serve(model: str, port: int, address: str) -> None:
         triton.bind(
             model_name="blendinator",
             infer_func=infer_default,
-            inputs=[Tensor(name="image", dtype=np.float32, shape=(-1, -1))],
+            inputs=[Tensor(name="image", dtype=np.float32, shape=image_shape(default)[1:])],
             outputs=outputs(default, 1),
             config=ModelConfig(
                 max_batch_size=MAX_BATCH, batcher=DynamicBatcher(max_queue_delay_microseconds=MAX_DELAY)
@@ -92,7 +97,7 @@ def serve(model: str, port: int, address: str) -> None:
             model_name="blendinator_sample",
             infer_func=infer_sample,
             inputs=[
-                Tensor(name="image", dtype=np.float32, shape=(-1, -1, -1)),
+                Tensor(name="image", dtype=np.float32, shape=image_shape(sample)),
                 Tensor(name="num_samples", dtype=np.int32, shape=(1,)),
                 Tensor(name="seed", dtype=np.int32, shape=(2,)),
             ],

@@ -12,6 +12,7 @@ class SceneSchemaSpec(component_spec.ComponentSpec):
 
     PARAMETERS = {
         "stamp_size": component_spec.ExecutionParameter(type=int),
+        "bands": component_spec.ExecutionParameter(type=int),
         "code": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {}
@@ -19,7 +20,7 @@ class SceneSchemaSpec(component_spec.ComponentSpec):
 
 
 class SceneSchema(base_component.BaseComponent):
-    """The curated schema for a stamp size, from the installed package.
+    """The curated schema for a stamp size and a number of bands, from the installed package.
 
     TFX's ImportSchemaGen takes a path, which is not there in a container.
 
@@ -30,12 +31,15 @@ class SceneSchema(base_component.BaseComponent):
     SPEC_CLASS = SceneSchemaSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, stamp_size: int, code: str = "") -> None:
+    def __init__(self, stamp_size: int, bands: int = 1, code: str = "") -> None:
         """
         Args:
           stamp_size: pixels per side of the records.
+          bands: of their images.
           code: a hash of the schema and the code, so that the cache sees changes.
         """
         super().__init__(
-            SceneSchemaSpec(stamp_size=stamp_size, code=code, schema=types.Channel(type=standard_artifacts.Schema))
+            SceneSchemaSpec(
+                stamp_size=stamp_size, bands=bands, code=code, schema=types.Channel(type=standard_artifacts.Schema)
+            )
         )

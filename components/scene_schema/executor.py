@@ -17,6 +17,6 @@ class Executor(base_executor.BaseExecutor):
 
     def Do(self, input_dict, output_dict, exec_properties):
         """Writes the schema; see `SceneSchema` for the output and parameters."""
-        text = text_format.MessageToString(load_schema(exec_properties["stamp_size"]))
+        text = text_format.MessageToString(load_schema(exec_properties["stamp_size"], exec_properties["bands"]))
         folder = artifact_utils.get_single_uri(output_dict["schema"])
         io_utils.write_string_file(os.path.join(folder, SCHEMA_FILE), text)

@@ -14,6 +14,7 @@ class SpanExampleGenSpec(component_spec.ComponentSpec):
         "data_root": component_spec.ExecutionParameter(type=str),
         "spans": component_spec.ExecutionParameter(type=str),
         "stamp_size": component_spec.ExecutionParameter(type=int),
+        "bands": component_spec.ExecutionParameter(type=int),
         "fingerprint": component_spec.ExecutionParameter(type=str),
         "code": component_spec.ExecutionParameter(type=str),
         "pipeline_args": component_spec.ExecutionParameter(type=str),
@@ -41,6 +42,7 @@ class SpanExampleGen(base_component.BaseComponent):
         data_root: str,
         spans: str,
         stamp_size: int,
+        bands: int = 1,
         fingerprint: str = "",
         code: str = "",
         pipeline_args: str = "",
@@ -50,6 +52,7 @@ class SpanExampleGen(base_component.BaseComponent):
           data_root: folder of the spans.
           spans: "latest", "latest:3", or numbers and ranges such as "1,3-5".
           stamp_size: pixels per side that the records must have.
+          bands: that their images must have.
           fingerprint: a hash of the spans' manifests, so that the cache sees changed data.
           code: a hash of the code, for the same reason.
           pipeline_args: JSON, a list: Beam's arguments for a job that verifies and copies; none if empty. The engine's
@@ -60,6 +63,7 @@ class SpanExampleGen(base_component.BaseComponent):
                 data_root=data_root,
                 spans=spans,
                 stamp_size=stamp_size,
+                bands=bands,
                 fingerprint=fingerprint,
                 code=code,
                 pipeline_args=pipeline_args,

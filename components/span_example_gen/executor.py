@@ -34,14 +34,17 @@ class Executor(base_executor.BaseExecutor):
 
         Raises:
           ConfigError: the selection of spans cannot be read.
-          DataError: a span, file or record is missing or damaged, of another stamp size, or records were lost.
+          DataError: a span, file or record is missing or damaged, of another stamp size or number of bands, or records
+            were lost.
         """
         data_root = exec_properties["data_root"]
         chosen = spans.resolve_spans(exec_properties["spans"], data_root)
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         folders = [spans.span_dir(data_root, span) for span in chosen]
         pipeline_args = json.loads(exec_properties.get("pipeline_args") or "[]")
-        counts = ingest(folders, Path(examples.uri), exec_properties["stamp_size"], pipeline_args)
+        counts = ingest(
+            folders, Path(examples.uri), exec_properties["stamp_size"], pipeline_args, exec_properties["bands"]
+        )
         log.info("ingested span %s: %s", ", ".join(map(str, chosen)), counts)
 
         examples.split_names = artifact_utils.encode_split_names(list(spans.SPLITS))
@@ -54,7 +57,7 @@ class Executor(base_executor.BaseExecutor):
 
 
 def ingest(
-    folders: Sequence[Place], destination: Path, stamp_size: int, pipeline_args: Sequence[str] = ()
+    folders: Sequence[Place], destination: Path, stamp_size: int, pipeline_args: Sequence[str] = (), bands: int = 1
 ) -> dict[str, int]:
     """Verifies spans and copies their files to `destination`/Split-<split>/.
 
@@ -64,6 +67,7 @@ def ingest(
       stamp_size: pixels per side that the records must have.
       pipeline_args: of Beam: a job with one element per file. Without them, this process works through the files. The
         copies are the same bytes.
+      bands: that the images must have.
 
     Returns:
       Records per split, equal to the sum over the manifests.
@@ -81,7 +85,7 @@ def ingest(
         for split in spans.SPLITS:
             expected[split] += manifest["splits"].get(split, {}).get("records", 0)
     counts = dict.fromkeys(spans.SPLITS, 0)
-    for split, records_read in _run(files, destination, stamp_size, pipeline_args):
+    for split, records_read in _run(files, destination, (stamp_size, bands), pipeline_args):
         counts[split] += records_read
     for split in spans.SPLITS:
         if counts[split] != expected[split] or not counts[split]:
@@ -94,19 +98,19 @@ def ingest(
     return counts
 
 
-def ingest_file(file: tuple[str, str, dict], stamp_size: int) -> tuple[str, int]:
+def ingest_file(file: tuple[str, str, dict], stamp_size: int, bands: int = 1) -> tuple[str, int]:
     """Verifies one file and copies it: (source, target, entry of the manifest) to its split and number of records."""
     source, target, entry = place(file[0]), Path(file[1]), file[2]
     with local_copy(source) as path:
         spans.verify_file(path, entry, source)
-        check_first_record(path, stamp_size, source)
+        check_first_record(path, stamp_size, source, bands)
         copy_verified(path, target, entry["sha256"], source)
     return entry["split"], entry["records"]
 
 
-def _run(files, destination, stamp_size, pipeline_args):
+def _run(files, destination, shape, pipeline_args):
     if not pipeline_args:
-        return [ingest_file(file, stamp_size) for file in files]
+        return [ingest_file(file, *shape) for file in files]
     account = destination / ACCOUNT
     destination.mkdir(parents=True, exist_ok=True)
     use_in_memory_runner()
@@ -115,7 +119,7 @@ def _run(files, destination, stamp_size, pipeline_args):
             pipeline
             | "Files" >> beam.Create(list(enumerate(files)), reshuffle=False)
             | "Spread" >> beam.Reshuffle()
-            | "Ingest" >> beam.Map(_ingest_or_report, stamp_size=stamp_size)
+            | "Ingest" >> beam.Map(_ingest_or_report, shape=shape)
             | "Collect" >> beam.combiners.ToList()
             | "Account" >> beam.Map(_write_account, path=str(account))
         )
@@ -127,11 +131,11 @@ def _run(files, destination, stamp_size, pipeline_args):
     return [found for _, found, _ in entries]
 
 
-def _ingest_or_report(numbered, stamp_size):
+def _ingest_or_report(numbered, shape):
     """(number, result, None), or (number, [], carried error), see `blendinator.beam_errors`."""
     number, file = numbered
     try:
-        return number, list(ingest_file(tuple(file), stamp_size)), None
+        return number, list(ingest_file(tuple(file), *shape)), None
     except BlendinatorError as error:
         return number, [], carry(error)
 
@@ -140,14 +144,14 @@ def _write_account(entries, path) -> None:
     Path(path).write_text(json.dumps(entries), encoding="utf-8")
 
 
-def check_first_record(path: Path, stamp_size: int, name: Place) -> None:
-    """Decodes one record of a file: finds a span of another stamp size or format before any statistics are made."""
+def check_first_record(path: Path, stamp_size: int, name: Place, bands: int = 1) -> None:
+    """Decodes one record of a file: finds a span of another shape or format before any statistics are made."""
     for serialized in read_records(path, spans.REMEDY, name):
         try:
             scene = records.decode(serialized)
         except DataError as error:
             raise DataError(f"{name}: record 0: {error}")
-        records.check(scene, stamp_size, source=f"{name}: record 0")
+        records.check(scene, stamp_size, f"{name}: record 0", bands)
         return
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from blendinator.errors import ModelError
 from blendinator.model.client import NO_DATA, Segmenter, Timing, check_draws, empty_maps, pad_rows, place
 from blendinator.model.field.reading import Field
 from blendinator.model.field.tiling import Tile
@@ -53,8 +54,16 @@ def segment(
       sinks: objects with `write(top, maps)`, called in order of rows with the maps of full rows: `Maps`' arrays by
         name, and `image`, float32 [rows, W] electrons.
       progress: called with the number of pixels done since the last call.
+
+    Raises:
+      ModelError: the model takes images of several bands.
     """
     check_draws(num_samples, seed)
+    if segmenter.bands > 1:
+        raise ModelError(
+            f"{segmenter.path}: this model takes images of {segmenter.bands} bands, and a field's file is read as one. "
+            f"Call Segmenter.sample with an image [H, W, {segmenter.bands}]."
+        )
     height, width = field.shape
     timing, missing, start = Timing(), 0, time.perf_counter()
     rows_of_tiles = segmenter.tiles(height, width)

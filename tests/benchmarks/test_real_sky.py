@@ -42,8 +42,8 @@ class Always:
 
     def draw(self, images, num_samples, seed, populations):
         self.populations = populations
-        samples = np.full((len(images), num_samples, *images.shape[1:]), self.category, np.uint8)
-        return samples, np.tile(np.eye(3, dtype=np.float32)[self.category], (*images.shape, 1))
+        samples = np.full((len(images), num_samples, *images.shape[1:3]), self.category, np.uint8)
+        return samples, np.tile(np.eye(3, dtype=np.float32)[self.category], (*images.shape[:3], 1))
 
 
 def test_halves_are_the_even_and_the_odd_hdus(real_sky, tmp_path):

@@ -30,7 +30,7 @@ def pass_gate(span_maker, tmp_path):
     ingest.Executor().Do(
         {},
         {"examples": [examples]},
-        {"data_root": str(span_maker.data_root), "spans": "1", "stamp_size": SIZE, "fingerprint": ""},
+        {"data_root": str(span_maker.data_root), "spans": "1", "stamp_size": SIZE, "bands": 1, "fingerprint": ""},
     )
     schema = load_schema(SIZE)
     io_utils.write_pbtxt_file(str(tmp_path / "schema" / "schema.pbtxt"), schema)
@@ -87,7 +87,7 @@ def test_damage_is_listed_with_file_and_record(span_maker, tmp_path):
     for line, split, feature, scene, fault in (
         (lines[1], "train", "image", "1:3", "image has 1 values that are NaN or infinite"),
         (lines[2], "calibration", "mask", "1:13", "mask holds 3; allowed: at most 2"),
-        (lines[3], "test", "noise_free", "1:23", "noise_free has 56 values; allowed: 64, which is shape [8, 8]"),
+        (lines[3], "test", "noise_free", "1:23", "noise_free has 56 values; allowed: 64, which is shape [8, 8, 1]"),
     ):
         where = folder / spans.shard_name(split, 1, 2)
         assert line.startswith(f"  split {split}, feature {feature}: ")

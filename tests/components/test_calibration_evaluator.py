@@ -41,9 +41,9 @@ def make_scene(number, population):
     y, x = rng.integers(4, SIZE - 16, 2)
     mask[y : y + 8, x : x + 8] += 1
     mask[y + 4 : y + 12, x + 4 : x + 12] += 1
-    noise_free = (mask * 100).astype(np.float32)
+    noise_free = (mask * 100)[..., None].astype(np.float32)
     return {
-        "image": noise_free + rng.normal(0, 25, mask.shape).astype(np.float32),
+        "image": noise_free + rng.normal(0, 25, noise_free.shape).astype(np.float32),
         "noise_free": noise_free,
         "mask": mask,
         "scene_id": f"1:{number}",

@@ -20,7 +20,7 @@ def ingest(span_maker, tmp_path, selection="latest", size=8):
     executor.Executor().Do(
         {},
         {"examples": [examples]},
-        {"data_root": str(span_maker.data_root), "spans": selection, "stamp_size": size, "fingerprint": ""},
+        {"data_root": str(span_maker.data_root), "spans": selection, "stamp_size": size, "bands": 1, "fingerprint": ""},
     )
     return examples
 
@@ -96,8 +96,13 @@ def test_records_that_the_manifest_does_not_account_for(span_maker, tmp_path):
 
 def test_other_stamp_size_is_found_at_once(span_maker, tmp_path):
     span_maker.write()
-    with pytest.raises(DataError, match=r"record 0 .*image has shape \[8, 8\]; allowed: \[16, 16\].*stamp_size"):
+    with pytest.raises(DataError, match=r"record 0 .*image has shape \[8, 8, 1\]; allowed: \[16, 16, 1\].*stamp_size"):
         ingest(span_maker, tmp_path, size=16)
+
+
+def test_other_number_of_bands_is_found_at_once(span_maker, tmp_path):
+    with pytest.raises(DataError, match=r"record 0 .*bands of image: received 1; allowed: 2, .*simulation.survey"):
+        executor.ingest([span_maker.write()], tmp_path / "examples", 8, bands=2)
 
 
 def test_record_that_is_no_example(span_maker, tmp_path):

@@ -10,11 +10,11 @@ from blendinator.data import records
 from blendinator.errors import DataError
 
 
-def scene(size=4):
+def scene(size=4, bands=1):
     rng = np.random.default_rng(3)
     return {
-        "image": rng.normal(size=(size, size)).astype(np.float32),
-        "noise_free": rng.normal(size=(size, size)).astype(np.float32),
+        "image": rng.normal(size=(size, size, bands)).astype(np.float32),
+        "noise_free": rng.normal(size=(size, size, bands)).astype(np.float32),
         "mask": rng.integers(0, 3, (size, size)),
         "scene_id": "1:4711",
         "population": "boosted",
@@ -83,9 +83,17 @@ def broken(**values):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (broken(image=np.zeros((4, 5))), "a.gz record 7 (scene 1:4711): image has shape [4, 5]; allowed: [4, 4]"),
-        (broken(image=np.full((4, 4), np.nan)), "16 pixels of image are NaN or infinite"),
-        (broken(noise_free=np.full((4, 4), np.inf)), "16 pixels of noise_free are NaN or infinite"),
+        (
+            broken(image=np.zeros((4, 5, 1))),
+            "a.gz record 7 (scene 1:4711): image has shape [4, 5, 1]; allowed: [4, 4, 1]",
+        ),
+        (
+            broken(image=np.zeros((4, 4, 2))),
+            "a.gz record 7 (scene 1:4711): bands of image: received 2; allowed: 1, the number of simulation.survey.",
+        ),
+        (broken(sky_sigma=np.ones(2)), "values of sky_sigma: received 2; allowed: 1, one for each band. Set"),
+        (broken(image=np.full((4, 4, 1), np.nan)), "16 pixels of image are NaN or infinite"),
+        (broken(noise_free=np.full((4, 4, 1), np.inf)), "16 pixels of noise_free are NaN or infinite"),
         (broken(mask=np.full((4, 4), 3)), "mask holds the values [3]; allowed: 0, 1, 2"),
         (broken(population="crowded"), "population is 'crowded'; allowed: boosted, natural, bright"),
         ({"image": np.zeros((4, 4))}, "a.gz record 7: the features noise_free, mask,"),

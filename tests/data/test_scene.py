@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from blendinator.config import DefectsConfig, PopulationConfig, SimulationConfig, StarConfig
+from blendinator.data import survey
 from blendinator.data.observing import unit_noise
 from blendinator.data.population import GALAXY, STAR
 from blendinator.data.scene import Simulator, population_of, split_start
-from blendinator.errors import DataError
+from blendinator.errors import ConfigError, DataError
 
 CONFIG = SimulationConfig(
     train_scenes=10,
@@ -101,7 +102,7 @@ def test_noise_is_that_of_sky_and_source():
     )
     scenes = Simulator(config).scenes(1, range(60))
     image, noise_free = (np.stack([scene[name] for scene in scenes]) for name in ("image", "noise_free"))
-    sky_sigma = np.array([scene["sky_sigma"] for scene in scenes])[:, None, None]
+    sky_sigma = np.array([scene["sky_sigma"] for scene in scenes])[:, None, None, None]
     sigma = np.sqrt(sky_sigma**2 + np.maximum(noise_free, 0))
     unit = (image - noise_free) / sigma
     assert np.mean(unit) == pytest.approx(0.0, abs=0.01) and np.std(unit) == pytest.approx(1.0, abs=0.01)
@@ -117,7 +118,7 @@ def test_rounding_is_far_below_the_noise():
         np.testing.assert_array_equal(scene[name] % 0.25, 0.0)
     _, stamps = simulator.isolated_images(1, 0)
     exact = stamps.sum(axis=0)
-    assert np.abs(scene["noise_free"] - exact).max() <= 0.126
+    assert np.abs(scene["noise_free"][..., 0] - exact).max() <= 0.126
 
 
 def test_noise_scale_and_deep_survey_change_the_sky():
@@ -155,3 +156,9 @@ def test_white_noise_is_white_and_correlated_noise_is_not():
     std, product = neighbours(1.0)
     # white noise under a Gaussian kernel of sigma s: correlation exp(-1 / (4 s^2)) at one pixel
     assert std == pytest.approx(1.0, abs=0.02) and product == pytest.approx(np.exp(-0.25), abs=0.03)
+
+
+def test_a_survey_of_several_bands_is_not_rendered(monkeypatch):
+    monkeypatch.setitem(survey.PRESETS, "lsst_i", ("LSST", ("g", "i"), 1, 0.0, 1, 2.0e7))
+    with pytest.raises(ConfigError, match="simulation.survey: lsst_i has the bands g, i; allowed: a survey of one"):
+        Simulator(SimulationConfig(survey="lsst_i"))

@@ -1,10 +1,12 @@
 """Surveys against the published depths."""
 
+import dataclasses
 import math
 
 import pytest
 
-from blendinator.data.survey import get_survey
+from blendinator.data import survey as surveys
+from blendinator.data.survey import bands_of, get_survey
 from blendinator.errors import ConfigError
 
 
@@ -55,3 +57,18 @@ def test_an_unknown_survey():
         ConfigError, match="simulation.survey: received 'sdss'; allowed: one of euclid_wide, euclid_deep, lsst_i, "
     ):
         get_survey("sdss")
+    with pytest.raises(ConfigError, match="simulation.survey: received 'sdss'"):
+        bands_of("sdss")
+
+
+def test_bands():
+    assert bands_of("euclid_wide") == get_survey("euclid_wide").bands == ("IE",)
+    assert [len(bands_of(name)) for name in surveys.PRESETS] == [1] * len(surveys.PRESETS)
+
+
+@pytest.mark.parametrize("bands", [(), ("i", "i"), ("i", "")])
+def test_bands_without_names_of_their_own(bands):
+    with pytest.raises(
+        ConfigError, match="survey lsst_i: bands: received .*; allowed: one filter or more, each with its"
+    ):
+        dataclasses.replace(get_survey("lsst_i"), bands=bands)

@@ -44,7 +44,7 @@ def read(serialized: bytes):
     except DataError as error:
         assert "Simulate the span again" in str(error) or "simulate the span again" in str(error)
         return None
-    assert scene["image"].shape == (SIZE, SIZE) and np.isfinite(scene["image"]).all()
+    assert scene["image"].shape == (SIZE, SIZE, 1) and np.isfinite(scene["image"]).all()
     assert set(np.unique(scene["mask"])) <= {0, 1, 2} and scene["population"] in records.POPULATIONS
     return scene
 

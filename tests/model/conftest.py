@@ -49,10 +49,10 @@ def scenes() -> Scenes:
             count[i] += galaxy > SKY_SIGMA
     image = noise_free + rng.normal(0, SKY_SIGMA, noise_free.shape)
     return Scenes(
-        image=image.astype("f4"),
-        noise_free=noise_free,
+        image=image.astype("f4")[..., None],
+        noise_free=noise_free[..., None],
         mask=np.minimum(count, 2).astype("u1"),
-        sky_sigma=np.full(30, SKY_SIGMA, "f4"),
+        sky_sigma=np.full((30, 1), SKY_SIGMA, "f4"),
         noise_correlation=np.zeros(30, "f4"),
         population=np.where(np.arange(30) % 2 == 0, "natural", "boosted"),
     )
@@ -60,14 +60,14 @@ def scenes() -> Scenes:
 
 @pytest.fixture(scope="session")
 def normalise():
-    return lambda image: tf.asinh(image / SKY_SIGMA)[..., None]
+    return lambda image: tf.asinh(image / SKY_SIGMA)
 
 
 @pytest.fixture(scope="session")
 def transform_graph(tmp_path_factory, scenes) -> str:
     """The output folder of TensorFlow Transform, fitted on the scenes."""
     folder = tmp_path_factory.mktemp("transform")
-    spec = {"image": tf.io.FixedLenFeature([SIDE, SIDE], tf.float32)}
+    spec = {"image": tf.io.FixedLenFeature([SIDE, SIDE, 1], tf.float32)}
     metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
     rows = [{"image": image} for image in scenes.image]
     with tft_beam.Context(temp_dir=str(folder / "tmp")):

@@ -77,8 +77,8 @@ def scenes_of_one_field(scale: float, count: int = 300) -> Scenes:
     )
     probabilities = tf.constant(np.tile(np.array([0.5, 0.5, 0.0], "f4"), (count, 1, SIDE, SIDE, 1)))
     mask = sampling.draw_classes(probabilities, fields).numpy()[:, 0]
-    empty = np.zeros((count, SIDE, SIDE), "f4")
-    return Scenes(empty, empty, mask, np.ones(count, "f4"), np.zeros(count, "f4"), np.full(count, "natural"))
+    empty = np.zeros((count, SIDE, SIDE, 1), "f4")
+    return Scenes(empty, empty, mask, np.ones((count, 1), "f4"), np.zeros(count, "f4"), np.full(count, "natural"))
 
 
 @pytest.mark.parametrize("scale, place", [(3.0, 0), (27.0, 1)])
@@ -91,7 +91,7 @@ def test_the_fit_finds_the_scale_over_which_pixels_agree(tiny_config, monkeypatc
         variable.assign(tf.zeros_like(variable))
     odds = Odds(1.0, [0.0, 0.0, -30.0])
     scenes = scenes_of_one_field(scale)
-    facts = copula.fit(model, {"natural": scenes}, {"natural": odds}, lambda image: image[..., None], seed=1)
+    facts = copula.fit(model, {"natural": scenes}, {"natural": odds}, lambda image: image, seed=1)
     assert facts["nll_after"] < facts["nll_before"] - 0.003
     weights = model.field_weights(model.features(tf.zeros([1, SIDE, SIDE, 1]))[0])
     np.testing.assert_allclose(tf.reduce_sum(weights**2, axis=0), 1.0, atol=1e-5)
@@ -102,7 +102,7 @@ def test_without_doubt_nothing_is_fitted(tiny_config):
     model = ProbaUNet(tiny_config.model, seed=1)
     scenes = scenes_of_one_field(3.0, 4)
     certain = Odds(1.0, [0.0, -50.0, -50.0])
-    assert copula.fit(model, {"natural": scenes}, {"natural": certain}, lambda image: image[..., None], seed=1) == {}
+    assert copula.fit(model, {"natural": scenes}, {"natural": certain}, lambda image: image, seed=1) == {}
     assert not any(np.any(variable) for variable in model.field_weights.variables)
 
 
@@ -130,6 +130,6 @@ def test_a_fit_that_is_not_better_is_given_up(tiny_config, monkeypatch):
     for variable in (model.head.to_logits.kernel, model.head.to_logits.bias):
         variable.assign(tf.zeros_like(variable))
     scenes = scenes_of_one_field(3.0, 20)
-    facts = copula.fit(model, {"natural": scenes}, {"natural": odds}, lambda image: image[..., None], seed=1)
+    facts = copula.fit(model, {"natural": scenes}, {"natural": odds}, lambda image: image, seed=1)
     assert facts["nll_after"] == facts["nll_before"]
     assert not any(np.any(variable) for variable in model.field_weights.variables)

@@ -38,6 +38,12 @@ def folder(tmp_path_factory, tiny_config, transform_output):
 
 
 @pytest.fixture(scope="module")
+def images(scenes):
+    """As the signatures take images of one band: [B, H, W]."""
+    return scenes.image[..., 0]
+
+
+@pytest.fixture(scope="module")
 def signatures(folder):
     loaded = tf.saved_model.load(str(folder))
     yield loaded.signatures  # noqa: PT022 the model must outlive them
@@ -47,8 +53,8 @@ def sample(signatures, image, n=5, seed=(1, 2)):
     return signatures["sample"](image=tf.constant(image), num_samples=tf.constant(n), seed=tf.constant(seed, tf.int32))
 
 
-def test_sample(signatures, scenes):
-    out = sample(signatures, scenes.image[:3])
+def test_sample(signatures, images):
+    out = sample(signatures, images[:3])
     assert out["samples"].shape == [3, 5, 16, 16] and out["samples"].dtype == tf.uint8
     assert int(tf.reduce_max(out["samples"])) <= 2
     np.testing.assert_allclose(tf.reduce_sum(out["probabilities"], axis=-1), 1.0, atol=1e-5)
@@ -64,36 +70,36 @@ def at_odds(signatures, image, temperature, class_offsets):
     )
 
 
-def test_sample_with_odds(signatures, scenes):
+def test_sample_with_odds(signatures, images):
     """With the model's own odds the samples are those of `sample`; a large offset makes every source a blend."""
-    ours, usual = (at_odds(signatures, scenes.image[:2], 1.0, [0.0] * 3), sample(signatures, scenes.image[:2]))
+    ours, usual = (at_odds(signatures, images[:2], 1.0, [0.0] * 3), sample(signatures, images[:2]))
     for name, value in usual.items():
         np.testing.assert_array_equal(ours[name], value)
-    blended = at_odds(signatures, scenes.image[:2], 1.0, [0.0, 0.0, 50.0])
+    blended = at_odds(signatures, images[:2], 1.0, [0.0, 0.0, 50.0])
     np.testing.assert_array_equal(blended["samples"], 2)
 
 
-def test_tiles_have_the_odds_that_they_are_given(signatures, scenes, noise):
-    natural, boosted = (with_noise(signatures, scenes.image[:2], noise, odds=odds) for odds in ("natural", "boosted"))
+def test_tiles_have_the_odds_that_they_are_given(signatures, images, noise):
+    natural, boosted = (with_noise(signatures, images[:2], noise, odds=odds) for odds in ("natural", "boosted"))
     assert (boosted["probabilities"][..., 2] > natural["probabilities"][..., 2]).numpy().all()
 
 
-def test_same_seed_same_samples_other_seed_other_samples(signatures, scenes):
-    first, again, other = (sample(signatures, scenes.image[:3], seed=seed) for seed in ((1, 2), (1, 2), (1, 3)))
+def test_same_seed_same_samples_other_seed_other_samples(signatures, images):
+    first, again, other = (sample(signatures, images[:3], seed=seed) for seed in ((1, 2), (1, 2), (1, 3)))
     np.testing.assert_array_equal(first["samples"], again["samples"])
     assert np.mean(first["samples"] != other["samples"]) > 0.01
     assert np.abs(first["probabilities"] - other["probabilities"]).max() > 0
 
 
-def test_the_samples_of_an_image_do_not_depend_on_its_batch(signatures, scenes):
-    batch, alone = sample(signatures, scenes.image[:3]), sample(signatures, scenes.image[1:2])
+def test_the_samples_of_an_image_do_not_depend_on_its_batch(signatures, images):
+    batch, alone = sample(signatures, images[:3]), sample(signatures, images[1:2])
     np.testing.assert_allclose(batch["probabilities"][1], alone["probabilities"][0], atol=1e-6)
     # A pixel between two classes may fall on the other side when sums are rounded otherwise.
     assert np.mean(batch["samples"][1] != alone["samples"][0]) < 1e-3
 
 
-def test_serving_default(signatures, scenes):
-    out = signatures["serving_default"](image=tf.constant(scenes.image[:2]))
+def test_serving_default(signatures, images):
+    out = signatures["serving_default"](image=tf.constant(images[:2]))
     assert {name: (value.shape, value.dtype) for name, value in out.items()} == {
         "class_map": ([2, 16, 16], tf.uint8),
         "probabilities": ([2, 16, 16, 3], tf.float32),
@@ -107,16 +113,16 @@ def test_serving_default(signatures, scenes):
     assert np.all(out["mutual_information"] <= out["entropy"] + 1e-5)
 
 
-def test_from_examples_equals_serving_default(signatures, scenes):
+def test_from_examples_equals_serving_default(signatures, images):
     records = [
         tf.train.Example(
             features=tf.train.Features(
                 feature={"image": tf.train.Feature(float_list=tf.train.FloatList(value=image.ravel()))}
             )
         ).SerializeToString()
-        for image in scenes.image[:2]
+        for image in images[:2]
     ]
-    expected = signatures["serving_default"](image=tf.constant(scenes.image[:2]))
+    expected = signatures["serving_default"](image=tf.constant(images[:2]))
     got = signatures["from_examples"](examples=tf.constant(records))
     for name, value in expected.items():
         np.testing.assert_allclose(value, got[name], atol=1e-6)
@@ -168,13 +174,13 @@ def with_noise(signatures, image, noise, margins=(0, 0, 0, 0), offset=(0.0, 0.0)
 
 
 def test_sample_with_noise_is_what_the_network_draws_from_that_noise(
-    signatures, scenes, noise, tiny_config, transform_output
+    signatures, images, noise, tiny_config, transform_output
 ):
     """The same as `probaunet.draw`, step by step."""
-    image = tf.constant(scenes.image[:2])
+    image = tf.constant(images[:2])
     out = with_noise(signatures, image, noise)
     model = ProbaUNet(tiny_config.model, seed=1)
-    features, prior = model.features(transform_output.transform_raw_features({"image": image})[NORMALISED][..., None])
+    features, prior = model.features(transform_output.transform_raw_features({"image": image[..., None]})[NORMALISED])
     probabilities = tf.nn.softmax(model.draw_logits(features, prior, noise[0]))
     fields = sampling.mixed_field(noise[1], model.field_weights(features), [16, 16], tiny_config.model.sample_scales)
     np.testing.assert_allclose(out["probabilities"], tf.reduce_mean(probabilities, axis=1), atol=1e-5)
@@ -185,9 +191,9 @@ def test_sample_with_noise_is_what_the_network_draws_from_that_noise(
     assert np.all(out["mutual_information"].numpy() >= 0)
 
 
-def test_margins_are_context_only(signatures, scenes, noise):
+def test_margins_are_context_only(signatures, images, noise):
     """The whole image and its lower right part, cut out by margins: the same draws, of another lattice's offset."""
-    image = tf.constant(scenes.image[:2])
+    image = tf.constant(images[:2])
     whole, part = with_noise(signatures, image, noise), with_noise(signatures, image, noise, (6, 0, 4, 2), (6.0, 4.0))
     for name in ("samples", "probabilities", "entropy", "mutual_information", "class_map"):
         cut = whole[name][..., 6:16, 4:14] if name != "probabilities" else whole[name][:, 6:16, 4:14]
@@ -195,9 +201,9 @@ def test_margins_are_context_only(signatures, scenes, noise):
 
 
 @pytest.mark.parametrize("margins", [(1, 0, 0, 0), (0, 0, -2, 0)])
-def test_margins_off_the_lattice_are_refused(signatures, scenes, noise, margins):
+def test_margins_off_the_lattice_are_refused(signatures, images, noise, margins):
     with pytest.raises(tf.errors.InvalidArgumentError, match="`margins` must be multiples of 2, from 0"):
-        with_noise(signatures, tf.constant(scenes.image[:2]), noise, margins)
+        with_noise(signatures, tf.constant(images[:2]), noise, margins)
 
 
 def test_facts_for_fields(folder):

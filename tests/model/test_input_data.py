@@ -22,7 +22,7 @@ CONFIG = TrainingConfig(steps=12, batch_size=8, seed=5)
 
 
 def batches(scenes, config, first_step=0):
-    identity = lambda image: image[..., None]
+    identity = lambda image: image
     return [
         (image.numpy(), mask.numpy())
         for image, mask in input_data.training_batches(scenes, identity, config, first_step)
@@ -44,7 +44,7 @@ def test_another_seed_gives_other_batches(scenes):
 def test_every_epoch_visits_each_scene_once_in_a_new_order(scenes):
     """Marks each scene by its sky sigma, with no source and no mask to tell them apart."""
     marks = np.arange(1, 31, dtype=np.float32)
-    marked = scenes._replace(image=np.ones_like(scenes.image) * marks[:, None, None])
+    marked = scenes._replace(image=np.ones_like(scenes.image) * marks[:, None, None, None])
     config = dataclasses.replace(CONFIG, batch_size=10, steps=6, fresh_noise=False, multi_sample_share=0.0)
     order = np.concatenate([image[:, 0, 0, 0] for image, _ in batches(marked, config)])
     assert sorted(order[:30]) == sorted(order[30:]) == list(range(1, 31))
@@ -62,9 +62,9 @@ def test_fresh_noise_differs_between_visits_and_stored_noise_does_not(scenes):
 
 
 def test_noise_has_the_variance_of_sky_and_source():
-    noise_free = tf.fill([50, 32, 32], 300.0)
+    noise_free = tf.fill([50, 32, 32, 1], 300.0)
     seed = tf.constant([1, 2], tf.int64)
-    noisy = input_data.observe_again(noise_free, tf.fill([50], 26.0), tf.zeros([50]), seed, CLEAN)
+    noisy = input_data.observe_again(noise_free, tf.fill([50, 1], 26.0), tf.zeros([50]), seed, CLEAN)
     assert float(tf.reduce_mean(noisy)) == pytest.approx(300.0, abs=0.5)
     assert float(tf.math.reduce_variance(noisy)) == pytest.approx(26.0**2 + 300.0, rel=0.02)
 
@@ -90,7 +90,7 @@ def test_training_draws_what_the_simulator_draws():
 def test_defects_are_drawn_again_at_every_step(scenes):
     config = dataclasses.replace(CONFIG, batch_size=64, steps=2)
     everything = dataclasses.replace(CLEAN, no_data_share=1.0)
-    identity = lambda image: image[..., None]
+    identity = lambda image: image
     images = [x.numpy() for x, _ in input_data.training_batches(scenes, identity, config, 0, everything)]
     assert np.mean((images[0] == 0.0).any(axis=(1, 2, 3))) > 0.5
     assert not np.array_equal(images[0] == 0.0, images[1] == 0.0)
@@ -98,10 +98,10 @@ def test_defects_are_drawn_again_at_every_step(scenes):
 
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 1.0])
 def test_noise_is_correlated_as_the_simulators(correlation):
-    noise_free, sky_sigma = tf.zeros([200, 32, 32]), tf.fill([200], 26.0)
+    noise_free, sky_sigma = tf.zeros([200, 32, 32, 1]), tf.fill([200, 1], 26.0)
     seed = tf.constant([1, 2], tf.int64)
     fresh = input_data.observe_again(noise_free, sky_sigma, tf.fill([200], correlation), seed, CLEAN) / 26.0
-    stored = np.stack([unit_noise(np.random.default_rng(i), 32, correlation) for i in range(200)])
+    stored = np.stack([unit_noise(np.random.default_rng(i), 32, correlation) for i in range(200)])[..., None]
 
     def moments(noise):
         noise = np.asarray(noise)
@@ -114,7 +114,7 @@ def test_the_last_phase_holds_the_natural_share(scenes):
     """Ten scenes of 30 are natural here; each is marked by its image."""
     natural = np.arange(30) < 10
     marked = scenes._replace(
-        image=np.ones_like(scenes.image) * np.arange(30)[:, None, None].astype("f4"),
+        image=np.ones_like(scenes.image) * np.arange(30)[:, None, None, None].astype("f4"),
         population=np.where(natural, "natural", "boosted"),
     )
     config = dataclasses.replace(
@@ -186,7 +186,7 @@ def test_no_files(tmp_path):
 
 
 def test_the_transform_graph_normalises_as_written(transform_graph, scenes):
-    normalised = input_data.load_normalise(transform_graph)(scenes.image).numpy()[..., 0]
+    normalised = input_data.load_normalise(transform_graph)(scenes.image).numpy()
     ratio = np.sinh(normalised) / scenes.image
     assert ratio.std() < 1e-4 * ratio.mean()
     faint, median = np.quantile(scenes.image[:, ::4, ::4], [0.158655, 0.5])

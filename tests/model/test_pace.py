@@ -51,6 +51,7 @@ def test_multiplications_by_hand():
     small = ModelConfig(channels=(2, 4), convs_per_block=2, head_channels=3, head_layers=2)
     # Encoder 9 * 2 * (1 + 2) + 9 * 4 * (2 + 4) / 4, decoder 9 * 2 * (4 + 2), head 3 * (3 + 3).
     assert pace.multiplications(small) == 54 + 54 + 108 + 18
+    assert pace.multiplications(small, bands=2) == 54 + 54 + 108 + 18 + 9 * 2  # one map more into the first layer
 
 
 def test_outlook_says_what_it_counts(tiny_config, monkeypatch):

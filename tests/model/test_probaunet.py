@@ -116,14 +116,14 @@ def test_n_samples_take_one_pass_of_the_unet(net, image):
     unet = net.unet
     net.unet = lambda x: calls.append(1) or unet(x)
     try:
-        draw(net, image[..., 0], image, 7, tf.constant([1, 2]))
+        draw(net, image, image, 7, tf.constant([1, 2]))
     finally:
         net.unet = unet
     assert len(calls) == 1
 
 
 def test_draws_are_probabilities_and_differ(net, image):
-    probabilities, classes = draw(net, image[..., 0], image, 6, tf.constant([1, 2]))
+    probabilities, classes = draw(net, image, image, 6, tf.constant([1, 2]))
     np.testing.assert_allclose(tf.reduce_sum(probabilities, axis=-1), 1.0, atol=1e-5)
     assert np.abs(probabilities[:, 0] - probabilities[:, 1]).max() > 1e-3
     assert classes.shape == [2, 6, 16, 16] and classes.dtype == tf.uint8

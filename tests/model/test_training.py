@@ -118,7 +118,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(tmp_path, tiny_config, sce
         r"training.kernel_learning_rate \(received 0.01\)"
     )
     with pytest.raises(ConfigError, match=message):
-        train(tmp_path, tiny_config, scenes, lambda image: image[..., None] * np.nan)
+        train(tmp_path, tiny_config, scenes, lambda image: image * np.nan)
 
 
 def test_early_stopping_keeps_the_best_weights(tmp_path, tiny_config, scenes, normalise, monkeypatch):
@@ -169,16 +169,16 @@ from blendinator.config import ModelConfig, TrainingConfig
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]) if sys.argv[1] == "two" else tf.distribute.get_strategy()
 settings = TrainingConfig(steps=4, batch_size=4, deterministic_share=1.0, multi_sample_share=0.0)
 rng = np.random.default_rng(1)
-noise = lambda: rng.normal(size=[6, 16, 16]).astype(np.float32)
-scenes = Scenes(noise(), noise(), rng.integers(0, 3, [6, 16, 16], np.uint8), np.ones(6, np.float32),
+noise = lambda: rng.normal(size=[6, 16, 16, 1]).astype(np.float32)
+scenes = Scenes(noise(), noise(), rng.integers(0, 3, [6, 16, 16], np.uint8), np.ones([6, 1], np.float32),
                 np.zeros(6, np.float32), np.full(6, "boosted"))
 with strategy.scope():
     network = ProbaUNet(ModelConfig(channels=(4, 8), convs_per_block=1, latent_dim=2), seed=1)
     steps = make_steps(network, Optimizers(network, settings), settings)
     losses = [float(steps["deterministic"](x, y, tf.constant(i, tf.int64))["loss"])
-              for i, (x, y) in enumerate(training_batches(scenes, lambda x: x[..., None], settings))]
+              for i, (x, y) in enumerate(training_batches(scenes, lambda x: x, settings))]
     elbo = make_steps(network, Optimizers(network, settings), settings)["elbo"]
-    for x, y in training_batches(scenes, lambda x: x[..., None], settings):
+    for x, y in training_batches(scenes, lambda x: x, settings):
         assert np.isfinite(float(elbo(x, y, tf.constant(4, tf.int64))["loss"]))
         break
 print("losses", *losses)

@@ -31,7 +31,7 @@ def live(tmp_path):
     (folder / WEIGHTS_FILE).parent.mkdir(parents=True)
     made.save_weights(folder / WEIGHTS_FILE)
     (folder / "saved_model.pb").touch()
-    write_facts(folder, key="abc", sky_sigma=26.0, config={"model": config_to_dict(MODEL)})
+    write_facts(folder, key="abc", sky_sigma=[26.0], config={"model": config_to_dict(MODEL)})
     (tmp_path / "artifact" / LIVE_FILE).write_text(json.dumps({"version": "7"}))
     return folder
 
@@ -42,7 +42,7 @@ def write_facts(folder, **facts):
 
 def test_weights_are_taken_over_and_the_calibration_is_not(live):
     fresh = ProbaUNet(MODEL, seed=1)
-    facts = warm_start.start(fresh, live, CONFIG, 26.26)
+    facts = warm_start.start(fresh, live, CONFIG, [26.26])
     assert facts == {"kind": "warm", "version": "7", "key": "abc", "sigma_change": pytest.approx(0.01)}
     expected = ProbaUNet(MODEL, seed=2)
     for ours, theirs in zip(fresh.get_weights(), expected.get_weights()):
@@ -53,46 +53,59 @@ def test_weights_are_taken_over_and_the_calibration_is_not(live):
 @pytest.mark.parametrize("base", [None, "empty"])
 def test_no_live_model_is_a_cold_start(base, tmp_path, caplog):
     caplog.set_level("INFO")
-    facts = warm_start.start(ProbaUNet(MODEL, seed=1), base and tmp_path, CONFIG, 26.0)
+    facts = warm_start.start(ProbaUNet(MODEL, seed=1), base and tmp_path, CONFIG, [26.0])
     assert facts == {"kind": "cold", "reason": "there is no live model"}
     assert "cold start: there is no live model" in caplog.text
 
 
 def test_switched_off_is_said():
     config = dataclasses.replace(CONFIG, retraining=RetrainingConfig(warm_start=WarmStartConfig(enabled=False)))
-    assert warm_start.start(ProbaUNet(MODEL, seed=1), None, config, 26.0)["reason"] == "it is switched off"
+    assert warm_start.start(ProbaUNet(MODEL, seed=1), None, config, [26.0])["reason"] == "it is switched off"
 
 
 def test_another_architecture_is_a_cold_start(live):
     config = dataclasses.replace(CONFIG, model=dataclasses.replace(MODEL, head_layers=3, channels=(4, 9)))
-    facts = warm_start.start(ProbaUNet(config.model, seed=1), live, config, 26.0)
+    facts = warm_start.start(ProbaUNet(config.model, seed=1), live, config, [26.0])
     assert facts["kind"] == "cold" and facts["version"] == "7"
     assert facts["reason"] == "the architecture differs in model.channels, model.head_layers"
 
 
 @pytest.mark.parametrize("sigma, change", [(28.6, "+10.0 %"), (23.4, "-10.0 %")])
 def test_another_noise_level_is_a_cold_start(live, sigma, change):
-    facts = warm_start.start(ProbaUNet(MODEL, seed=1), live, CONFIG, sigma)
+    facts = warm_start.start(ProbaUNet(MODEL, seed=1), live, CONFIG, [sigma])
     assert facts["reason"] == (
         f"the normalisation changed by {change}, and retraining.warm_start.max_sigma_change is 5 %"
     )
 
 
+def test_another_number_of_bands_is_a_cold_start(live):
+    facts = warm_start.start(ProbaUNet(MODEL, seed=1, bands=2), live, CONFIG, [26.0, 5.0])
+    assert facts["reason"] == "the number of bands changed from 1 to 2"
+
+
+def test_a_scale_that_was_noted_as_a_number_is_read(live):
+    """As the models of one band did that were exported before there were bands."""
+    write_facts(live, key="abc", sky_sigma=26.0, config={"model": config_to_dict(MODEL)})
+    assert warm_start.start(ProbaUNet(MODEL, seed=1), live, CONFIG, [26.26])["sigma_change"] == pytest.approx(0.01)
+
+
 def test_an_older_export_is_a_cold_start(live):
     write_facts(live, key="abc")
-    assert "does not tell its normalisation" in warm_start.start(ProbaUNet(MODEL, seed=1), live, CONFIG, 26.0)["reason"]
+    assert (
+        "does not tell its normalisation" in warm_start.start(ProbaUNet(MODEL, seed=1), live, CONFIG, [26.0])["reason"]
+    )
 
 
 def test_missing_weights_are_a_cold_start(live):
     (live / WEIGHTS_FILE).unlink()
-    facts = warm_start.start(ProbaUNet(MODEL, seed=1), live, CONFIG, 26.0)
+    facts = warm_start.start(ProbaUNet(MODEL, seed=1), live, CONFIG, [26.0])
     assert "has no assets.extra/probaunet.weights.h5" in facts["reason"]
 
 
 def test_weights_of_other_code_leave_the_network_as_it_was(live):
     ProbaUNet(dataclasses.replace(MODEL, head_channels=5), seed=2).save_weights(live / WEIGHTS_FILE)
     fresh, untouched = ProbaUNet(MODEL, seed=1), ProbaUNet(MODEL, seed=1)
-    assert "weights do not fit" in warm_start.start(fresh, live, CONFIG, 26.0)["reason"]
+    assert "weights do not fit" in warm_start.start(fresh, live, CONFIG, [26.0])["reason"]
     for ours, theirs in zip(fresh.get_weights(), untouched.get_weights()):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -118,8 +131,8 @@ def test_the_mean_of_start_and_trained_weights():
 
 
 def test_scale_of_the_normalisation():
-    normalise = lambda image: tf.asinh(image / 26.3)[..., None]
-    assert warm_start.normalisation_scale(normalise, 8) == pytest.approx(26.3, rel=1e-5)
+    normalise = lambda image: tf.asinh(image / [26.3, 7.0])
+    assert warm_start.normalisation_scale(normalise, 8, 2) == pytest.approx([26.3, 7.0], rel=1e-5)
 
 
 def refitted(folder, span, **changes):
@@ -147,10 +160,10 @@ def test_inputs_of_a_warm_start_do_not_shift(tmp_path, live):
     assert abs(second / first - 1.0) < bound
     shift = np.abs(np.arcsinh(images / second) - np.arcsinh(images / first)).max()
     assert shift <= abs(np.log(second / first)) + 1e-6 < np.log1p(bound) + 1e-6
-    write_facts(live, key="abc", sky_sigma=first, config={"model": config_to_dict(MODEL)})
-    assert warm_start.start(ProbaUNet(MODEL, seed=1), live, CONFIG, second)["kind"] == "warm"
+    write_facts(live, key="abc", sky_sigma=[first], config={"model": config_to_dict(MODEL)})
+    assert warm_start.start(ProbaUNet(MODEL, seed=1), live, CONFIG, [second])["kind"] == "warm"
     noisier, _ = refitted(tmp_path, 3, noise_scale=1.3)
-    assert warm_start.start(ProbaUNet(MODEL, seed=1), live, CONFIG, noisier)["kind"] == "cold"
+    assert warm_start.start(ProbaUNet(MODEL, seed=1), live, CONFIG, [noisier])["kind"] == "cold"
 
 
 def test_checkpoints_of_other_starts_are_others():

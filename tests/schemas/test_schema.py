@@ -19,8 +19,8 @@ SIZE = 8
 
 def scene(**changes):
     values = {
-        "image": np.full((SIZE, SIZE), 1.5, np.float32),
-        "noise_free": np.zeros((SIZE, SIZE), np.float32),
+        "image": np.full((SIZE, SIZE, 1), 1.5, np.float32),
+        "noise_free": np.zeros((SIZE, SIZE, 1), np.float32),
         "mask": np.zeros((SIZE, SIZE), np.int64),
         "scene_id": "1:0",
         "population": "boosted",
@@ -98,7 +98,7 @@ def test_schema_covers_the_record():
     assert sorted(feature.name for feature in schema.feature) == sorted(records.FEATURES)
     for feature in schema.feature:
         shape = [dim.size for dim in feature.shape.dim]
-        assert shape == ([SIZE, SIZE] if feature.name in records.PIXEL_FEATURES else [])
+        assert shape == list(records.feature_shape(feature.name, SIZE))
         assert feature.presence.min_fraction == 1.0
 
 
@@ -125,8 +125,8 @@ def test_the_mask_holds_the_table_of_the_classes():
 def test_component_writes_the_schema_for_a_stamp_size(size, tmp_path):
     artifact = standard_artifacts.Schema()
     artifact.uri = str(tmp_path)
-    executor.Executor().Do({}, {"schema": [artifact]}, {"stamp_size": size})
-    assert tfdv.load_schema_text(str(tmp_path / executor.SCHEMA_FILE)) == load_schema(size)
+    executor.Executor().Do({}, {"schema": [artifact]}, {"stamp_size": size, "bands": 2})
+    assert tfdv.load_schema_text(str(tmp_path / executor.SCHEMA_FILE)) == load_schema(size, 2)
 
 
 FLAT = np.zeros(SIZE * SIZE, np.float32)
@@ -136,7 +136,7 @@ FLAT = np.zeros(SIZE * SIZE, np.float32)
     "name, values, message",
     [
         ("image", None, "is missing"),
-        ("image", FLAT[:-1], "has 63 values; allowed: 64, which is shape [8, 8]"),
+        ("image", FLAT[:-1], "has 63 values; allowed: 64, which is shape [8, 8, 1]"),
         ("image", FLAT.astype(np.int64), "is of type INT; allowed: FLOAT"),
         ("image", np.where(np.arange(64) < 2, np.inf, FLAT), "has 2 values that are NaN or infinite"),
         ("mask", np.full(64, 3), "holds 3; allowed: at most 2"),
