@@ -5,10 +5,12 @@ Images of one band come as [B, H, W], of more as [B, H, W, C]: see `blendinator.
 
 import json
 from pathlib import Path
+from typing import TypeAlias
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from blendinator.config import ModelConfig
 from blendinator.data.records import NUM_CLASSES, pixel_shape
 from blendinator.data.survey import get_survey
 from blendinator.model import sampling
@@ -20,6 +22,7 @@ from blendinator.model.serving_warmup import write_warmup
 from blendinator.model.tile_features import tile_features
 from blendinator.model.tile_samples import SampleNoise, sure_threshold, tile_samples
 
+Outputs: TypeAlias = dict[str, tf.Tensor]  # of a signature, by name
 WEIGHTS_FILE = "assets.extra/probaunet.weights.h5"  # for warm starts; TensorFlow Serving ignores assets.extra
 UNCALIBRATED = {
     "population": "uncalibrated",
@@ -82,7 +85,7 @@ class ServingModule(tf.Module):
             autograph=False,
         )
 
-    def _normalise(self, image):
+    def _normalise(self, image: tf.Tensor) -> tf.Tensor:
         """Raw electrons [B, H, W, C] -> the network's input, of the same shape."""
         side = tf.shape(image)[1:3]
         message = f"height and width of `image` must be multiples of {self.factor}; received:"
@@ -91,46 +94,62 @@ class ServingModule(tf.Module):
         # The schema gives the transform graph a fixed stamp size; other sizes must not inherit it as a static shape.
         return tf.raw_ops.PlaceholderWithDefault(input=normalised, shape=[None, None, None, self.model.bands])
 
-    def _with_bands(self, image):
+    def _with_bands(self, image: tf.Tensor) -> tf.Tensor:
         """`image` of a signature as [B, H, W, C]."""
         return image[..., None] if self.model.bands == 1 else image
 
-    def _draws(self, image, num_samples, seed, odds=None):
+    def _draws(
+        self, image: tf.Tensor, num_samples: tf.Tensor | int, seed: tf.Tensor, odds: Odds | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """As `probaunet.draw`, from a signature's image."""
         image = self._with_bands(image)
         with tf.control_dependencies([tf.debugging.assert_positive(num_samples, "`num_samples` must be at least 1")]):
             return draw(self.model, image, self._normalise(image), num_samples, seed, odds)
 
-    def _samples(self, image, num_samples, seed, odds=None):
+    def _samples(self, image: tf.Tensor, num_samples: tf.Tensor, seed: tf.Tensor, odds: Odds | None = None) -> Outputs:
         """Outputs of `sample`."""
         probabilities, classes = self._draws(image, num_samples, seed, odds)
         return {"samples": classes, "probabilities": tf.reduce_mean(probabilities, axis=1)}
 
-    def _sample(self, image, num_samples, seed):
+    def _sample(self, image: tf.Tensor, num_samples: tf.Tensor, seed: tf.Tensor) -> Outputs:
         """image -> samples uint8 [B, N, H, W], probabilities [B, H, W, 3] (mean over the draws).
 
         Over many samples the share of a class in a pixel is its probability there (see `blendinator.model.sampling`).
         """
         return self._samples(image, num_samples, seed)
 
-    def _sample_with_odds(self, image, num_samples, seed, temperature, class_offsets):
+    def _sample_with_odds(
+        self,
+        image: tf.Tensor,
+        num_samples: tf.Tensor,
+        seed: tf.Tensor,
+        temperature: tf.Tensor,
+        class_offsets: tf.Tensor,
+    ) -> Outputs:
         """As `sample`, at the odds of another population: those of the ones it knows are in `field.json`."""
         return self._samples(image, num_samples, seed, Odds(temperature, class_offsets))
 
-    def _serve(self, image):
+    def _serve(self, image: tf.Tensor) -> Outputs:
         """image -> class_map uint8 [B, H, W], probabilities, entropy and mutual_information in nats."""
         draws, _ = self._draws(image, self.default_draws, tf.constant([self.default_seed, 0], tf.int32))
         return _summaries(tf.reduce_mean(draws, axis=1), tf.reduce_mean(_entropy(draws), axis=1))
 
-    def _serve_examples(self, examples):
+    def _serve_examples(self, examples: tf.Tensor) -> Outputs:
         """Serialized tf.Examples with an `image` feature -> as `serve`."""
         shape = pixel_shape(self.stamp_size, self.model.bands)[: 2 if self.model.bands == 1 else 3]
         features = tf.io.parse_example(examples, {"image": tf.io.FixedLenFeature(shape, tf.float32)})
         return self.serve(features["image"])
 
     def _sample_with_noise(
-        self, image, latent_noise, lattice_offset, margins, temperature, class_offsets, *class_noise
-    ):
+        self,
+        image: tf.Tensor,
+        latent_noise: tf.Tensor,
+        lattice_offset: tf.Tensor,
+        margins: tf.Tensor,
+        temperature: tf.Tensor,
+        class_offsets: tf.Tensor,
+        *class_noise: tf.Tensor,
+    ) -> Outputs:
         """Draws from noise that the caller brings, so that the tiles of a large image share theirs.
 
         Memory does not grow with the number of draws but for the maps themselves. See `tile_samples` for what is left
@@ -172,7 +191,7 @@ class ServingModule(tf.Module):
         return tile_samples(self.model, features, mean, scale, noise, kept, odds, self.sure)
 
 
-def _summaries(mean, conditional):
+def _summaries(mean: tf.Tensor, conditional: tf.Tensor) -> Outputs:
     """Outputs of `serve` from the mean of the draws' probabilities and the mean of the draws' entropies."""
     entropy = _entropy(mean)
     return {
@@ -184,16 +203,18 @@ def _summaries(mean, conditional):
     }
 
 
-def _entropy(probabilities):
+def _entropy(probabilities: tf.Tensor) -> tf.Tensor:
     """Entropy over the last axis of three, in nats."""
     return -tf.add_n([tf.math.xlogy(plane, plane) for plane in tf.unstack(probabilities, axis=-1)])
 
 
-def field_facts(config, stamp_size: int, default_draws: int, calibration: dict, simulation: dict | None = None) -> dict:
+def field_facts(
+    config: ModelConfig, stamp_size: int, default_draws: int, calibration: dict, simulation: dict | None = None
+) -> dict:
     """What a client must know to segment a whole field: the network's geometry, and the survey it was trained for.
 
     Args:
-      config: the `ModelConfig`.
+      config: of the network.
       stamp_size: pixels per side that the network was trained on.
       default_draws: behind `serving_default`.
       calibration: from `recalibration.recalibrate`.

@@ -10,7 +10,7 @@ far neighbouring pixels agree, is fitted last (`blendinator.model.copula`).
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import scipy.optimize
@@ -93,7 +93,9 @@ def recalibrate(model: ProbaUNet, scenes: Mapping[str, Scenes], normalise: Norma
     return facts
 
 
-def _spread_objective(model, scenes, normalise, seed):
+def _spread_objective(
+    model: ProbaUNet, scenes: Scenes, normalise: Normalise, seed: int
+) -> Callable[[np.ndarray], float]:
     """(log temperature, log prior scale) -> NLL of the mixture of samples, nats per image; sets the model's two."""
     batches = []
     for start in range(0, scenes.count, _BATCH):
@@ -102,11 +104,13 @@ def _spread_objective(model, scenes, normalise, seed):
         batches.append((features, prior.loc, prior.scale, _noise(prior, _SAMPLES, [seed, start]), mask))
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def batch_nll(features, loc, scale, noise, mask):
+    def batch_nll(
+        features: tf.Tensor, loc: tf.Tensor, scale: tf.Tensor, noise: tf.Tensor, mask: tf.Tensor
+    ) -> tf.Tensor:
         logits = model.draw_logits(features, losses.tfd.Normal(loc, scale), noise)
         return tf.reduce_sum(losses.pixel_mixture_nll(losses.pixel_cross_entropy(logits, mask[:, None])))
 
-    def objective(parameters):
+    def objective(parameters: np.ndarray) -> float:
         temperature, prior_scale = np.exp(parameters)
         model.temperature.assign(temperature)
         model.prior_scale.assign(prior_scale)
@@ -115,11 +119,11 @@ def _spread_objective(model, scenes, normalise, seed):
     return objective
 
 
-def _fit_odds(model, scenes, normalise, seed) -> Odds:
+def _fit_odds(model: ProbaUNet, scenes: Scenes, normalise: Normalise, seed: int) -> Odds:
     """Temperature and class offsets for these scenes, with the spread and the temperature as they are to start with."""
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def informative(image, mask, key):
+    def informative(image: tf.Tensor, mask: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         features, prior = model.features(normalise(image))
         logits = model.draw_logits(features, prior, _noise(prior, _ODDS_SAMPLES, key))
         source = 1.0 - tf.reduce_mean(tf.nn.softmax(logits)[..., 0], axis=1)
@@ -152,7 +156,7 @@ def class_odds(logits: np.ndarray, mask: np.ndarray, temperature: float = 1.0) -
     held, truth = tf.constant(logits, tf.float32), tf.constant(mask, tf.int32)
 
     @tf.function(autograph=False, jit_compile=True)  # millions of small exponentials: XLA takes half the time
-    def objective(parameters):
+    def objective(parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(parameters)
             offsets = tf.concat([[0.0], parameters[1:]], 0)
@@ -164,7 +168,7 @@ def class_odds(logits: np.ndarray, mask: np.ndarray, temperature: float = 1.0) -
             nll = -tf.reduce_mean(tf.reduce_logsumexp(chosen[..., 0], axis=1))
         return nll, tape.gradient(nll, parameters)
 
-    def value_and_gradient(parameters):
+    def value_and_gradient(parameters: np.ndarray) -> list[np.ndarray]:
         return [part.numpy().astype(np.float64) for part in objective(tf.constant(parameters, tf.float32))]
 
     start = np.concatenate(([np.log(temperature)], np.zeros(logits.shape[-1] - 1)))
@@ -172,5 +176,5 @@ def class_odds(logits: np.ndarray, mask: np.ndarray, temperature: float = 1.0) -
     return float(np.exp(found.x[0])), np.concatenate(([0.0], found.x[1:])).astype(np.float32)
 
 
-def _noise(prior, samples, seed):
+def _noise(prior: losses.tfd.Normal, samples: int, seed: Sequence[int] | tf.Tensor) -> tf.Tensor:
     return tf.random.stateless_normal(latent.noise_shape(prior, samples), seed)
