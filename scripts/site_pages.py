@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 100  # columns of the commands' help
 # The page, and the file at the root of the project that it shows.
 ROOT_PAGES = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
-NOTEBOOKS = {"tutorial.md": "docs/tutorial.ipynb"}
+NOTEBOOKS = {"tutorial.md": "docs/tutorial.ipynb", "retraining-tutorial.md": "docs/retraining.ipynb"}
 CONFIGURATION = """# Configuration
 
 One YAML file, given by `--config`. This is `configs/default.yaml`: every key with its default, what it means, and in
