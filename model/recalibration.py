@@ -27,7 +27,7 @@ _SAMPLES = 32  # with fewer, the finite mixture itself would favour a small scal
 _STEP, _GAIN = 0.1, 0.05  # the fit ends within these of log parameters and nats per image; the data resolve no more
 _SCENES = 256  # enough for the spread: two parameters and a million pixels
 _FEWEST = 30  # scenes of a population; odds from fewer would be worse than the default ones
-_ODDS_SAMPLES = 8  # of the fit of the class odds, which the number of samples barely matters to
+_ODDS_SAMPLES = 4  # of the fit of the class odds, which the number of samples barely matters to
 _INFORMATIVE = 0.02  # pixels with a smaller probability of a source say nothing about the odds
 
 
@@ -128,6 +128,7 @@ def _fit_odds(model: ProbaUNet, scenes: Scenes, normalise: Normalise, seed: int)
         logits = model.draw_logits(features, prior, _noise(prior, _ODDS_SAMPLES, key))
         source = 1.0 - tf.reduce_mean(tf.nn.softmax(logits)[..., 0], axis=1)
         chosen = source > _INFORMATIVE
+        logits = tf.cast(logits, tf.float16)  # tens of millions of pixels, to a thousandth
         return tf.boolean_mask(tf.transpose(logits, [0, 2, 3, 1, 4]), chosen), tf.boolean_mask(mask, chosen)
 
     parts = []
@@ -138,7 +139,7 @@ def _fit_odds(model: ProbaUNet, scenes: Scenes, normalise: Normalise, seed: int)
     temperature = float(model.temperature.numpy())
     if len(mask) == 0:
         return Odds(temperature, [0.0] * logits.shape[-1])
-    temperature, offsets = class_odds(logits * temperature, mask, temperature)
+    temperature, offsets = class_odds(logits.astype(np.float32) * temperature, mask, temperature)
     return Odds(temperature, offsets.tolist())
 
 
