@@ -9,7 +9,7 @@ from blendinator.data.scene import Simulator
 from blendinator.model.metrics import evaluation, rules, scenes
 from blendinator.model.released import unpack
 
-SCENES, BATCH, SPAN = 1000, 50, 900_003
+SCENES, BATCH, SPAN = 2000, 50, 900_003
 OF_THE_SKY = ("reliability_blended", "blended_area_ratio")
 EVALUATION = EvaluationConfig(num_samples=4, bootstrap_replicates=50)
 
