@@ -63,7 +63,7 @@ def recalibrate(model: ProbaUNet, scenes: Mapping[str, Scenes], normalise: Norma
     )
     before = spread_nll(np.zeros(2))
     spread_nll(found.x)
-    odds = {population: _fit_odds(model, part, normalise, seed) for population, part in scenes.items()}
+    odds = {population: fit_odds(model, part, normalise, seed) for population, part in scenes.items()}
     model.temperature.assign(odds[default].temperature)
     model.class_offsets.assign(odds[default].class_offsets)
     after = spread_nll(np.log([odds[default].temperature, float(model.prior_scale.numpy())]))
@@ -119,7 +119,7 @@ def _spread_objective(
     return objective
 
 
-def _fit_odds(model: ProbaUNet, scenes: Scenes, normalise: Normalise, seed: int) -> Odds:
+def fit_odds(model: ProbaUNet, scenes: Scenes, normalise: Normalise, seed: int) -> Odds:
     """Temperature and class offsets for these scenes, with the spread and the temperature as they are to start with."""
 
     @tf.function(reduce_retracing=True, autograph=False)
