@@ -32,8 +32,8 @@ def scenes(path):
     figure, axes = plt.subplots(
         len(rows),
         10,
-        figsize=(15, 6.6),
-        gridspec_kw={"wspace": 0.04, "hspace": 0.16, "left": 0.01, "right": 0.99, "bottom": 0.01, "top": 0.95},
+        figsize=(15, 7.2),
+        gridspec_kw={"wspace": 0.04, "hspace": 0.24, "left": 0.01, "right": 0.99, "bottom": 0.01, "top": 0.95},
     )
     for line, (title, config) in zip(axes, rows):
         for i, scene in enumerate(Simulator(config).scenes(1, range(5))):
@@ -69,8 +69,8 @@ def structure(path, size=64):
     figure, axes = plt.subplots(
         len(rows) + 1,
         count,
-        figsize=(15, 7.8),
-        gridspec_kw={"wspace": 0.04, "hspace": 0.14, "left": 0.01, "right": 0.99, "bottom": 0.01, "top": 0.96},
+        figsize=(15, 8.6),
+        gridspec_kw={"wspace": 0.04, "hspace": 0.24, "left": 0.01, "right": 0.99, "bottom": 0.01, "top": 0.96},
     )
     titles = ("smooth", "three draws of structure for the same galaxies", "", "", "stars of magnitude 16.5 to 23.7")
     for line, sources, title in zip(axes, [*rows, stars], titles):
