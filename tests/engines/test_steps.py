@@ -109,7 +109,7 @@ def test_no_record_is_lost_on_the_way_to_the_statistics(both, split):
 
 
 def test_the_transform_is_the_same(both):
-    image = np.random.default_rng(0).normal(0, 30, (2, 32, 32)).astype(np.float32)
+    image = np.random.default_rng(0).normal(0, 30, (2, 32, 32, 1)).astype(np.float32)
     graphs = [tft.TFTransformOutput(steps.artifacts["Transform"]["transform_graph"].uri) for steps in both]
     values = [
         graph.transform_raw_features({"image": image}, drop_unused_features=True)[NORMALISED].numpy()
