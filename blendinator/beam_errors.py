@@ -20,6 +20,10 @@ _QUOTED = re.compile(rf"blendinator\.errors\.({'|'.join(_KINDS)}): (.*?)(?: \[wh
 _CONNECTIONS = ("beam_control_read", "read_grpc_client_inputs", "run_worker")  # Beam's threads that fail with a worker
 
 
+class _WorkerDied(BaseException):  # no Exception: Beam must not take it for a failure of its own
+    pass
+
+
 def carry(error: BlendinatorError) -> tuple[str, str]:
     """The error as an element that any coder takes: the name of its class, and its message."""
     return type(error).__name__, str(error)
@@ -43,7 +47,8 @@ def unwrap(error: BaseException) -> BlendinatorError | None:
 def end_with_a_dead_worker() -> Iterator[None]:
     """Ends the job of the block when one of its worker processes on this machine dies; Beam itself would wait forever.
 
-    The main thread is interrupted, as by Ctrl-C; in another one nothing is changed.
+    The main thread is interrupted by a signal of its own: a process that a script started in the background ignores
+    that of Ctrl-C. In another thread nothing is changed.
 
     Raises:
       MachineError: a worker process was killed.
@@ -58,19 +63,22 @@ def end_with_a_dead_worker() -> Iterator[None]:
         name, text = args.thread.name if args.thread else "", str(args.exc_value)
         if text.startswith("Worker subprocess exited") and not found:  # what Beam's local runner raises there
             found.append(text)
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGUSR1)
         elif not name.startswith(_CONNECTIONS):
             before(args)
 
+    def interrupt(number: int, frame: object) -> None:
+        raise _WorkerDied
+
     threading.excepthook = hook
+    handler = signal.signal(signal.SIGUSR1, interrupt)
     try:
         yield
-    except KeyboardInterrupt:
-        if not found:
-            raise
+    except _WorkerDied:
         raise MachineError(
             f"a worker process was killed, perhaps because the memory was used up ({found[0]}). What is done is kept:"
             " call again, with fewer workers if need be."
         ) from None
     finally:
+        signal.signal(signal.SIGUSR1, handler)
         threading.excepthook = before

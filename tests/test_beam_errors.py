@@ -1,5 +1,7 @@
 """Errors that a user can fix come through Beam as what they are."""
 
+import functools
+import signal
 import threading
 import time
 
@@ -36,7 +38,9 @@ def fail(message):
     raise RuntimeError(message)
 
 
-def test_a_dead_worker_ends_the_job(monkeypatch):
+@pytest.mark.parametrize("ctrl_c", [signal.default_int_handler, signal.SIG_IGN])  # ignored: as a script's background
+def test_a_dead_worker_ends_the_job(monkeypatch, request, ctrl_c):
+    request.addfinalizer(functools.partial(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, ctrl_c)))
     passed_on = []
     monkeypatch.setattr(threading, "excepthook", passed_on.append)
     hook = threading.excepthook

@@ -89,9 +89,12 @@ def expected(model, survey, tmp_path_factory):
 
 
 def content(folder):
-    """{name: content} of the results, without the times in maps, records and summary."""
+    """{name: content} of the results, without the times in maps, records and summary.
+
+    What a worker was writing when it was killed stays as a hidden file, which no result is taken from.
+    """
     found = {}
-    for path in folder.iterdir():
+    for path in folder.glob("[!.]*"):
         if path.name.endswith(".record.json"):
             found[path.name] = {k: v for k, v in json.loads(path.read_text()).items() if k not in TIMES}
         elif path.name == "summary.ecsv":
