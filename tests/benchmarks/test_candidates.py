@@ -1,9 +1,5 @@
 """What the ablation compares the default with: the low-rank SSN, and one field behind the samples of a network."""
 
-import importlib
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -17,13 +13,8 @@ IMAGES = tf.random.stateless_normal([2, 16, 16, 1], [1, 2])
 
 
 @pytest.fixture(scope="module")
-def candidates():
-    folder = str(Path(__file__).resolve().parents[2] / "benchmarks")
-    sys.path.insert(0, folder)
-    try:
-        yield importlib.import_module("candidates")
-    finally:
-        sys.path.remove(folder)
+def candidates(load_benchmark):
+    return load_benchmark("candidates")
 
 
 def test_an_ssn_without_noise_is_its_mean(candidates):

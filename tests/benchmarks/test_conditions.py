@@ -1,22 +1,18 @@
 """The grid of conditions: what its cells are, and the figures of one of them."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from blendinator.config import EvaluationConfig, SimulationConfig
 from blendinator.data.scene import Simulator
 
-_spec = importlib.util.spec_from_file_location(
-    "conditions", Path(__file__).resolve().parents[2] / "benchmarks" / "conditions.py"
-)
-conditions = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(conditions)
+
+@pytest.fixture(scope="module")
+def conditions(load_benchmark):
+    return load_benchmark("conditions")
 
 
-def test_cells_are_all_combinations():
+def test_cells_are_all_combinations(conditions):
     found = list(conditions.cells(SimulationConfig(psf_range=(0.8, 1.25), noise_range=(0.5, 2.0))))
     assert len(found) == 27
     assert {round(cell["psf"], 9) for cell, _ in found} == {0.8, 1.0, 1.25}
@@ -35,7 +31,7 @@ class Background:
         return np.zeros((len(images), num_samples, *images.shape[1:3]), np.uint8), probabilities
 
 
-def test_figures_of_a_cell():
+def test_figures_of_a_cell(conditions):
     settings = next(iter(conditions.cells(SimulationConfig(stamp_size=32))))[1]
     evaluation = EvaluationConfig(num_samples=4, bootstrap_replicates=20)
     found = conditions.judge_cell(Background(), settings, 60, evaluation)

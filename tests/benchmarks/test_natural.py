@@ -1,8 +1,6 @@
 """Reliability at natural density: sums by hand, and a model whose answers are known."""
 
 import dataclasses
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,15 +8,10 @@ import pytest
 from blendinator.config import SimulationConfig
 from blendinator.data.scene import population_of
 
-FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "natural.py"
-
 
 @pytest.fixture(scope="module")
-def natural():
-    spec = importlib.util.spec_from_file_location("natural", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def natural(load_benchmark):
+    return load_benchmark("natural")
 
 
 def bins_of(natural, p, hits, count=100):

@@ -1,21 +1,13 @@
 """Stars by their radius: in units of the field's own, and counted at the sky's density."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from astropy.table import MaskedColumn, Table
 
-FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "point_sources.py"
-
 
 @pytest.fixture(scope="module")
-def stars():
-    spec = importlib.util.spec_from_file_location("point_sources", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def stars(load_benchmark):
+    return load_benchmark("point_sources")
 
 
 def test_radii_in_units_of_the_bright_stars(stars):

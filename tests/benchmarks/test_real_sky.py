@@ -1,8 +1,5 @@
 """The yardstick of real galaxies, on stamps made here and with models whose answers are known."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -10,16 +7,12 @@ from astropy.io import fits
 from blendinator.data.survey import get_survey
 from blendinator.errors import DataError
 
-FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "real_sky.py"
 SURVEY = get_survey("euclid_wide")
 
 
 @pytest.fixture(scope="module")
-def real_sky():
-    spec = importlib.util.spec_from_file_location("real_sky", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def real_sky(load_benchmark):
+    return load_benchmark("real_sky")
 
 
 def write_stamps(folder, psf_fwhm=0.05, good=(True, True, True)):
