@@ -143,26 +143,31 @@ def repeat_span(source: Path, target: Path, times: int) -> None:
     (target / MANIFEST).write_text(json.dumps({**manifest, "files": files, "splits": splits}))
 
 
+def start_child(work, log: Path) -> int:
+    """The number of a forked process that runs a function; its output and traceback go to a log."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        return child
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    logging.basicConfig(level=logging.INFO)
+    try:
+        work()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
 def in_child(work, log: Path) -> dict:
     """Runs a function in a forked process; its wall and processor seconds and peak memory, its children's included.
 
     `own_MiB` is the process's memory without what is mapped from files, which the system can take back.
     """
-    sys.stdout.flush()
-    begun = time.perf_counter()
-    child = os.fork()
-    if not child:
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
-        logging.basicConfig(level=logging.INFO)
-        try:
-            work()
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-    own = 0
+    begun, own = time.perf_counter(), 0
+    child = start_child(work, log)
     while True:
         done, status, usage = os.wait4(child, os.WNOHANG)
         if done:

@@ -19,14 +19,13 @@ import os
 import shutil
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import blendinator  # noqa: F401  first: it settles the version of Keras
 
 # isort: split
-from scaling import in_child, repeat_span
+from scaling import in_child, repeat_span, start_child
 
 from blendinator.components.span_example_gen.executor import ingest
 from blendinator.config import SimulationConfig
@@ -110,22 +109,8 @@ def configuration(records: int) -> SimulationConfig:
 def in_workers(shares: Sequence[Callable], log: Path) -> dict:
     """Runs each function in a forked process, all at once; seconds of wall time and of processor time in sum."""
     use_in_memory_runner()
-    begun, children, cpu = time.perf_counter(), [], 0.0
-    for work in shares:
-        child = os.fork()
-        if child:
-            children.append(child)
-            continue
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
-        try:
-            work()
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-    for child in children:
+    begun, cpu = time.perf_counter(), 0.0
+    for child in [start_child(work, log) for work in shares]:
         _, status, usage = os.wait4(child, 0)
         if status:
             raise SystemExit(f"{log}: a worker failed; its log is there")
