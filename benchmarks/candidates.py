@@ -19,7 +19,6 @@ DRAWS, BATCH = 16, 25
 FIXED = 10.0  # pixels; the one field of every sample before the fields were learned
 LENGTHS = (6.0, 10.0, 16.0, 25.0, 40.0)  # pixels, tried by `joint`
 PRIOR_SCALES = (0.22, 0.5, 1.0)  # likewise
-PARTS = ("unet", "prior_encoder", "prior_gaussian", "posterior_encoder", "posterior_gaussian", "head")
 SKY = 0.99  # P(background) from which on a pixel of the SSN keeps its mean
 RANK = 10
 
@@ -64,14 +63,15 @@ class LowRankSSN(ProbaUNet):
 def with_one_field(net: ProbaUNet, length: float) -> ProbaUNet:
     """The same network with one field of `length` pixels behind its samples."""
     copy = type(net)(dataclasses.replace(net.config, sample_scales=(length,)), 0, net.unet.layers[-1].dtype_policy.name)
-    for part in PARTS + (("factor",) if isinstance(net, LowRankSSN) else ()):
-        layer = getattr(net, part)
-        if layer is not None:
-            getattr(copy, part).set_weights(layer.get_weights())
-    for name in ("temperature", "prior_scale", "class_offsets"):
-        getattr(copy, name).assign(getattr(net, name))
-    copy.field_weights.make_equal()
+    for own, given in zip(_without_fields(copy), _without_fields(net), strict=True):
+        own.assign(given)
     return copy
+
+
+def _without_fields(net: ProbaUNet) -> list:
+    """The network's variables but for the weights of its fields, whose number differs."""
+    fields = {id(variable) for variable in net.field_weights.variables}
+    return [variable for variable in net.variables if id(variable) not in fields]
 
 
 def score(
