@@ -143,10 +143,6 @@ class ScoreFile(beam.DoFn):
         self._paths, self._config, self._stamp_size, self._bands = models, config, stamp_size, bands
         self._methods: Any = None
 
-    def setup(self) -> None:
-        # The products are small and the workers many: threads of BLAS would spend their time waiting for each other.
-        threadpoolctl.threadpool_limits(1, user_api="blas")
-
     def process(self, path: str) -> Iterator[dict]:
         try:
             if self._methods is None:  # once per worker; not in setup(), whose errors can't become blocks
@@ -175,9 +171,10 @@ class ScoreFile(beam.DoFn):
         yield {"records": count}
 
     def _rows(self, batch):
-        return {
-            "rows": {label: pack(score_batch(batch, method, self._config)) for label, method in self._methods.items()}
-        }
+        # The products are small and the workers many: threads of BLAS would spend their time waiting for each other.
+        with threadpoolctl.threadpool_limits(1, user_api="blas"):
+            rows = {label: pack(score_batch(batch, method, self._config)) for label, method in self._methods.items()}
+        return {"rows": rows}
 
 
 class Collect(beam.CombineFn):
