@@ -130,7 +130,7 @@ def run(variant: str, seed: int, budget: float, span: Path, out: Path) -> None:
         facts = train(net, scenes, few, normalise, training, scratch, scratch)
     seconds = time.process_time() - start
     without_latent = training.deterministic_share == 1.0
-    if without_latent:  # there is no z: whatever its untrained prior says must not reach the head
+    if without_latent:  # without z: whatever its untrained prior says must not reach the head
         net.head.from_latent.kernel.assign(tf.zeros_like(net.head.from_latent.kernel))
     calibration = recalibrate(net, parts, normalise, seed)
     odds = {

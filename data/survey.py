@@ -81,7 +81,7 @@ def bands_of(name: str) -> tuple[str, ...]:
     """The bands of the survey of this name, without the rest of it, which takes a second to import.
 
     Raises:
-      ConfigError: there is no such survey.
+      ConfigError: the survey is unknown.
     """
     if name not in PRESETS:
         raise ConfigError(f"simulation.survey: received {name!r}; allowed: one of {', '.join(PRESETS)}")
@@ -96,7 +96,7 @@ def get_survey(name: str) -> Survey:
     sqrt(depth).
 
     Raises:
-      ConfigError: there is no such survey.
+      ConfigError: the survey is unknown.
     """
     from surveycodex import get_survey as codex_survey
 

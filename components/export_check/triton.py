@@ -38,7 +38,7 @@ INSTALL = (
 
 
 def require_python(python: str | Path) -> Path:
-    """The absolute path of the Python that has Triton; raises ConfigError when there is no program at `python`."""
+    """The absolute path of the Python that has Triton; raises ConfigError when `python` is not a program."""
     path = Path(python).expanduser().absolute()  # not resolved: the link in an environment tells which one it is
     if not os.access(path, os.X_OK) or path.is_dir():
         raise ConfigError(f"serving.triton_python: received '{python}'; there is no such program. {INSTALL}")
@@ -55,7 +55,7 @@ def serve(python: str | Path, model_dir: str | Path, seconds: float) -> Iterator
       seconds: how long the server may take until it is ready.
 
     Raises:
-      ConfigError: there is no program at `python`.
+      ConfigError: `python` is not a program.
       ServiceError: the server ended, was not ready in time, or a request in the block found no answer. The message
         ends with the end of the server's log.
     """
