@@ -21,6 +21,7 @@ from blendinator.beam_errors import carry, end_with_a_dead_worker, raise_carried
 from blendinator.components.calibration_evaluator.scoring import Sampler
 from blendinator.data.tfrecords import frame_record, read_records
 from blendinator.errors import BlendinatorError, ConfigError, DataError
+from blendinator.model.live import read_facts
 from blendinator.stack import use_in_memory_runner
 
 ACCOUNT = "account.json"
@@ -37,11 +38,20 @@ class PredictFile(beam.DoFn):
       output: folder of the predictions.
       num_samples: draws per record. seed: of the draws.
       keep_samples: whether the sample maps are part of a prediction.
+      population: whose odds the probabilities have; None for the one that the model is meant for.
     """
 
-    def __init__(self, model: str, output: str, num_samples: int, seed: int, keep_samples: bool) -> None:
+    def __init__(
+        self,
+        model: str,
+        output: str,
+        num_samples: int,
+        seed: int,
+        keep_samples: bool,
+        population: str | None = None,
+    ) -> None:
         self._path, self._output, self._keep = model, output, keep_samples
-        self._num_samples, self._seed = num_samples, seed
+        self._num_samples, self._seed, self._population = num_samples, seed, population
         self._sampler: Any = None
 
     def process(self, path: str) -> Iterator[dict]:
@@ -78,7 +88,8 @@ class PredictFile(beam.DoFn):
         import tensorflow as tf
 
         try:
-            return self._sampler.draw(images, self._num_samples, self._seed)
+            populations = None if self._population is None else [self._population] * len(images)
+            return self._sampler.draw(images, self._num_samples, self._seed, populations)
         except tf.errors.InvalidArgumentError as error:
             lines = error.message.splitlines()
             why = next((line for line in lines if "assertion failed" in line), lines[0])  # which sizes the model takes
@@ -194,6 +205,7 @@ def predict(
     seed: int = 1,
     keep_samples: bool = True,
     pipeline_args: Sequence[str] = (),
+    population: str | None = None,
 ) -> dict:
     """Predicts every record of the files.
 
@@ -201,7 +213,7 @@ def predict(
       patterns: paths or globs of TFRecord files, compressed or not. A path that exists is taken as it is.
       output: a new folder for the predictions and the account.
       model: a pushed version's folder.
-      num_samples, seed, keep_samples: see `PredictFile`.
+      num_samples, seed, keep_samples, population: see `PredictFile`.
       pipeline_args: of Beam.
 
     Returns:
@@ -209,7 +221,8 @@ def predict(
 
     Raises:
       DataError: no file, two of one name, a damaged record, or records that got lost.
-      ConfigError: the folder is in use. ModelError: the model cannot be used.
+      ConfigError: the folder is in use, or the model was not calibrated for `population`.
+      ModelError: the model cannot be used.
     """
     files = sorted({path for pattern in patterns for path in find_files(str(pattern))})
     if not files:
@@ -220,6 +233,7 @@ def predict(
         raise DataError(
             f"{', '.join(twice)}: two files of records would get this name. Predict them into different folders."
         )
+    check_population(model, population)
     output = str(output)
     present = FileSystems.match([posixpath.join(literal(output), "*")])[0].metadata_list
     if any(not one.path.endswith(".part") for one in present):  # those are what a killed run left
@@ -228,12 +242,22 @@ def predict(
         FileSystems.mkdirs(output)
     use_in_memory_runner()
     try:
-        account = _run(files, output, model, num_samples, seed, keep_samples, pipeline_args)
+        account = _run(
+            files, PredictFile(str(model), output, num_samples, seed, keep_samples, population), output, pipeline_args
+        )
         check_account(account, files)
     except BaseException:  # what is not whole must not stand in the way of the next run
         _remove([posixpath.join(output, name) for name in (*names, *(f"{one}.part" for one in names), ACCOUNT)])
         raise
     return account
+
+
+def check_population(model: str | Path, population: str | None) -> None:
+    """Raises ConfigError unless the model was calibrated for the population, if one is given."""
+    known = read_facts(model).get("calibration", {}).get("populations", {})
+    if population is not None and population not in known:
+        allowed = ", ".join(sorted(known)) or "none: it was calibrated for no population"
+        raise ConfigError(f"population: received {population!r}; allowed for {model}: {allowed}")
 
 
 def find_files(pattern: str) -> list[str]:
@@ -260,13 +284,13 @@ def _remove(paths) -> None:
             FileSystems.delete([literal(path)])  # it takes globs
 
 
-def _run(files, output, model, num_samples, seed, keep_samples, pipeline_args):
+def _run(files, predict_file, output, pipeline_args):
     with end_with_a_dead_worker(), beam.Pipeline(options=PipelineOptions(list(pipeline_args))) as pipeline:
         (
             pipeline
             | "Files" >> beam.Create(files)
             | "Spread" >> beam.Reshuffle()
-            | "Predict" >> beam.ParDo(PredictFile(str(model), output, num_samples, seed, keep_samples))
+            | "Predict" >> beam.ParDo(predict_file)
             | "Collect" >> beam.combiners.ToList()
             | "Account" >> beam.Map(_write_account, path=posixpath.join(output, ACCOUNT))
         )

@@ -24,6 +24,11 @@ model_option = click.option(
     type=click.Path(path_type=Path),
     help="A pushed version, or the folder of all; by default the newest of output_dir, else the released model.",
 )
+population_option = click.option(
+    "--population",
+    help="Whose odds the probabilities have: natural, the density of the sky, by default; boosted for images that were "
+    "chosen for their blends.",
+)
 trust_option = click.option(
     "--trust-model", is_flag=True, help="Load a --model from outside the configuration's serving folder."
 )

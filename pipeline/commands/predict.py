@@ -6,6 +6,7 @@ from blendinator.pipeline.beam_engine import check_engine
 from blendinator.pipeline.commands._options import (
     choose_model,
     model_option,
+    population_option,
     renamed,
     trust_option,
     write_samples_option,
@@ -21,6 +22,7 @@ from blendinator.stack import load_tensorflow_quietly
     "--samples", "num_samples", type=click.IntRange(1), default=16, show_default=True, help="Draws per record."
 )
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of the draws.")
+@population_option
 @model_option
 @trust_option
 @click.option(
@@ -31,7 +33,7 @@ from blendinator.stack import load_tensorflow_quietly
 )
 @write_samples_option
 @renamed("--no-samples", "no option: sample maps are written only with --write-samples", is_flag=True)
-def predict(records, output, num_samples, seed, model, trust_model, config_path, write_samples):
+def predict(records, output, num_samples, seed, population, model, trust_model, config_path, write_samples):
     """Predict TFRecords of stamps, on any Beam runner.
 
     RECORDS are paths or globs of TFRecord files of tf.Examples with `scene_id` and `image`, such as a span's. Each gets
@@ -51,5 +53,14 @@ def predict(records, output, num_samples, seed, model, trust_model, config_path,
         from blendinator.model.client import find_model
         from blendinator.pipeline.bulk_inference import predict as run
 
-        account = run(records, output, find_model(folder), num_samples, seed, write_samples, config.beam.pipeline_args)
+        account = run(
+            records,
+            output,
+            find_model(folder),
+            num_samples,
+            seed,
+            write_samples,
+            config.beam.pipeline_args,
+            population=population,
+        )
     click.echo(f"{account['read']} records read, {account['written']} predictions written to {output}")

@@ -11,7 +11,7 @@ import click
 from blendinator.errors import ConfigError
 from blendinator.escape import printable
 from blendinator.pipeline.beam_engine import args_on_shared_files, check_engine
-from blendinator.pipeline.commands._options import choose_model, model_option, trust_option
+from blendinator.pipeline.commands._options import choose_model, model_option, population_option, trust_option
 from blendinator.pipeline.commands._segment_options import catalogue_options, output_options, reading_options
 from blendinator.pipeline.config_checks import read_config
 from blendinator.pipeline.console import without_warnings
@@ -30,11 +30,7 @@ from blendinator.stack import load_tensorflow_quietly
     help="Draws: 16 for maps, 64 or more for 95 % intervals.",
 )
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the draws.")
-@click.option(
-    "--population",
-    help="Whose odds the probabilities have: natural, the density of the sky, by default; boosted for images that were "
-    "chosen for their blends.",
-)
+@population_option
 @model_option
 @trust_option
 @click.option(

@@ -13,6 +13,7 @@ from blendinator.components.calibration_evaluator.scoring import Sampler
 from blendinator.data import records
 from blendinator.data.tfrecords import frame_record, read_records
 from blendinator.errors import ConfigError, DataError, ModelError
+from blendinator.model.live import FACTS_FILE
 from blendinator.pipeline import bulk_inference as bulk
 from blendinator.pipeline.cli import main
 
@@ -31,17 +32,38 @@ class Export(tf.Module):
         side = tf.shape(image)[1:]
         with tf.control_dependencies([tf.debugging.assert_equal(side % 2, [0, 0], "multiples of 2, please")]):
             shape = tf.concat([[num_samples], side, [3]], 0)
-        draws = tf.nn.softmax(
-            tf.asinh(image)[:, None, :, :, None] * [0.0, 0.1, 0.2] + tf.random.stateless_normal(shape, seed)
-        )
-        return {"samples": tf.cast(tf.argmax(draws, -1), tf.uint8), "probabilities": tf.reduce_mean(draws, 1)}
+        logits = tf.asinh(image)[:, None, :, :, None] * [0.0, 0.1, 0.2] + tf.random.stateless_normal(shape, seed)
+        return outputs(logits)
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None, None], tf.float32, name="image"),
+            tf.TensorSpec([], tf.int32, name="num_samples"),
+            tf.TensorSpec([2], tf.int32, name="seed"),
+            tf.TensorSpec([], tf.float32, name="temperature"),
+            tf.TensorSpec([3], tf.float32, name="class_offsets"),
+        ]
+    )
+    def sample_with_odds(self, image, num_samples, seed, temperature, class_offsets):
+        shape = tf.concat([[1, num_samples], tf.shape(image)[1:], [1]], 0)
+        return outputs(tf.zeros(shape) * temperature + class_offsets)
+
+
+def outputs(logits):
+    draws = tf.nn.softmax(logits)
+    return {"samples": tf.cast(tf.argmax(draws, -1), tf.uint8), "probabilities": tf.reduce_mean(draws, 1)}
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("serving") / "17"
     export = Export()
-    tf.saved_model.save(export, str(folder), signatures={"sample": export.sample})
+    signatures = {"sample": export.sample, "sample_with_odds": export.sample_with_odds}
+    tf.saved_model.save(export, str(folder), signatures=signatures)
+    odds = {"temperature": 1.0, "class_offsets": [0.0, 0.0, float(np.log(2))]}
+    facts = folder / FACTS_FILE
+    facts.parent.mkdir(exist_ok=True)
+    facts.write_text(json.dumps({"calibration": {"populations": {"boosted": odds}}}))
     return folder
 
 
@@ -70,11 +92,23 @@ def test_same_ids_and_what_the_model_draws(model, span, tmp_path):
     found = predictions(tmp_path / "out")
     assert sorted(item["scene_id"] for item in found) == sorted(scenes)
     sampler = Sampler(str(model))
-    for item in found:
+    for item in found:  # at the odds that the model is meant for, whatever population a record names
         samples, probabilities = sampler.draw(scenes[item["scene_id"]]["image"][None], 3, 5)
         np.testing.assert_array_equal(item["samples"], samples[0])
         np.testing.assert_array_equal(item["probabilities"], probabilities[0])
         np.testing.assert_array_equal(item["class_map"], probabilities[0].argmax(-1))
+
+
+def test_the_odds_of_another_population(model, span, tmp_path):
+    bulk.predict([str(span / "test-*")], tmp_path / "out", model, num_samples=2, population="boosted")
+    for item in predictions(tmp_path / "out"):
+        np.testing.assert_allclose(item["probabilities"][0, 0], [0.25, 0.25, 0.5], rtol=1e-6)
+
+
+def test_a_population_that_the_model_does_not_know(model, span, tmp_path):
+    with pytest.raises(ConfigError, match=r"population: received 'crowded'; allowed for .*17: boosted"):
+        bulk.predict([str(span / "test-*")], tmp_path / "out", model, population="crowded")
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_workers_same_bytes(model, span, tmp_path):
@@ -98,6 +132,8 @@ def test_command(model, span, tmp_path):
             "--trust-model",
             "--samples",
             "2",
+            "--population",
+            "boosted",
         ],
     )
     assert result.exit_code == 0, result.output
