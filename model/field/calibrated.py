@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from blendinator.model import released
+from blendinator.model.field import sources
 
 FORMAT = 1
 FILE = "measures.json"
@@ -23,7 +24,8 @@ FILE = "measures.json"
 QUANTITIES = {"total_flux": True, "half_light_radius": True, "ellipticity": False, "concentration": False}
 SHAPES = ("half_light_radius", "ellipticity", "concentration")  # of one galaxy: they have no meaning for a blend
 LEVELS = {"_lo95": 0.025, "_lo68": 0.16, "": 0.5, "_hi68": 0.84, "_hi95": 0.975}
-BLEND = 0.5  # P(blend) from which on an object has no shape
+ONE = 0.8  # probability of one source from which on an object has a shape
+BLEND = 0.5  # P(blend) from which on it has none, with a table that knows no numbers of sources
 NODES = (4.0, 6.0, 9.0, 14.0, 22.0, 40.0, 90.0, 250.0)  # signal-to-noise ratios; nothing is said below the first
 WIDTHS = (0.6, 1.6)  # how much an object's samples may narrow or widen its interval
 
@@ -62,6 +64,12 @@ def measured(columns: dict[str, np.ndarray], name: str, poisson: bool = True) ->
             np.where(noise > 0, flux / noise, np.nan),
             flux / area / sigma,
         )
+
+
+def known_snr(columns: dict[str, np.ndarray], poisson: bool = True) -> np.ndarray:
+    """Signal-to-noise ratio of the flux in the mask [G]; NaN where it is below the first node."""
+    snr = measured(columns, "total_flux", poisson).snr
+    return np.where(snr >= NODES[0], snr, np.nan)
 
 
 def fit(name: str, of: Measured, truth: np.ndarray) -> dict:
@@ -128,10 +136,15 @@ def calibrate(columns: dict[str, Any], table: dict | None, poisson: bool = True)
     out = {name: value for name, value in columns.items() if name not in raw}
     if table is None:
         return out
-    one = (columns["kind"] == "object") & (columns["p_blend"] < BLEND)
+    objects = columns["kind"] == "object"
+    one = objects & (columns["p_blend"] < BLEND)
+    if "sources" in table:
+        found = sources.calibrate(columns, known_snr(columns, poisson), table["sources"], LEVELS)
+        out |= {name: np.where(objects, value, np.nan) for name, value in found.items()}
+        one = objects & (out["p_one"] >= ONE)
     for name, entry in table["quantities"].items():
         for column, value in apply(name, measured(columns, name, poisson), entry).items():
-            out[column] = np.where(one if name in SHAPES else columns["kind"] == "object", value, np.nan)
+            out[column] = np.where(one if name in SHAPES else objects, value, np.nan)
     return out
 
 

@@ -72,7 +72,7 @@ def to_table(
 
 
 def _interval_text(name: str) -> str:
-    fitted = name.startswith(tuple(QUANTITIES))
+    fitted = name.startswith((*QUANTITIES, "blendedness"))
     for label in INTERVALS:
         of = f"{label} % interval" if fitted else f"central {label} % of the samples"
         if name.endswith(f"_lo{label}"):
@@ -103,6 +103,10 @@ _DESCRIPTIONS = {
     "concentration": "5 log10(r80 / r20) of the light above the sky noise, by a fit to simulated fields",
     "blended_flux_fraction": "share of the flux in the mask that lies in blended pixels, median over the samples",
     "total_magnitude": "AB, of total_flux",
+    "p_one": "probability that exactly one source of 5 pixels or more above the sky noise has its centre in it",
+    "p_two": "probability of exactly two such sources",
+    "p_more": "probability of three such sources or more; the three leave 1 for the probability of none",
+    "blendedness": "share of the total flux that is not of its brightest source, by a fit to simulated fields",
     "p_exists": "share of the samples that mark anything there",
     "p_blend": "share of the samples with a blended pixel there",
     "snr": "flux over its noise: of the sky, and of the source where its electrons are counted",
@@ -137,6 +141,10 @@ _UCDS = {
     "concentration": "src.morph.param",
     "blended_flux_fraction": "phot.count;arith.ratio",
     "total_magnitude": "phot.mag;em.opt",
+    "p_one": "stat.probability",
+    "p_two": "stat.probability",
+    "p_more": "stat.probability",
+    "blendedness": "phot.count;arith.ratio",
     "magnitude": "phot.mag;em.opt",
     "flags": "meta.code.qual",
 }

@@ -214,7 +214,9 @@ def _write_objects(
         if measures is not None and (segmenter.survey or {}).get("name") != measures["survey"]:
             measures = None
         if measures is not None:
-            meta["measures"] = f"total_flux and shapes: fitted on {measures['survey']} with {measures['model']}"
+            meta["measures"] = (
+                f"total_flux, shapes and sources: fitted on {measures['survey']} with {measures['model']}"
+            )
         survey = None if field.conversion.counted else segmenter.survey
         magnitude = units.electron_magnitude(survey) if survey else None
         table = columns.to_table(

@@ -48,6 +48,10 @@ def columns():
         "kind": np.array(["object", "object", "object", "blend"]),
         "p_blend": np.array([0.0, 0.9, 0.0, 1.0]),
         "area": np.array([100.0, 100.0, 4.0, 100.0]),
+        "footprint": np.array([100, 100, 4, 100]),
+        "blended_area": np.array([0.0, 30.0, 0.0, 100.0]),
+        "semimajor": np.array([6.0, 12.0, 1.2, 6.0]),
+        "semiminor": np.array([5.3, 4.0, 1.1, 5.3]),
         "sky_variance": np.full(4, 25.0),
     }
     for name, value in {

@@ -1,0 +1,110 @@
+"""How many sources an object holds, and which share of its flux belongs to others than the brightest.
+
+The classes end at "two or more", and two galaxies that touch may share no pixel. What tells of a second source besides
+a blended pixel is a footprint that is large, elongated or ragged for its signal-to-noise ratio S. Three logistic
+regressions on simulated fields give the odds that an object holds any source, a second one if it holds one, and a third
+one if it holds two (continuation ratios: Fienberg 1980, The Analysis of Cross-Classified Categorical Data, ch. 6).
+"""
+
+from typing import Any
+
+import numpy as np
+
+COUNTS = ("p_one", "p_two", "p_more")
+STEPS = ("any", "second", "third")
+LEVELS = (0.025, 0.05, 0.1, 0.16, 0.25, 0.5, 0.75, 0.84, 0.9, 0.95, 0.975)  # of what the regression leaves
+RIDGE = 1.0  # inverse variance of the prior on each coefficient but the first
+
+
+def features(columns: dict[str, Any], snr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the regressions see of G objects [G, K], and where it is known [G].
+
+    Args:
+      columns: of `Cataloguer.finish`.
+      snr: of the flux in the mask, NaN where nothing is to be said [G].
+    """
+    area, major, minor = (np.maximum(columns[name], 1e-3) for name in ("area", "semimajor", "semiminor"))
+    good = np.isfinite(snr)
+    s = np.log(np.where(good, snr, 1.0))
+    out = [
+        np.ones_like(s),
+        s,
+        s**2 / 4,
+        columns["p_blend"],
+        np.sqrt(np.minimum(columns["blended_area"] / area, 1.0)),
+        np.log(np.maximum(area, 1.0)),
+        1 - minor / major,
+        np.log(np.maximum(columns["footprint"], 1.0) / (np.pi * major * minor)),
+    ]
+    return np.stack(out, axis=1), good
+
+
+def logistic(seen: np.ndarray, hit: np.ndarray) -> np.ndarray:
+    """Coefficients [K] of a logistic regression, by Newton's method.
+
+    Args:
+      seen: features [G, K], the first of them 1. hit: whether it happened [G].
+    """
+    penalty = np.full(seen.shape[1], RIDGE)
+    penalty[0] = 1e-6
+    out = np.zeros(seen.shape[1])
+    for _ in range(50):
+        p = expit(seen @ out)
+        hessian = (seen * (p * (1 - p))[:, None]).T @ seen + np.diag(penalty)
+        step = np.linalg.solve(hessian, seen.T @ (hit - p) - penalty * out)
+        out += step
+        if np.abs(step).max() < 1e-8:
+            break
+    return out
+
+
+def expit(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x))."""
+    return 1 / (1 + np.exp(-np.clip(x, -50, 50)))
+
+
+def fit(columns: dict[str, Any], snr: np.ndarray, number: np.ndarray, blendedness: np.ndarray) -> dict:
+    """The table's entry, from objects whose truth is known.
+
+    Args:
+      columns, snr: see `features`.
+      number: of sources [G]. blendedness: [G], looked at where there are two or more.
+
+    Returns:
+      {step: coefficients}; `blendedness`: coefficients, and `left`: quantiles at `LEVELS` of what they leave.
+    """
+    seen, good = features(columns, snr)
+    out = {}
+    for least, step in enumerate(STEPS):
+        held = good & (number >= least)
+        out[step] = logistic(seen[held], number[held] > least).tolist()
+    held = good & (number > 1)
+    share = np.clip(blendedness[held], 1e-4, 1 - 1e-4)
+    wanted = np.log(share / (1 - share))
+    penalty = np.diag([1e-6] + [RIDGE] * (seen.shape[1] - 1))
+    coefficients = np.linalg.solve(seen[held].T @ seen[held] + penalty, seen[held].T @ wanted)
+    left = np.quantile(wanted - seen[held] @ coefficients, LEVELS)
+    return {**out, "blendedness": coefficients.tolist(), "left": left.tolist(), "objects": int(good.sum())}
+
+
+def calibrate(columns: dict[str, Any], snr: np.ndarray, entry: dict, levels: dict[str, float]) -> dict[str, np.ndarray]:
+    """The catalogue's columns on the sources in each object, NaN where nothing is known.
+
+    Args:
+      columns, snr: see `features`.
+      entry: of `fit`.
+      levels: of the quantiles of the blendedness, by the ending of the column's name.
+
+    Returns:
+      `p_one`, `p_two`, `p_more` [G], which leave 1 for the probability of none; `blendedness`, `blendedness_lo68`, ...
+      [G], of an object that holds any.
+    """
+    seen, good = features(columns, snr)
+    any_, second, third = (expit(seen @ np.asarray(entry[step])) for step in STEPS)
+    out = dict(zip(COUNTS, (any_ * (1 - second), any_ * second * (1 - third), any_ * second * third)))
+    center = seen @ np.asarray(entry["blendedness"])
+    for end, level in levels.items():
+        rest = (level - (1 - second)) / second  # the level among objects of two sources or more
+        share = expit(center + np.interp(rest, LEVELS, entry["left"]))
+        out[f"blendedness{end}"] = np.where(rest > 0, share, 0.0)
+    return {name: np.where(good, value, np.nan) for name, value in out.items()}
