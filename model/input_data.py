@@ -247,6 +247,7 @@ def _chooser(natural: np.ndarray, config: TrainingConfig) -> Callable[[tf.Tensor
         parts = [
             tf.gather(rows, _shuffled(step, size, len(rows), config.seed, purpose))
             for purpose, (rows, size) in enumerate(zip(kinds, sizes), start=1)
+            if size  # TensorFlow shuffles no empty part
         ]
         return tf.concat(parts, 0)
 

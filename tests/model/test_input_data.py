@@ -127,6 +127,20 @@ def test_the_last_phase_holds_the_natural_share(scenes):
     assert np.bincount(last[last < 10].astype(int), minlength=10).tolist() == [4] * 10  # 40 visits, each as often
 
 
+@pytest.mark.parametrize(("share", "naturals"), [(1.0, 10), (0.0, 0)])
+def test_the_last_phase_may_hold_natural_scenes_alone_or_none(scenes, share, naturals):
+    natural = np.arange(30) < 10
+    marked = scenes._replace(
+        image=np.ones_like(scenes.image) * np.arange(30)[:, None, None, None].astype("f4"),
+        population=np.where(natural, "natural", "boosted"),
+    )
+    config = dataclasses.replace(
+        CONFIG, batch_size=10, steps=4, fresh_noise=False, multi_sample_share=1.0, natural_share=share
+    )
+    marks = np.stack([image[:, 0, 0, 0] for image, _ in batches(marked, config)])
+    assert ((marks < 10).sum(axis=1) == naturals).all()
+
+
 def test_turns_keep_image_and_mask_together():
     image = tf.reshape(tf.range(16, dtype=tf.float32), [1, 4, 4])
     image = tf.repeat(image, 200, axis=0)
