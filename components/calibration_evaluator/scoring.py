@@ -1,7 +1,9 @@
 """The Beam part: files of records in, rows of statistics out. No image leaves a worker."""
 
 import io
+import itertools
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import apache_beam as beam
@@ -19,6 +21,7 @@ from blendinator.model.bands import count_bands, served_image
 from blendinator.model.live import read_facts
 from blendinator.model.metrics import scenes
 
+_THREADS, _AHEAD = 2, 8  # that score; batches in memory
 CANDIDATE, LIVE, CLASSICAL = "candidate", "live", "classical"
 
 
@@ -154,27 +157,32 @@ class ScoreFile(beam.DoFn):
             yield {"error": carry(error)}
 
     def _score(self, path):
-        batch, count = [], 0
-        for serialized in read_records(path):
+        scenes_of_file, count = self._read(path), 0
+        # The draws are TensorFlow's and the statistics NumPy's: two batches at a time keep two cores busy. BLAS gets one
+        # thread: its products are small, and more would spend their time waiting for each other.
+        with threadpoolctl.threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(_THREADS) as pool:
+            while batches := list(itertools.islice(self._batches(scenes_of_file), _AHEAD)):
+                count += sum(map(len, batches))
+                yield from pool.map(self._rows, batches)
+        yield {"records": count}
+
+    def _read(self, path):
+        for count, serialized in enumerate(read_records(path)):
             try:
                 scene = records.decode(serialized)
             except DataError as error:
                 raise DataError(f"{path}: record {count}: {error}")
             records.check(scene, self._stamp_size, f"{path}: record {count}", self._bands)
-            batch.append(scene)
-            count += 1
-            if len(batch) == self._config.batch_size:
-                yield self._rows(batch)
-                batch = []
-        if batch:
-            yield self._rows(batch)
-        yield {"records": count}
+            yield scene
+
+    def _batches(self, scenes_of_file):
+        while batch := list(itertools.islice(scenes_of_file, self._config.batch_size)):
+            yield batch
 
     def _rows(self, batch):
-        # The products are small and the workers many: threads of BLAS would spend their time waiting for each other.
-        with threadpoolctl.threadpool_limits(1, user_api="blas"):
-            rows = {label: pack(score_batch(batch, method, self._config)) for label, method in self._methods.items()}
-        return {"rows": rows}
+        return {
+            "rows": {label: pack(score_batch(batch, method, self._config)) for label, method in self._methods.items()}
+        }
 
 
 class Collect(beam.CombineFn):
