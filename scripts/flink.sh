@@ -79,9 +79,10 @@ https://repo.maven.apache.org/maven2/org/apache/beam/$artifact/$beam/$artifact-$
     echo "org.apache.beam:beam-runners-flink-${FLINK_VERSION%.*}:$RUNNER_VERSION, shaded" >"$1/job-server.txt"
 }
 
+# With Beam's classes: of a class path that outlives a job, Beam keeps the Python workers between a job's stages.
 class_path() {
     printf '%s:' "$FLINK"/lib/*.jar
-    echo "$FLINK/bin/bash-java-utils.jar"
+    echo "$FLINK/bin/bash-java-utils.jar:$JAR"
 }
 
 # What Flink computes from the sizes in config.yaml: a line with the JVM's memory options, one with the component's own.

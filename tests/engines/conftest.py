@@ -34,6 +34,8 @@ taskmanager.numberOfTaskSlots: 1
 taskmanager.memory.process.size: 1800m
 taskmanager.memory.network.min: 256m
 taskmanager.memory.network.max: 256m
+taskmanager.network.sort-shuffle.min-buffers: 16
+classloader.resolve-order: parent-first
 heartbeat.interval: 5000
 heartbeat.timeout: 50000
 restart-strategy.type: fixed-delay
@@ -170,6 +172,7 @@ def flink(flink_cluster, tmp_path_factory):
         "--flink_version=1.19",
         f"--flink_job_server_jar={FLINK / 'beam-job-server.jar'}",
         "--parallelism=2",
+        "--environment_cache_millis=60000",
         "--environment_type=PROCESS",
         f"--environment_config={json.dumps({'command': str(worker)})}",
         "--sdk_container_image=none",

@@ -40,9 +40,9 @@ BEFORE_TRAINING = ("SpanExampleGen", "StatisticsGen", "SceneSchema", "ExampleVal
 class Steps:
     """Runs single components of the pipeline, with their parameters and inputs, and keeps their artifacts."""
 
-    def __init__(self, config, folder: Path, beam_args=()):
+    def __init__(self, config, folder: Path):
         self.components = {component.id: component for component in create_pipeline(config, "1").components}
-        self.folder, self.beam_args, self.artifacts = folder, list(beam_args), {}
+        self.folder, self.beam_args, self.artifacts = folder, list(config.beam.pipeline_args), {}
 
     def run(self, name: str, **replaced) -> dict:
         component = self.components[name]
@@ -69,9 +69,10 @@ class Steps:
 def both(tmp_path_factory, beam_args):
     """The steps in process and on an engine, and the model that both evaluate."""
     folder = tmp_path_factory.mktemp("portable")
-    config = config_from_dict({**RAW, "output_dir": str(folder)})
+    raw = {**RAW, "output_dir": str(folder)}
+    config, elsewhere = (config_from_dict({**raw, "beam": {"pipeline_args": args}}) for args in ([], beam_args))
     simulate_span(config.simulation, config.data_root, 1, workers=1)
-    here, there = Steps(config, folder / "here"), Steps(config, folder / "there", beam_args)
+    here, there = Steps(config, folder / "here"), Steps(elsewhere, folder / "there")
     for steps in (here, there):
         for name in BEFORE_TRAINING:
             steps.run(name)
@@ -91,6 +92,16 @@ def both(tmp_path_factory, beam_args):
         steps.run("LiveModel")
         steps.run("CalibrationEvaluator", model=[trained])
     return here, there
+
+
+def test_the_ingested_spans_are_the_same_bytes(both, digests):
+    sent = [bool(steps.components["SpanExampleGen"].exec_properties["pipeline_args"]) for steps in both]
+    assert sent == [False, True]  # this step is given the engine by a parameter, not by TFX
+    here, there = (steps.artifacts["SpanExampleGen"]["examples"] for steps in both)
+    assert here.get_string_custom_property("records") == there.get_string_custom_property("records")
+    for split in ("train", "calibration", "test"):
+        found = [digests(Path(examples.uri) / f"Split-{split}") for examples in (here, there)]
+        assert found[0] == found[1] and found[0]
 
 
 @pytest.mark.parametrize("split", ["train", "calibration", "test"])
