@@ -31,9 +31,9 @@ jobmanager.memory.process.size: 1g
 rest.port: {rest}
 rest.address: localhost
 taskmanager.numberOfTaskSlots: 1
-taskmanager.memory.process.size: 1800m
-taskmanager.memory.network.min: 256m
-taskmanager.memory.network.max: 256m
+taskmanager.memory.process.size: 1400m
+taskmanager.memory.network.min: 64m
+taskmanager.memory.network.max: 64m
 taskmanager.network.sort-shuffle.min-buffers: 16
 classloader.resolve-order: parent-first
 heartbeat.interval: 5000
