@@ -225,7 +225,9 @@ def place(path: str | Place, name: str = "path") -> Place:
         return path if isinstance(path, ObjectPath) else Path(path)
     match = _GS.fullmatch(str(path))
     if not match or not _BUCKET.fullmatch(match[1]):
-        raise ConfigError(f"{name}: received {path}; allowed: a folder, or an address gs://bucket/folder")
+        raise ConfigError(
+            f"{name}: received {path}; allowed: a path, or an address gs://bucket/path. See docs/serving.md"
+        )
     return ObjectPath(match[1], "/".join(part for part in (match[2] or "").split("/") if part))
 
 

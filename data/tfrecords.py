@@ -23,12 +23,13 @@ def read_records(path: str | Place, remedy: str = REMEDY, name: str | Place | No
     """Yields the serialized records of a TFRecord file, checking each checksum.
 
     Args:
-      path: plain, gzip or zlib, whatever the name says; also an address gs://, or another one that TensorFlow reads.
+      path: plain, gzip or zlib, whatever the name says; also an address gs://.
       remedy: what to do about a missing or damaged file, for messages.
       name: what messages call the file; its path by default.
 
     Raises:
       DataError: the file is missing, cannot be read, holds no TFRecords, or is truncated or corrupt.
+      ConfigError: an address of another kind.
     """
     index = 0
     name = name or path
@@ -70,19 +71,8 @@ def frame_record(data: bytes) -> bytes:
 
 
 def _open(path: str | Place) -> IO[bytes]:
-    if isinstance(path, ObjectPath) or str(path).startswith("gs://"):
-        found = place(path)
-        return found.open() if isinstance(found, ObjectPath) else open(found, "rb")
-    if "://" not in str(path):
-        return open(path, "rb")
-    import tensorflow as tf
-
-    try:
-        file = tf.io.gfile.GFile(str(path), "rb")
-        file.size()  # opens it
-        return file
-    except tf.errors.OpError as error:
-        raise DataError(f"{path}: this file cannot be opened ({error.message}). Check its name and permissions.")
+    found = place(path, "TFRecords")
+    return found.open() if isinstance(found, ObjectPath) else open(found, "rb")
 
 
 def _decompressed(raw: IO[bytes], path: str | Place, remedy: str) -> IO[bytes] | gzip.GzipFile:

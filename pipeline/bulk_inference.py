@@ -23,6 +23,7 @@ from blendinator.data.tfrecords import frame_record, read_records
 from blendinator.errors import BlendinatorError, ConfigError, DataError
 from blendinator.model.live import read_facts
 from blendinator.stack import use_in_memory_runner
+from blendinator.stores import place
 
 ACCOUNT = "account.json"
 BATCH = 16 * 64 * 64  # pixels of the images that are drawn at once; a larger image is drawn alone
@@ -221,9 +222,10 @@ def predict(
 
     Raises:
       DataError: no file, two of one name, a damaged record, or records that got lost.
-      ConfigError: the folder is in use, or the model was not calibrated for `population`.
+      ConfigError: the folder is in use, an address is not gs://, or the model was not calibrated for `population`.
       ModelError: the model cannot be used.
     """
+    place(output, "--output")
     files = sorted({path for pattern in patterns for path in find_files(str(pattern))})
     if not files:
         raise DataError(f"{', '.join(map(str, patterns))}: no file matches. Give paths or globs of TFRecord files.")
@@ -266,6 +268,7 @@ def find_files(pattern: str) -> list[str]:
         pattern.encode()
     except UnicodeEncodeError:
         raise DataError(f"{pattern}: names of TFRecord files must be UTF-8. Rename it.")
+    place(pattern, "RECORDS")
     if Path(pattern).is_dir():
         raise DataError(f"{pattern}: this is a folder; allowed: files, such as {pattern.rstrip('/')}/*")
     if FileSystems.exists(pattern):

@@ -13,10 +13,12 @@ import pytest
 from blendinator import stores
 from blendinator.config_loader import load_config
 from blendinator.data import spans
+from blendinator.data.tfrecords import read_records
 from blendinator.errors import ConfigError, ServiceError
 from blendinator.files import check_local
 from blendinator.model.client import find_model
 from blendinator.model.versions import publish
+from blendinator.pipeline.bulk_inference import predict
 from blendinator.stores import ObjectPath, place
 
 MESSAGE = "allowed: a folder of this machine or of a mounted disk.*docs/serving.md"
@@ -56,7 +58,7 @@ def test_an_address_is_read(given, found):
 
 @pytest.mark.parametrize("address", ["s3://bucket/a", "gs://", "gs:///a", "gs://Bucket/a"])
 def test_another_address_is_not(address):
-    with pytest.raises(ConfigError, match=f"data_root: received {address}; allowed: a folder, or an address gs://"):
+    with pytest.raises(ConfigError, match=f"data_root: received {address}; allowed: a path, or an address gs://"):
         place(address, "data_root")
 
 
@@ -80,8 +82,32 @@ def test_the_configuration_takes_addresses_and_folders(tmp_path):
 def test_the_configuration_refuses_other_addresses(tmp_path):
     file = tmp_path / "a.yaml"
     file.write_text("storage:\n  data_root: s3://bucket/data\n")
-    with pytest.raises(ConfigError, match="a.yaml: storage.data_root: received s3://bucket/data; allowed: a folder"):
+    with pytest.raises(ConfigError, match="a.yaml: storage.data_root: received s3://bucket/data; allowed: a path"):
         load_config(file)
+
+
+@pytest.mark.parametrize("name", ["RECORDS", "--output"])
+def test_predict_names_another_address(name, tmp_path):
+    given = {"RECORDS": str(tmp_path / "*"), "--output": str(tmp_path / "out"), name: "s3://bucket/a"}
+    with pytest.raises(ConfigError, match=f"{name}: received s3://bucket/a; allowed: a path, or an address gs://"):
+        predict([given["RECORDS"]], given["--output"], "model")
+
+
+def test_records_at_another_address_are_not_read():
+    with pytest.raises(ConfigError, match="TFRecords: received s3://bucket/a; allowed: a path, or an address gs://"):
+        list(read_records("s3://bucket/a"))
+
+
+def test_why_s3_is_refused():
+    import tensorflow as tf
+    from apache_beam.io.aws.s3filesystem import S3FileSystem
+    from apache_beam.io.filesystem import BeamIOError
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    with pytest.raises(tf.errors.UnimplementedError, match="File system scheme 's3' not implemented"):
+        tf.io.gfile.exists("s3://bucket/a")
+    with pytest.raises(BeamIOError, match="Missing boto3 requirement"):
+        S3FileSystem(PipelineOptions([])).exists("s3://bucket/a")
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
