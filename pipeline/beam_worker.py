@@ -9,6 +9,10 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from apache_beam.portability.api.beam_provision_api_pb2 import ProvisionInfo
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sdk_worker_main.main(None)
 
 
-def provision_info(address: str, worker_id: str, seconds: float = 60):
-    """What the engine at `address` tells a worker: a ProvisionInfo of Beam's."""
+def provision_info(address: str, worker_id: str, seconds: float = 60) -> "ProvisionInfo":
+    """What the engine at `address` tells a worker."""
     import grpc
     from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_api_pb2_grpc
 
@@ -43,7 +47,7 @@ def provision_info(address: str, worker_id: str, seconds: float = 60):
         return service.GetProvisionInfo(request, timeout=seconds, metadata=metadata, wait_for_ready=True).info
 
 
-def worker_environment(info, worker_id: str, folder: str) -> dict[str, str]:
+def worker_environment(info: "ProvisionInfo", worker_id: str, folder: str) -> dict[str, str]:
     """The variables by which Beam's worker program takes a ProvisionInfo."""
     from google.protobuf import json_format, text_format
 

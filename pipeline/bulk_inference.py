@@ -10,7 +10,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import apache_beam as beam
 import numpy as np
@@ -24,6 +24,9 @@ from blendinator.errors import BlendinatorError, ConfigError, DataError
 from blendinator.model.live import read_facts
 from blendinator.stack import use_in_memory_runner
 from blendinator.stores import place
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 ACCOUNT = "account.json"
 BATCH = 16 * 64 * 64  # pixels of the images that are drawn at once; a larger image is drawn alone
@@ -53,27 +56,27 @@ class PredictFile(beam.DoFn):
     ) -> None:
         self._path, self._output, self._keep = model, output, keep_samples
         self._num_samples, self._seed, self._population = num_samples, seed, population
-        self._sampler: Any = None
+        self._sampler: Sampler | None = None
 
     def process(self, path: str) -> Iterator[dict]:
         try:
             if self._sampler is None:  # once per worker
                 self._sampler = Sampler(self._path)
-            yield self._predict(path)
+            yield self._predict(self._sampler, path)
         except BlendinatorError as error:
             yield {"file": path, "error": carry(error)}
 
-    def _predict(self, path):
+    def _predict(self, sampler: Sampler, path: str) -> dict:
         name = prediction_name(path)
         target = posixpath.join(self._output, name)
         part = target + ".part"  # a bundle that is tried again starts over
         read, ids = 0, set()
-        bands = self._sampler.bands
+        bands = sampler.bands
         stamps = (parse(serialized, f"{path}: record {i}", bands) for i, serialized in enumerate(read_records(path)))
         try:
             with FileSystems.create(part) as file:  # gzip by the name's end is off: the name ends in .part
                 for scene_ids, images in batches(stamps, BATCH):
-                    for scene_id, samples, probabilities in zip(scene_ids, *self._draw(path, images)):
+                    for scene_id, samples, probabilities in zip(scene_ids, *self._sample(sampler, path, images)):
                         file.write(frame_record(encode(scene_id, samples, probabilities, self._keep)))
                     read += len(scene_ids)
                     ids.update(scene_ids)
@@ -85,12 +88,12 @@ class PredictFile(beam.DoFn):
         written = sum(1 for _ in read_records(target))
         return {"file": path, "predictions": name, "read": read, "written": written, "ids": len(ids)}
 
-    def _draw(self, path, images):
+    def _sample(self, sampler: Sampler, path: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         import tensorflow as tf
 
         try:
             populations = None if self._population is None else [self._population] * len(images)
-            return self._sampler.draw(images, self._num_samples, self._seed, populations)
+            return sampler.draw(images, self._num_samples, self._seed, populations)
         except tf.errors.InvalidArgumentError as error:
             lines = error.message.splitlines()
             why = next((line for line in lines if "assertion failed" in line), lines[0])  # which sizes the model takes
@@ -186,7 +189,7 @@ def decode(serialized: bytes) -> dict:
     return out
 
 
-def _bytes(value):
+def _bytes(value: bytes) -> "tf.train.Feature":
     import tensorflow as tf
 
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
@@ -281,13 +284,13 @@ def literal(path: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", path)
 
 
-def _remove(paths) -> None:
+def _remove(paths: Iterable[str]) -> None:
     for path in paths:
         if FileSystems.exists(path):
             FileSystems.delete([literal(path)])  # it takes globs
 
 
-def _run(files, predict_file, output, pipeline_args):
+def _run(files: Sequence[str], predict_file: PredictFile, output: str, pipeline_args: Sequence[str]) -> dict:
     with end_with_a_dead_worker(), beam.Pipeline(options=PipelineOptions(list(pipeline_args))) as pipeline:
         (
             pipeline
@@ -301,7 +304,7 @@ def _run(files, predict_file, output, pipeline_args):
         return json.loads(file.read())
 
 
-def _write_account(entries, path) -> None:
+def _write_account(entries: list, path: str) -> None:
     """Writes the account, on a worker."""
     account = {
         "read": sum(entry.get("read", 0) for entry in entries),

@@ -1,5 +1,7 @@
 """The command `blendinator`. Heavy imports stand inside the commands, so that --help is immediate."""
 
+from typing import Any
+
 import click
 
 from blendinator.errors import BlendinatorError
@@ -35,7 +37,7 @@ _PIPELINE_PACKAGES = {
 class _Group(click.Group):
     """Shows a user's mistake as one message, without a traceback; ends in order on Ctrl-C and SIGTERM."""
 
-    def invoke(self, context):
+    def invoke(self, context: click.Context) -> Any:
         try:
             with terminable():
                 return super().invoke(context)
@@ -67,8 +69,8 @@ class _Group(click.Group):
             context.exit(exit_code(error))
 
 
-def _show_version(context, _, asked) -> None:
-    if asked:
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
         from importlib import metadata
 
         from blendinator.stack import describe
@@ -86,7 +88,7 @@ def _show_version(context, _, asked) -> None:
     callback=_show_version,
     help="Show the version and the stack of libraries, and exit.",
 )
-def main():
+def main() -> None:
     """Blendinator: calibrated maps of where galaxies overlap."""
 
 

@@ -4,6 +4,7 @@ A mistake should come to light before a run starts, not hours into it.
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from blendinator.config import Config
@@ -52,7 +53,7 @@ def check_config(config: Config, source: str = "configuration") -> None:
     check_beam_args(config.beam.pipeline_args, source)
 
 
-def _check_kubeflow(config, source) -> None:
+def _check_kubeflow(config: Config, source: str) -> None:
     if not re.fullmatch(r"[a-z0-9][-a-z0-9]{0,62}", config.name):
         raise ConfigError(
             f"{source}: name: received {config.name!r}; allowed: up to 63 lower-case letters, digits and dashes,"
@@ -102,14 +103,14 @@ def _check_kubeflow(config, source) -> None:
             _require_name(pair.split("=")[1], source, f"{key}, its value", _VALUE, may_be_empty=True)
 
 
-def _require_name(value, source, key, pattern, may_be_empty=False) -> None:
+def _require_name(value: str, source: str, key: str, pattern: tuple[str, str], may_be_empty: bool = False) -> None:
     """Raises unless Kubernetes takes the name, which the cluster would refuse only when a pod starts."""
     expression, allowed = pattern
     if not (may_be_empty and not value) and not re.fullmatch(expression, value, re.ASCII):
         raise ConfigError(f"{source}: {key}: received {value!r}; allowed: {allowed}")
 
 
-def _require_pairs(values, source, key) -> None:
+def _require_pairs(values: Iterable[str], source: str, key: str) -> None:
     for value in values:
         if not re.fullmatch(r"[^=]+=[^=]*", value):
             raise ConfigError(f"{source}: {key}: received {value!r}; allowed: key=value")

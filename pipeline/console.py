@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from rich.console import Console
 
@@ -50,7 +51,7 @@ def quiet_console(log_path: Path, verbose: bool = False) -> Iterator[Console]:
     saved = os.dup(1), os.dup(2)
     with open(log_path, "a", buffering=1, encoding="utf-8") as log_file:
         copier = _copier(terminal, log_path) if verbose else None
-        target = copier.stdin if copier else log_file
+        target: IO[str] = copier.stdin if copier and copier.stdin else log_file
         os.dup2(target.fileno(), 1)
         os.dup2(target.fileno(), 2)
         console = Console(file=terminal, highlight=False, width=None if terminal.isatty() else WIDTH)
@@ -69,13 +70,13 @@ def quiet_console(log_path: Path, verbose: bool = False) -> Iterator[Console]:
             for descriptor in saved:
                 os.close(descriptor)
             if copier:
-                copier.stdin.close()
+                target.close()
                 with contextlib.suppress(subprocess.TimeoutExpired):  # a child that goes on holds the pipe open
                     copier.wait(5)
             terminal.close()
 
 
-def _copier(terminal, log_path):
+def _copier(terminal: IO[str], log_path: Path) -> subprocess.Popen[str]:
     """A process that copies its input to the terminal and the log file: it also reads what C++ and children write."""
     return subprocess.Popen(
         ["tee", "-a", str(log_path)],
@@ -89,7 +90,7 @@ def _copier(terminal, log_path):
 
 
 @contextlib.contextmanager
-def _logging_to(log_file, console, verbose):
+def _logging_to(log_file: IO[str], console: Console, verbose: bool) -> Iterator[None]:
     """Points the root logger to the file, and ours to the console as well; undone at the end."""
     import absl.logging
 
@@ -121,11 +122,11 @@ def _logging_to(log_file, console, verbose):
 class _ConsoleHandler(logging.Handler):
     """Shows a message with the time of day."""
 
-    def __init__(self, console) -> None:
+    def __init__(self, console: Console) -> None:
         super().__init__(logging.INFO)
         self.console = console
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         when = time.strftime("%H:%M:%S", time.localtime(record.created))
         self.console.print(f"  {when}  {printable(record.getMessage())}", markup=False, soft_wrap=True)
 
@@ -133,11 +134,11 @@ class _ConsoleHandler(logging.Handler):
 class _StepHandler(logging.Handler):
     """Shows a line when TFX's runner starts a component, and one with the time it took when it ends."""
 
-    def __init__(self, console) -> None:
+    def __init__(self, console: Console) -> None:
         super().__init__(logging.INFO)
         self.console, self.started, self.cached = console, 0.0, False
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         match = _COMPONENT.fullmatch(message)
         if match and match[2] == "running":

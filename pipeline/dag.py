@@ -200,6 +200,6 @@ def evaluator_config(config: Config) -> dict:
     }
 
 
-def _ingestion_args(config):
+def _ingestion_args(config: Config) -> str:
     args = args_on_shared_files(config.beam.pipeline_args)
     return json.dumps(args) if args else ""

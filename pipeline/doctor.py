@@ -300,7 +300,7 @@ def serving(serving_dir: str | Place) -> Check:
     return Check("serving", OK, text)
 
 
-def _existing(path):
+def _existing(path: str | Path) -> Path:
     """The folder itself, or the nearest one above it that exists."""
     path = Path(path)
     return next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())

@@ -4,6 +4,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+from types import FrameType
 
 EXIT_SIGNAL = 128  # a shell's exit code of a process that a signal ended is this plus the signal's number
 
@@ -20,7 +21,7 @@ def terminable() -> Iterator[None]:
     Python allows no handler, and nothing is changed.
     """
 
-    def handle(number, frame):
+    def handle(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
         raise Terminated
 

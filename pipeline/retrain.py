@@ -3,11 +3,17 @@
 import logging
 import os
 import subprocess
+from typing import TYPE_CHECKING
+
+from rich.console import Console
 
 from blendinator.config import Config
 from blendinator.pipeline import exit_codes
 from blendinator.pipeline.history import run_log
 from blendinator.pipeline.run import FIRST_SPAN, perform, run_pipeline, simulate
+
+if TYPE_CHECKING:
+    from blendinator.pipeline.history.summary import RunResult
 
 log = logging.getLogger("blendinator.retrain")
 
@@ -26,7 +32,7 @@ def retrain(config: Config, verbose: bool = False) -> int:
     """
     entry: dict = {"status": run_log.FAILED}
 
-    def body(console, begun):
+    def body(console: Console, begun: dict) -> "RunResult | None":
         nonlocal entry
         entry = begun  # it is written to until the run has ended, however it ends
         span = span_to_simulate(config)

@@ -24,7 +24,7 @@ from blendinator.pipeline.beam_engine import check_engine, simulation_args
 from blendinator.pipeline.console import quiet_console
 from blendinator.pipeline.history import metadata, run_log
 from blendinator.stack import use_in_memory_runner
-from blendinator.stores import place
+from blendinator.stores import Place, place
 
 if TYPE_CHECKING:
     from blendinator.pipeline.history.summary import RunResult
@@ -127,8 +127,10 @@ def perform(
     return entry
 
 
-def run_pipeline(config: Config, spans: str, console: Console, entry: dict, enable_cache: bool = True):
-    """The run itself; returns a `blendinator.pipeline.history.summary.RunResult`, or None when there was nothing to do.
+def run_pipeline(
+    config: Config, spans: str, console: Console, entry: dict, enable_cache: bool = True
+) -> "RunResult | None":
+    """The run itself; returns None when there was nothing to do.
 
     Notes the spans and the request in `entry`. Raises BlendinatorError and whatever else goes wrong.
     """
@@ -210,7 +212,7 @@ def nothing_to_do(config: Config, entry: dict, console: Console) -> bool:
     return True
 
 
-def _what_was_pushed(config, before, entry) -> str:
+def _what_was_pushed(config: Config, before: set[Place], entry: dict) -> str:
     """A sentence for a run that stopped: the push comes before the report and the pruning, which may fail as well."""
     pushed = sorted(set(list_versions(config.serving_dir)) - before)
     if not pushed:
@@ -219,7 +221,7 @@ def _what_was_pushed(config, before, entry) -> str:
     return f"Version {pushed[-1].name} had been pushed before: {pushed[-1]}."
 
 
-def _note_result(entry, result) -> None:
+def _note_result(entry: dict, result: "RunResult") -> None:
     entry |= {
         "status": run_log.PUSHED if result.pushed else run_log.REFUSED,
         "reason": result.reason,
@@ -229,11 +231,11 @@ def _note_result(entry, result) -> None:
     }
 
 
-def _utc(seconds):
+def _utc(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(seconds))
 
 
-def simulate_if_missing(config: Config, spans: str, console) -> None:
+def simulate_if_missing(config: Config, spans: str, console: Console) -> None:
     """Simulates the first span when the latest ones are requested and there is none."""
     from blendinator.data.spans import list_spans, parse_selection
 
@@ -241,7 +243,7 @@ def simulate_if_missing(config: Config, spans: str, console) -> None:
         simulate(config, FIRST_SPAN, console)
 
 
-def simulate(config: Config, span: int, console, workers: int | None = None) -> dict:
+def simulate(config: Config, span: int, console: Console, workers: int | None = None) -> dict:
     """Simulates a span with a progress bar and returns its manifest; see `blendinator.data.simulate.simulate_span`.
 
     It runs where `beam.pipeline_args` says; with DirectRunner and Dataflow, or where `workers` is given, in processes

@@ -41,7 +41,7 @@ def systemd_units(name: str, expression: str, words: list[str], folder: str) -> 
     return {f"{name}-retrain.service": service, f"{name}-retrain.timer": timer}
 
 
-def _exec(words) -> str:
+def _exec(words: list[str]) -> str:
     """A command line in systemd's quoting, which is not the shell's: `%` begins a specifier, `$` a variable."""
     quote = lambda word: (
         word if re.fullmatch(r"[\w@+=:,./%-]+", word) else '"' + re.sub(r'(["\\])', r"\\\1", word) + '"'
@@ -52,7 +52,7 @@ def _exec(words) -> str:
     return literal + " ".join(quote(_plain(word)) for word in words)
 
 
-def _plain(text):
+def _plain(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -118,7 +118,7 @@ def install_crontab(name: str, line: str) -> None:
     )
 
 
-def _call(words, remedy, text=None) -> None:
+def _call(words: list[str], remedy: str, text: str | None = None) -> None:
     try:
         process = subprocess.run(words, input=text, capture_output=True, text=True)
     except OSError as error:
@@ -129,5 +129,5 @@ def _call(words, remedy, text=None) -> None:
         )
 
 
-def _mark(name) -> str:
+def _mark(name: str) -> str:
     return f"# blendinator {name}"

@@ -3,17 +3,20 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
 from tensorflow.core.example import example_pb2
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
+from tfx import types
 from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
+from blendinator.components.artifacts import Artifacts
 from blendinator.data.tfrecords import read_records
 from blendinator.errors import DataError
 from blendinator.files import link_or_copy
@@ -28,7 +31,7 @@ REMEDY = "Repair or simulate the span again, then run again; nothing was trained
 class Executor(base_executor.BaseExecutor):
     """Executor of `AnomalyGate`."""
 
-    def Do(self, input_dict, output_dict, exec_properties):
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:
         """Checks and passes on; see `AnomalyGate` for the inputs and outputs.
 
         Raises:
@@ -56,7 +59,7 @@ class Executor(base_executor.BaseExecutor):
         pass_on(examples, artifact_utils.get_single_instance(output_dict["checked_examples"]), Path(statistics.uri))
 
 
-def check_counts(statistics, expected: dict[str, int]) -> None:
+def check_counts(statistics: types.Artifact, expected: dict[str, int]) -> None:
     """Raises DataError unless the statistics artifact saw as many records of each split as were ingested."""
     seen = {
         split: stats_artifact_utils.load_statistics(statistics, split).proto().datasets[0].num_examples
@@ -105,7 +108,9 @@ def describe_anomalies(
     return lines
 
 
-def find_records(features: dict, names: set[str], folder: Path, data_root: str = "") -> dict[str, str]:
+def find_records(
+    features: dict[str, schema_pb2.Feature], names: set[str], folder: Path, data_root: str = ""
+) -> dict[str, str]:
     """{feature: file, record number and fault} of the first record that violates each of the named features."""
     found = {}
     for path in sorted(folder.glob("*")):
@@ -137,7 +142,7 @@ def original_path(path: Path, data_root: str) -> str:
     return str(place(data_root) / match[1] / match[2]) if match else str(path)
 
 
-def pass_on(examples, checked, statistics: Path) -> None:
+def pass_on(examples: types.Artifact, checked: types.Artifact, statistics: Path) -> None:
     """Makes `checked` the same as `examples`: the same properties, and hard links to the same files.
 
     The statistics go along as `statistics/<split>.pb`: the Trainer, which gets nothing but examples, puts those of the

@@ -2,12 +2,14 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from tfx.components.pusher import executor
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
+from blendinator.components.artifacts import Artifacts
 from blendinator.model.versions import publish
 from blendinator.stores import place
 
@@ -23,7 +25,7 @@ class Executor(executor.Executor):
     again, the version that it pushed, and records that one.
     """
 
-    def Do(self, input_dict, output_dict, exec_properties):
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:
         """Pushes a model that has all its blessings; see TFX's Pusher for the inputs, output and parameters."""
         pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
         if not self.CheckBlessing(input_dict):

@@ -6,11 +6,13 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
+from blendinator.components.artifacts import Artifacts
 from blendinator.components.calibration_evaluator import scoring
 from blendinator.config import Config
 from blendinator.config_loader import config_from_dict
@@ -32,7 +34,7 @@ SCENES = {scoring.CANDIDATE: "scenes.npz", scoring.LIVE: "scenes-live.npz", scor
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Executor of `CalibrationEvaluator`."""
 
-    def Do(self, input_dict, output_dict, exec_properties):
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:
         """Evaluates the model in `model`; see `CalibrationEvaluator` for the inputs, outputs and parameters.
 
         Raises:
@@ -97,7 +99,7 @@ def read_config(text: str, thresholds: str) -> Config:
     return config
 
 
-def is_empty(live) -> bool:
+def is_empty(live: types.Artifact) -> bool:
     """Whether a `LiveModel` that found none made this; its property says so where the file is out of reach."""
     return (live.has_custom_property("live") and not live.get_int_custom_property("live")) or holds_no_model(live.uri)
 
@@ -107,7 +109,7 @@ def saved_model_path(uri: str) -> str:
     return uri if fileio.exists(os.path.join(uri, "saved_model.pb")) else path_utils.serving_model_path(uri)
 
 
-def list_files(examples: list) -> list[str]:
+def list_files(examples: list[types.Artifact]) -> list[str]:
     """Sorted paths of the test split's TFRecord files of all artifacts; DataError when there are none."""
     folders = artifact_utils.get_split_uris(examples, SPLIT)
     files = sorted(path for folder in folders for path in fileio.glob(os.path.join(folder, "*")))
@@ -193,7 +195,7 @@ def draw_pages(files: list[str], model_path: str, pages: dict[str, list[str]], c
             file.write(gallery.page([found[scene] for scene in chosen]))
 
 
-def bless(blessing, model, blessed: bool) -> None:
+def bless(blessing: types.Artifact, model: types.Artifact, blessed: bool) -> None:
     """Writes the ModelBlessing as TFX's own Evaluator does, which is what Pusher and resolvers read."""
     blessing.set_int_custom_property("blessed", int(blessed))
     blessing.set_int_custom_property("current_model_id", model.id)

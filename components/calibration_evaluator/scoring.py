@@ -2,7 +2,7 @@
 
 import io
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -83,7 +83,9 @@ class Sampler:
                 samples[chosen], probabilities[chosen] = self._call(images[chosen], num_samples, seed, odds)
         return samples, probabilities
 
-    def _call(self, images, num_samples, seed, odds):
+    def _call(
+        self, images: np.ndarray, num_samples: int, seed: int, odds: dict | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         import tensorflow as tf
 
         inputs = {
@@ -156,7 +158,7 @@ class ScoreFile(beam.DoFn):
         except BlendinatorError as error:
             yield {"error": carry(error)}
 
-    def _score(self, path):
+    def _score(self, path: str) -> Iterator[dict]:
         scenes_of_file, count = self._read(path), 0
         # The draws are TensorFlow's and the statistics NumPy's: two batches at a time keep two cores busy. BLAS gets one
         # thread: its products are small, and more would spend their time waiting for each other.
@@ -166,7 +168,7 @@ class ScoreFile(beam.DoFn):
                 yield from pool.map(self._rows, batches)
         yield {"records": count}
 
-    def _read(self, path):
+    def _read(self, path: str) -> Iterator[dict]:
         for count, serialized in enumerate(read_records(path)):
             try:
                 scene = records.decode(serialized)
@@ -175,11 +177,11 @@ class ScoreFile(beam.DoFn):
             records.check(scene, self._stamp_size, f"{path}: record {count}", self._bands)
             yield scene
 
-    def _batches(self, scenes_of_file):
+    def _batches(self, scenes_of_file: Iterator[dict]) -> Iterator[list[dict]]:
         while batch := list(itertools.islice(scenes_of_file, self._config.batch_size)):
             yield batch
 
-    def _rows(self, batch):
+    def _rows(self, batch: list[dict]) -> dict:
         return {
             "rows": {label: pack(score_batch(batch, method, self._config)) for label, method in self._methods.items()}
         }
@@ -188,10 +190,10 @@ class ScoreFile(beam.DoFn):
 class Collect(beam.CombineFn):
     """Blocks of `ScoreFile` to one: `rows`, a list of packed blocks by method, the sum of `records`, and `errors`."""
 
-    def create_accumulator(self):
+    def create_accumulator(self) -> dict:
         return {"rows": [], "records": 0, "errors": []}
 
-    def add_input(self, accumulator, block):
+    def add_input(self, accumulator: dict, block: dict) -> dict:
         return self.merge_accumulators(
             [
                 accumulator,
@@ -203,7 +205,7 @@ class Collect(beam.CombineFn):
             ]
         )
 
-    def merge_accumulators(self, accumulators):
+    def merge_accumulators(self, accumulators: Iterable[dict]) -> dict:
         merged = self.create_accumulator()
         for accumulator in accumulators:
             merged["rows"] += accumulator["rows"]
@@ -211,7 +213,7 @@ class Collect(beam.CombineFn):
             merged["errors"] += accumulator["errors"]
         return merged
 
-    def extract_output(self, accumulator):
+    def extract_output(self, accumulator: dict) -> dict:
         blocks = accumulator["rows"]
         rows = {label: [block[label] for block in blocks] for label in (blocks[0] if blocks else ())}
         return {"rows": rows, "records": accumulator["records"], "errors": sorted(accumulator["errors"])}

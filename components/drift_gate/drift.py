@@ -9,7 +9,9 @@ deciles.
 """
 
 import math
+from collections.abc import Sequence
 from itertools import accumulate
+from typing import TypeAlias
 
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
@@ -22,7 +24,8 @@ PIXELS = "image"
 _LOW, _HIGH = 0.1, 0.3  # among the faintest pixels, which sources touch least
 _SIGMAS = 0.7572  # between them, in a normal distribution
 
-Features = dict[str, statistics_pb2.FeatureNameStatistics]
+Features: TypeAlias = dict[str, statistics_pb2.FeatureNameStatistics]
+Buckets: TypeAlias = Sequence[statistics_pb2.Histogram.Bucket]
 
 
 def compare(
@@ -65,7 +68,9 @@ def features(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> Feature
     }
 
 
-def compare_means(name: str, new, old, config: DriftConfig) -> dict:
+def compare_means(
+    name: str, new: statistics_pb2.NumericStatistics, old: statistics_pb2.NumericStatistics, config: DriftConfig
+) -> dict:
     """Compares the means of one scalar.
 
     A difference counts when it is beyond chance (`standard_errors`) and beyond what is worth stopping for: `location`
@@ -76,7 +81,9 @@ def compare_means(name: str, new, old, config: DriftConfig) -> dict:
     return _entry(name, "mean", old.mean, new.mean, new.mean - old.mean, limit)
 
 
-def histogram_distances(statistics, reference) -> dict[str, float]:
+def histogram_distances(
+    statistics: statistics_pb2.DatasetFeatureStatisticsList, reference: statistics_pb2.DatasetFeatureStatisticsList
+) -> dict[str, float]:
     """TFDV's Jensen-Shannon divergence of each feature's histogram on the reference's deciles, in bits (0 to 1)."""
     new, old = statistics_pb2.DatasetFeatureStatisticsList(), statistics_pb2.DatasetFeatureStatisticsList()
     schema = schema_pb2.Schema()
@@ -100,7 +107,7 @@ def histogram_distances(statistics, reference) -> dict[str, float]:
     return {one.path.step[0]: one.drift_measurements[0].value for one in info if one.drift_measurements}
 
 
-def pixel_noise(numbers) -> float:
+def pixel_noise(numbers: statistics_pb2.NumericStatistics) -> float:
     """Noise of the pixels from the faint end of their distribution, in electrons, by TFDV's deciles.
 
     TFDV's quantiles are approximate, to about 1 % in rank, which is some 4 % here whatever the number of pixels.
@@ -122,12 +129,12 @@ def describe(entry: dict) -> str:
     return f"{entry['feature']}: the mean is {values}, limit {entry['limit']:.3g}"
 
 
-def _deciles(numbers):
+def _deciles(numbers: statistics_pb2.NumericStatistics) -> Buckets:
     [found] = [one for one in numbers.histograms if one.type == statistics_pb2.Histogram.QUANTILES]
     return found.buckets
 
 
-def _edges(new, old):
+def _edges(new: statistics_pb2.NumericStatistics, old: statistics_pb2.NumericStatistics) -> list[float]:
     """The reference's deciles, without repeats, and the extremes of both."""
     inner = {bucket.high_value for bucket in _deciles(old)[:-1]}
     low = min(_deciles(new)[0].low_value, _deciles(old)[0].low_value)
@@ -135,7 +142,7 @@ def _edges(new, old):
     return [low, *sorted(inner - {low, high}), high if high > low else low + 1.0]
 
 
-def _rebin(buckets, edges):
+def _rebin(buckets: Buckets, edges: list[float]) -> list[statistics_pb2.Histogram.Bucket]:
     """Counts between the edges; what sits exactly on an edge counts below it."""
     counts = [_below(buckets, edge) for edge in edges]
     counts[0] = 0.0
@@ -145,7 +152,7 @@ def _rebin(buckets, edges):
     ]
 
 
-def _below(buckets, value):
+def _below(buckets: Buckets, value: float) -> float:
     """How many values are at most `value`, interpolated within the deciles."""
     total = 0.0
     for bucket in buckets:
@@ -156,14 +163,16 @@ def _below(buckets, value):
     return total
 
 
-def _quantile(buckets, probability):
+def _quantile(buckets: Buckets, probability: float) -> float:
     """The upper end of a bucket whose rank is nearest to `probability`."""
     counts = list(accumulate(bucket.sample_count for bucket in buckets))
     nearest = min(range(len(buckets)), key=lambda i: abs(counts[i] - probability * counts[-1]))
     return buckets[nearest].high_value
 
 
-def _entry(feature, measure, reference, new, difference, limit):
+def _entry(
+    feature: str, measure: str, reference: float | None, new: float | None, difference: float, limit: float
+) -> dict:
     return {
         "feature": feature,
         "measure": measure,

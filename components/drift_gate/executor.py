@@ -3,6 +3,7 @@
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.components.statistics_gen import stats_artifact_utils
@@ -10,6 +11,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from blendinator.components.artifacts import Artifacts
 from blendinator.components.drift_gate import drift
 from blendinator.config import DriftConfig
 from blendinator.errors import DataError
@@ -24,7 +26,7 @@ REPORT = "drift.json"
 class Executor(base_executor.BaseExecutor):
     """Executor of `DriftGate`."""
 
-    def Do(self, input_dict, output_dict, exec_properties):
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:
         """Compares; see `DriftGate` for the inputs, output and parameters.
 
         Raises:

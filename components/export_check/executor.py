@@ -9,12 +9,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from blendinator.components.artifacts import Artifacts
 from blendinator.components.export_check import triton
 from blendinator.config import ServingConfig
 from blendinator.data import records
@@ -32,7 +34,7 @@ TIMEOUT = 1200  # seconds; a load that hangs must not hold up the run for ever
 class Executor(base_executor.BaseExecutor):
     """Executor of `ExportCheck`."""
 
-    def Do(self, input_dict, output_dict, exec_properties):
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:
         """Checks the export; see `ExportCheck` for the inputs, outputs and parameters.
 
         A model that fails is not blessed; that is not an error of the run.

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import sys
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -33,20 +34,30 @@ DTYPES = {
 NUM_CLASSES = 3
 TOLERANCE = 1e-3  # the order of sums, and with it the rounding in bfloat16, may differ between graphs
 
+Arrays: TypeAlias = dict[str, np.ndarray]  # outputs of a signature, by name
+
 
 class Checks:
     """Collects the checks' results."""
 
     def __init__(self) -> None:
-        self.results = []
+        self.results: list[dict] = []
 
-    def add(self, name, passed, detail=""):
+    def add(self, name: str, passed: bool | np.bool_, detail: str = "") -> bool:
         """Notes a check; `detail` says what was found."""
-        self.results.append({"name": name, "passed": bool(passed), "detail": str(detail)})
+        self.results.append({"name": name, "passed": bool(passed), "detail": detail})
         return bool(passed)
 
 
-def check_model(model, image, serialized, num_samples, seed, checks, facts):
+def check_model(
+    model: Any,
+    image: np.ndarray,
+    serialized: list[bytes],
+    num_samples: int,
+    seed: int,
+    checks: Checks,
+    facts: dict,
+) -> dict[str, Arrays]:
     """All checks of a loaded model.
 
     Returns the outputs of `serving_default` and `sample`, by signature and name; none when outputs are not sound.
@@ -66,7 +77,7 @@ def check_model(model, image, serialized, num_samples, seed, checks, facts):
     image = tf.constant(image)
     default_seed = tf.constant([seed, 0], tf.int32)
 
-    def sample(count, key):
+    def sample(count: int, key: tf.Tensor | list[int]) -> Arrays:
         return run(model, "sample", image=image, num_samples=tf.constant(count), seed=tf.constant(key, tf.int32))
 
     first = sample(num_samples, default_seed)
@@ -149,7 +160,7 @@ def check_model(model, image, serialized, num_samples, seed, checks, facts):
     return {"serving_default": served, "sample": first}
 
 
-def field_noise(facts, shape, num_samples, seed):
+def field_noise(facts: dict, shape: tf.TensorShape, num_samples: int, seed: int) -> dict[str, tf.Tensor]:
     """Noise for `sample_with_noise` on images of a shape [B, H, W]: latent and class lattices."""
     batch, *side = shape
     places = [1, 1] if facts["latent"] == "global" else [length // facts["downsampling"] for length in side]
@@ -160,18 +171,18 @@ def field_noise(facts, shape, num_samples, seed):
     return {name: tf.random.stateless_normal(full, [seed, i]) for i, (name, full) in enumerate(shapes.items())}
 
 
-def band_axis(model):
+def band_axis(model: Any) -> list[int]:
     """The axis of the bands that a model's images have: [] for one band, else [C]."""
     signature = model.signatures.get("sample")
     return signature.structured_input_signature[1]["image"].shape[3:].as_list() if signature else []
 
 
-def run(model, name, **inputs):
+def run(model: Any, name: str, **inputs: tf.Tensor) -> Arrays:
     """Calls a signature; a dictionary of arrays."""
     return {key: value.numpy() for key, value in model.signatures[name](**inputs).items()}
 
 
-def check_outputs(name, outputs, shapes, checks):
+def check_outputs(name: str, outputs: Arrays, shapes: dict[str, tuple[int, ...]], checks: Checks) -> bool:
     """Names, types, shapes and values of one signature's outputs; True when all are as they should be."""
     expected = SIGNATURES[name]
     detail = f"received {sorted(outputs)}; expected {sorted(expected)}"
@@ -217,18 +228,18 @@ def check_outputs(name, outputs, shapes, checks):
     return good
 
 
-def close(checks, name, a, b):
+def close(checks: Checks, name: str, a: np.ndarray, b: np.ndarray) -> None:
     """A check that two arrays agree within the tolerance."""
     difference = np.abs(a - b).max()
     checks.add(name, difference <= TOLERANCE, f"probabilities differ by up to {difference:.3g}; allowed: {TOLERANCE}")
 
 
-def share(mask):
+def share(mask: np.ndarray) -> str:
     """A share of pixels as text."""
     return f"{np.mean(mask):.3%}"
 
 
-def main(model_dir, records, report, answers, stamp_size, num_samples, seed):
+def main(model_dir: str, records: str, report: str, answers: str, stamp_size: str, num_samples: str, seed: str) -> None:
     """See the module's docstring."""
     side = int(stamp_size)
     serialized = [item.numpy() for item in tf.data.TFRecordDataset(records)]

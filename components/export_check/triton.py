@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -117,7 +118,7 @@ def stop(process: subprocess.Popen) -> None:
         process.communicate()  # closes the pipe and waits
 
 
-def tail(log) -> str:
+def tail(log: IO[bytes]) -> str:
     """The end of a log, which is an open binary file."""
     log.seek(0)
     return log.read().decode(errors="replace").strip()[-LOG_TAIL:] or "(nothing)"

@@ -14,6 +14,8 @@ import signal
 import stat
 import sys
 import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,11 +23,14 @@ from pytriton.decorators import batch
 from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
 from pytriton.triton import Triton, TritonConfig
 
+if TYPE_CHECKING:
+    from pytriton.proxy.types import Request
+
 MAX_BATCH = 32
 MAX_DELAY = 2000  # microseconds for which an image waits for others
 
 
-def outputs(signature, first_axis: int) -> list[Tensor]:
+def outputs(signature: Any, first_axis: int) -> list[Tensor]:
     """Triton's description of a signature's outputs, from the given axis on."""
     return [
         Tensor(
@@ -37,7 +42,7 @@ def outputs(signature, first_axis: int) -> list[Tensor]:
     ]
 
 
-def image_shape(signature) -> tuple[int, ...]:
+def image_shape(signature: Any) -> tuple[int, ...]:
     """The shape of the images that a signature takes, batch first: with an axis of bands for more than one."""
     return tuple(-1 if n is None else n for n in signature.structured_input_signature[1]["image"].shape)
 
@@ -45,7 +50,7 @@ def image_shape(signature) -> tuple[int, ...]:
 def end_with_standard_input() -> None:
     """Stops this process, as SIGTERM does, when the pipe on its standard input is closed at the other end."""
 
-    def watch():
+    def watch() -> None:
         while os.read(0, 1024):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
@@ -62,10 +67,10 @@ def serve(model: str, port: int, address: str) -> None:
     default, sample = signatures["serving_default"], signatures["sample"]
 
     @batch
-    def infer_default(image):
+    def infer_default(image: np.ndarray) -> dict[str, np.ndarray]:
         return {name: value.numpy() for name, value in default(image=tf.constant(image)).items()}
 
-    def infer_sample(requests):
+    def infer_sample(requests: Sequence["Request"]) -> list[dict[str, np.ndarray]]:
         answers = []
         for request in requests:
             inputs = dict(request.data)

@@ -3,11 +3,13 @@
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from blendinator.components.artifacts import Artifacts
 from blendinator.errors import ModelError
 from blendinator.files import link_tree
 from blendinator.model import released
@@ -20,7 +22,7 @@ log = logging.getLogger("blendinator.live")
 class Executor(base_executor.BaseExecutor):
     """Executor of `LiveModel`."""
 
-    def Do(self, input_dict, output_dict, exec_properties):
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:
         """Finds the live model; see `LiveModel` for the output and parameters.
 
         Raises:

@@ -5,6 +5,7 @@ import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -14,6 +15,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from blendinator.beam_errors import carry, raise_carried
+from blendinator.components.artifacts import Artifacts
 from blendinator.data import records, spans
 from blendinator.data.tfrecords import read_records
 from blendinator.errors import BlendinatorError, DataError
@@ -23,13 +25,15 @@ from blendinator.stores import Place, place
 
 ACCOUNT = "account.json"  # what a Beam job has ingested; there only while it runs
 
+File: TypeAlias = tuple[str, str, dict]  # source, target, entry of the manifest
+
 log = logging.getLogger("blendinator.ingest")
 
 
 class Executor(base_executor.BaseExecutor):
     """Executor of `SpanExampleGen`."""
 
-    def Do(self, input_dict, output_dict, exec_properties):
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:
         """Ingests the spans; see `SpanExampleGen` for the outputs and parameters.
 
         Raises:
@@ -98,8 +102,8 @@ def ingest(
     return counts
 
 
-def ingest_file(file: tuple[str, str, dict], stamp_size: int, bands: int = 1) -> tuple[str, int]:
-    """Verifies one file and copies it: (source, target, entry of the manifest) to its split and number of records."""
+def ingest_file(file: File, stamp_size: int, bands: int = 1) -> tuple[str, int]:
+    """Verifies one file and copies it; returns its split and number of records."""
     source, target, entry = place(file[0]), Path(file[1]), file[2]
     with local_copy(source) as path:
         spans.verify_file(path, entry, source)
@@ -108,7 +112,9 @@ def ingest_file(file: tuple[str, str, dict], stamp_size: int, bands: int = 1) ->
     return entry["split"], entry["records"]
 
 
-def _run(files, destination, shape, pipeline_args):
+def _run(
+    files: list[File], destination: Path, shape: tuple[int, int], pipeline_args: Sequence[str]
+) -> list[tuple[str, int]]:
     if not pipeline_args:
         return [ingest_file(file, *shape) for file in files]
     account = destination / ACCOUNT
@@ -131,16 +137,16 @@ def _run(files, destination, shape, pipeline_args):
     return [found for _, found, _ in entries]
 
 
-def _ingest_or_report(numbered, shape):
+def _ingest_or_report(numbered: tuple[int, File], shape: tuple[int, int]) -> tuple[int, list, tuple[str, str] | None]:
     """(number, result, None), or (number, [], carried error), see `blendinator.beam_errors`."""
     number, file = numbered
     try:
-        return number, list(ingest_file(tuple(file), *shape)), None
+        return number, list(ingest_file(file, *shape)), None
     except BlendinatorError as error:
         return number, [], carry(error)
 
 
-def _write_account(entries, path) -> None:
+def _write_account(entries: list, path: str) -> None:
     Path(path).write_text(json.dumps(entries), encoding="utf-8")
 
 

@@ -1,6 +1,8 @@
 """Options that several commands share."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -9,6 +11,8 @@ from blendinator.errors import ConfigError
 from blendinator.model import released
 from blendinator.model.live import list_versions
 from blendinator.stores import Place, place
+
+Command = TypeVar("Command", bound=Callable[..., Any])  # a function that will be a command, or one already
 
 config_option = click.option(
     "--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults."
@@ -34,10 +38,10 @@ trust_option = click.option(
 )
 
 
-def renamed(old: str, new: str, **options):
+def renamed(old: str, new: str, **options: Any) -> Callable[[Command], Command]:
     """An option's former name, which is not shown and ends the command with a message that names the new one."""
 
-    def refuse(context, parameter, value):
+    def refuse(context: click.Context, parameter: click.Parameter, value: Any) -> None:
         if value:
             raise click.UsageError(f"{old} has been renamed: use {new}", context)
 

@@ -1,17 +1,18 @@
 """Options of `blendinator segment` by what they are about; each group is one decorator."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from blendinator.pipeline.commands._options import write_samples_option
+from blendinator.pipeline.commands._options import Command, write_samples_option
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-def _group(*options):
-    def decorate(command):
+def _group(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
         for option in reversed(options):
             command = option(command)
         return command

@@ -1,10 +1,13 @@
 """What the terminal shows while fields are segmented."""
 
+from types import TracebackType
+
 import click
 
 from blendinator.escape import printable
 from blendinator.model.field.batch import record
 from blendinator.model.field.batch.run import Listener
+from blendinator.model.field.reading import Field
 from blendinator.pipeline.commands._messages import with_option_names
 
 
@@ -34,31 +37,31 @@ class FieldProgress(Listener):
         self._label = ""
         self._context = click.get_current_context(silent=True)  # of this thread; a Beam job tells from another
 
-    def __enter__(self):
+    def __enter__(self) -> "FieldProgress":
         self._bar.start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self._bar.stop()
 
-    def begin(self, name, number, total):
+    def begin(self, name: str, number: int, total: int) -> None:
         """The next of many images."""
         self._label = f"{number}/{total} {printable(name)}: "
         self._bar.reset(self._task, total=None, description="reading")
 
-    def opened(self, field):
+    def opened(self, field: Field) -> None:
         """The field is open: the number of its pixels is known, and so are its warnings."""
         for text in field.warnings:
             self._say(f"{self._label}warning: {printable(text)}")
         self._bar.reset(self._task, total=field.shape[0] * field.shape[1], description="segmenting")
 
-    def advance(self, pixels):
+    def advance(self, pixels: int) -> None:
         """More pixels are done."""
         self._bar.advance(self._task, pixels)
         speed = next(task.speed for task in self._bar.tasks if task.id == self._task)
         self._bar.update(self._task, rate=f"{speed / 1e6:.2f} Mpx/s" if speed else "")
 
-    def end(self, name, content, skipped):
+    def end(self, name: str, content: dict, skipped: bool) -> None:
         """One of many images is done, has failed, or was skipped."""
         if self._images is not None:
             self._bar.advance(self._images)
@@ -76,5 +79,5 @@ class FieldProgress(Listener):
     def _in_words_of_the_command(self, text: str) -> str:
         return with_option_names(text, self._context.command) if self._context else text
 
-    def _say(self, text) -> None:
+    def _say(self, text: str) -> None:
         self._bar.console.print(self._in_words_of_the_command(text), markup=False, highlight=False, soft_wrap=True)

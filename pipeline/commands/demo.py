@@ -19,7 +19,7 @@ SIDE, SEED = 512, 1  # pixels, and which sky
     help="A folder for the field, maps, catalog and picture.",
 )
 @click.option("--seed", type=click.IntRange(0), default=SEED, show_default=True, help="Which sky.")
-def demo(output, seed):
+def demo(output: Path, seed: int) -> None:
     """Simulate a small field and segment it.
 
     With the released model; writes the field, its maps, the catalog and a picture.

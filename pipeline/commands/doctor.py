@@ -14,7 +14,7 @@ from blendinator.pipeline.tables import columns
 @click.command()
 @config_option
 @json_option
-def doctor(config_path, as_json):
+def doctor(config_path: str | None, as_json: bool) -> None:
     """Check machine, libraries and output folder.
 
     Exit code 0: a run can start, 1: it cannot.

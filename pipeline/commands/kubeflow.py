@@ -1,12 +1,17 @@
 """`blendinator kubeflow`: compile, try without a cluster, submit, schedule."""
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
-from blendinator.pipeline.commands._options import config_option, renamed
+from blendinator.config import Config
+from blendinator.pipeline.commands._options import Command, config_option, renamed
 from blendinator.pipeline.config_checks import read_config
 from blendinator.stack import load_tensorflow_quietly
+
+if TYPE_CHECKING:
+    from blendinator.pipeline.kubeflow.client import Cluster
 
 steps_option = click.option("--training-steps", type=click.IntRange(1), help="In place of training.steps.")
 parameter_option = click.option(
@@ -19,7 +24,7 @@ parameter_option = click.option(
 
 
 @click.group()
-def kubeflow():
+def kubeflow() -> None:
     """Run the same pipeline on Kubeflow Pipelines v2.
 
     See docs/kubeflow.md.
@@ -35,7 +40,9 @@ def kubeflow():
 @click.option("--output", default="blendinator.yaml", show_default=True, type=click.Path(dir_okay=False))
 @click.option("--spans", default="latest", show_default=True, help="Default of the run's parameter `spans`.")
 @click.option("--single-pod", is_flag=True, help="One pod for the whole pipeline, on the mounted volume.")
-def compile_command(config_path, image, pipeline_root, output, spans, single_pod):
+def compile_command(
+    config_path: str | None, image: str, pipeline_root: str, output: str, spans: str, single_pod: bool
+) -> None:
     """Write the pipeline as a file for Kubeflow; needs no cluster."""
     from blendinator.pipeline.console import without_warnings
 
@@ -72,7 +79,7 @@ def compile_command(config_path, image, pipeline_root, output, spans, single_pod
     show_default=True,
     help="What becomes of the types of artifacts between tasks.",
 )
-def try_command(file, folder, pairs, training_steps, types):
+def try_command(file: str, folder: str, pairs: tuple[str, ...], training_steps: int | None, types: str) -> None:
     """Run a compiled pipeline on this machine.
 
     Every task's own command, as a cluster would start it.
@@ -87,7 +94,7 @@ def try_command(file, folder, pairs, training_steps, types):
     click.echo(str(simulator.folder))
 
 
-def cluster_options(command):
+def cluster_options(command: Command) -> Command:
     """The options that `submit` and `schedule` share."""
     options = (
         click.option("--host", help="Address of Kubeflow's API; by default kubeflow.host."),
@@ -104,7 +111,14 @@ def cluster_options(command):
 
 @kubeflow.command("submit")
 @cluster_options
-def submit_command(file, config_path, pairs, training_steps, spans, host):
+def submit_command(
+    file: str,
+    config_path: str | None,
+    pairs: tuple[str, ...],
+    training_steps: int | None,
+    spans: str | None,
+    host: str | None,
+) -> None:
     """Upload a compiled pipeline and run it once. The token is read from KUBEFLOW_TOKEN."""
     import time
 
@@ -119,7 +133,15 @@ def submit_command(file, config_path, pairs, training_steps, spans, host):
 @kubeflow.command("schedule")
 @cluster_options
 @click.option("--cron", required=True, metavar="EXPRESSION", help="Five fields: '0 3 * * 1' is Mondays at 3.")
-def schedule_command(file, config_path, pairs, training_steps, spans, host, cron):
+def schedule_command(
+    file: str,
+    config_path: str | None,
+    pairs: tuple[str, ...],
+    training_steps: int | None,
+    spans: str | None,
+    host: str | None,
+    cron: str,
+) -> None:
     """Upload a compiled pipeline and run it on a schedule.
 
     One run at a time; missed ones are left out. A schedule of the same name (the configuration's `name`) is replaced.
@@ -135,7 +157,7 @@ def schedule_command(file, config_path, pairs, training_steps, spans, host, cron
     click.echo(f"schedule {made}")
 
 
-def connect(host, config):
+def connect(host: str | None, config: Config) -> "Cluster":
     """Kubeflow's API, with what the environment says of the user."""
     import os
 
@@ -146,7 +168,9 @@ def connect(host, config):
     )
 
 
-def parse_parameters(pairs, training_steps=None, spans=None):
+def parse_parameters(
+    pairs: tuple[str, ...], training_steps: int | None = None, spans: str | None = None
+) -> dict[str, str]:
     """{name: value} of the options --parameter NAME=VALUE, --training-steps and --spans."""
     parameters = {}
     for pair in pairs:

@@ -12,7 +12,7 @@ from blendinator.pipeline.tables import columns
 @click.command()
 @config_option
 @json_option
-def models(config_path, as_json):
+def models(config_path: str | None, as_json: bool) -> None:
     """List the pushed versions; * marks the live one.
 
     With each: its date, its spans and its headline metrics.
@@ -49,7 +49,7 @@ def models(config_path, as_json):
 @config_option
 @click.argument("version")
 @json_option
-def lineage(config_path, version, as_json):
+def lineage(config_path: str | None, version: str, as_json: bool) -> None:
     """Say what made a version.
 
     Its spans, code, run, start, baseline, metrics and rules, and the files of each step.
@@ -94,7 +94,7 @@ def lineage(config_path, version, as_json):
 @click.command()
 @config_option
 @click.argument("version", required=False)
-def rollback(config_path, version):
+def rollback(config_path: str | None, version: str | None) -> None:
     """Make an earlier version live again.
 
     VERSION is by default the one before the live model. It is published again under a new, higher number, which a

@@ -1,5 +1,7 @@
 """`blendinator predict`."""
 
+from pathlib import Path
+
 import click
 
 from blendinator.pipeline.beam_engine import check_engine
@@ -33,7 +35,17 @@ from blendinator.stack import load_tensorflow_quietly
 )
 @write_samples_option
 @renamed("--no-samples", "no option: sample maps are written only with --write-samples", is_flag=True)
-def predict(records, output, num_samples, seed, population, model, trust_model, config_path, write_samples):
+def predict(
+    records: tuple[str, ...],
+    output: str,
+    num_samples: int,
+    seed: int,
+    population: str | None,
+    model: Path | None,
+    trust_model: bool,
+    config_path: str | None,
+    write_samples: bool,
+) -> None:
     """Predict TFRecords of stamps, on any Beam runner.
 
     RECORDS are paths or globs of TFRecord files of tf.Examples with `scene_id` and `image`, such as a span's. Each gets

@@ -13,7 +13,7 @@ from blendinator.stack import check_processor
 @click.command()
 @config_option
 @verbose_option
-def retrain(config_path, verbose):
+def retrain(config_path: str | None, verbose: bool) -> None:
     """Simulate a new span, run and prune, unattended.
 
     The section `retraining` of the configuration says what of it is done; see docs/retraining.md. Exit codes as of
@@ -31,7 +31,7 @@ def retrain(config_path, verbose):
 @click.option("--cron", required=True, metavar="EXPRESSION", help="Five fields, such as '0 3 * * 1'.")
 @click.option("--kind", type=click.Choice(["systemd", "crontab"]), help="By default systemd where it runs.")
 @click.option("--install", is_flag=True, help="Apply it, after showing it.")
-def schedule(config_path, cron, kind, install):
+def schedule(config_path: str | None, cron: str, kind: str | None, install: bool) -> None:
     """Run `retrain` on a schedule: systemd or cron.
 
     Shows a systemd timer or a crontab entry, and with --install applies it.
@@ -59,7 +59,7 @@ def schedule(config_path, cron, kind, install):
 @click.command()
 @config_option
 @click.option("--dry-run", is_flag=True, help="List what would be removed.")
-def prune(config_path, dry_run):
+def prune(config_path: str | None, dry_run: bool) -> None:
     """Remove old spans, runs and versions.
 
     The section `retraining` of the configuration says what is kept.

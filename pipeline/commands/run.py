@@ -19,7 +19,7 @@ from blendinator.stack import check_processor
 @click.option("--no-cache", is_flag=True, help="Run every step, even when nothing changed.")
 @click.option("--cold", is_flag=True, help="Train from random weights, not from the live or the released model's.")
 @verbose_option
-def run(config_path, spans, no_cache, cold, verbose):
+def run(config_path: str | None, spans: str, no_cache: bool, cold: bool, verbose: bool) -> None:
     """Run the whole pipeline.
 
     Simulates span 1 first if there is no data. Exit code 0: a model was pushed, or there was nothing to do; 3: the
@@ -39,7 +39,7 @@ def run(config_path, spans, no_cache, cold, verbose):
 @config_option
 @run_option
 @json_option
-def explain(config_path, run_name, as_json):
+def explain(config_path: str | None, run_name: str | None, as_json: bool) -> None:
     """Say why a run's model was pushed or not.
 
     Ends with the exit code of the run: 0 pushed, 3 not good enough, 1 failed.
@@ -62,7 +62,7 @@ def explain(config_path, run_name, as_json):
     "--output", "folder", type=click.Path(file_okay=False), help="A folder; by default one below output_dir/reports."
 )
 @renamed("--folder", "--output")
-def report(config_path, run_name, folder):
+def report(config_path: str | None, run_name: str | None, folder: str | None) -> None:
     """Write a run's report, HTML and Markdown.
 
     One self-contained HTML file, and a summary in Markdown.

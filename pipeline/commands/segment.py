@@ -3,8 +3,10 @@
 import functools
 import sys
 import warnings
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +18,11 @@ from blendinator.pipeline.commands._segment_options import catalogue_options, ou
 from blendinator.pipeline.config_checks import read_config
 from blendinator.pipeline.console import without_warnings
 from blendinator.stack import load_tensorflow_quietly
+from blendinator.stores import Place
+
+if TYPE_CHECKING:
+    from blendinator.model.client import Segmenter
+    from blendinator.model.field.catalogue import Settings
 
 
 @click.command()
@@ -49,8 +56,17 @@ from blendinator.stack import load_tensorflow_quietly
     help="Pixels per side of a tile: more take more memory.",
 )
 def segment(
-    images, model, trust_model, config_path, output_dir, tile, population, no_background, background_box, **given
-):
+    images: tuple[str, ...],
+    model: Path | None,
+    trust_model: bool,
+    config_path: str | None,
+    output_dir: Path | None,
+    tile: int,
+    population: str | None,
+    no_background: bool,
+    background_box: int,
+    **given: Any,
+) -> None:
     """Segment FITS images of any size with a pushed model.
 
     One image: a FITS file, gzipped or not, a pipe, or - for standard input. Many, with --output-dir: files, quoted
@@ -67,18 +83,19 @@ def segment(
     """
     warnings.simplefilter("ignore")
     given |= {"background": not no_background, "box": background_box}
-    work = _many if output_dir is not None else _one
     if output_dir is None:
         _check_one(images, given)
-    config = read_config(config_path)
-    if output_dir is not None:
-        given["beam_args"] = args_on_shared_files(config.beam.pipeline_args)
-        check_engine(given["beam_args"], config_path or "configuration")
-    model = choose_model(config, model, trust_model)
-    work(images, model, tile, population, output_dir, **given)
+        chosen = choose_model(read_config(config_path), model, trust_model)
+        _one(images[0], chosen, tile, population, **given)
+    else:
+        config = read_config(config_path)
+        beam_args = args_on_shared_files(config.beam.pipeline_args)
+        check_engine(beam_args, config_path or "configuration")
+        chosen = choose_model(config, model, trust_model)
+        _many(images, chosen, tile, population, output_dir, beam_args=beam_args, **given)
 
 
-def _check_one(images, given) -> None:
+def _check_one(images: tuple[str, ...], given: dict[str, Any]) -> None:
     if len(images) > 1:
         raise click.UsageError("many images need --output-dir DIR; --output is for one")
     if given["output"] is None and not given["no_maps"]:
@@ -92,21 +109,20 @@ def _check_one(images, given) -> None:
 
 
 def _one(
-    images,
-    model,
-    tile,
-    population,
-    _,
+    image: str,
+    model: Place,
+    tile: int,
+    population: str | None,
     *,
-    output,
-    catalogue,
-    preview,
-    regions,
-    cutouts,
-    write_samples,
-    overwrite,
-    truth,
-    **given,
+    output: Path | None,
+    catalogue: Path | None,
+    preview: Path | None,
+    regions: Path | None,
+    cutouts: Path | None,
+    write_samples: bool,
+    overwrite: bool,
+    truth: Path | None,
+    **given: Any,
 ) -> None:
     load_tensorflow_quietly()
     from blendinator.model.client import Segmenter, check_draws
@@ -121,7 +137,7 @@ def _one(
     with FieldProgress() as progress:
         result = run.run(
             Segmenter.load(model, tile, population),
-            images[0],
+            image,
             outputs,
             **draws,
             settings=settings,
@@ -147,24 +163,24 @@ def _one(
 
 
 def _many(
-    images,
-    model,
-    tile,
-    population,
-    folder,
+    images: tuple[str, ...],
+    model: Place,
+    tile: int,
+    population: str | None,
+    folder: Path,
     *,
-    output,
-    catalogue,
-    preview,
-    regions,
-    cutouts,
-    write_samples,
-    overwrite,
-    truth,
-    shard,
-    merge,
-    beam_args,
-    **given,
+    output: Path | None,
+    catalogue: Path | None,
+    preview: Path | None,
+    regions: Path | None,
+    cutouts: Path | None,
+    write_samples: bool,
+    overwrite: bool,
+    truth: Path | None,
+    shard: str | None,
+    merge: bool,
+    beam_args: tuple[str, ...],
+    **given: Any,
 ) -> None:
     from blendinator.model.client import find_model
     from blendinator.model.field.batch import inputs, mosaic, record, run, summary
@@ -188,10 +204,19 @@ def _many(
     path = find_model(model).absolute()  # Beam's workers start in folders of their own
     load = functools.partial(load_model, path, tile, population)
     draws, settings, reading = _split(given)
-    truth = str(truth) if truth is not None else None
-    version = metadata.version("blendinator")
-    job = run.Job(load, path, folder, formats, **draws, settings=settings, truth=truth, options=reading,
-                  overwrite=overwrite, version=version, population=population or "")  # fmt: skip
+    job = run.Job(
+        load,
+        path,
+        folder,
+        formats,
+        **draws,
+        settings=settings,
+        truth=None if truth is None else str(truth),
+        options=reading,
+        overwrite=overwrite,
+        version=metadata.version("blendinator"),
+        population=population or "",
+    )
     with FieldProgress(len(mine)) as progress:
         if beam_args:
             with without_warnings():
@@ -215,7 +240,7 @@ def _many(
         sys.exit(1)
 
 
-def load_model(path: Path, tile: int, population: str | None):
+def load_model(path: Path, tile: int, population: str | None) -> "Segmenter":
     """The `Segmenter`, in this process or a worker's."""
     load_tensorflow_quietly()
     from blendinator.model.client import Segmenter
@@ -223,7 +248,7 @@ def load_model(path: Path, tile: int, population: str | None):
     return Segmenter.load(path, tile, population)
 
 
-def _split(given):
+def _split(given: dict[str, Any]) -> tuple[dict[str, int], "Settings", dict[str, Any]]:
     """The options of the draws, of the catalogue, and of `reading.open_field`."""
     from blendinator.model.field.catalogue import Settings
 
@@ -232,7 +257,7 @@ def _split(given):
     return draws, Settings(given.pop("threshold"), given.pop("min_pixels")), given
 
 
-def _ending(option, given: Path | None, default: str | None, example: str = ".png") -> str | None:
+def _ending(option: str, given: Path | None, default: str | None, example: str = ".png") -> str | None:
     """With many images, an output is an ending."""
     if given is None:
         return default
@@ -244,7 +269,7 @@ def _ending(option, given: Path | None, default: str | None, example: str = ".pn
     return str(given)
 
 
-def _command(images=()) -> str:
+def _command(images: Sequence[str] = ()) -> str:
     """The command line for the results' history; with many images, the one that the result is of."""
     words = [word for word in sys.argv[1:] if word not in images]
     return " ".join(["blendinator", *words[:1], *(["{path}"] if images else []), *words[1:]])

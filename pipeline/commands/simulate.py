@@ -36,7 +36,18 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @renamed("--picture", "--output")
 @click.option("--overwrite", is_flag=True, help="Replace a field that exists.")
-def simulate(config_path, span, galaxies, workers, scene_id, show, side, seed, output, overwrite):
+def simulate(
+    config_path: str | None,
+    span: int | None,
+    galaxies: Path | None,
+    workers: int | None,
+    scene_id: str | None,
+    show: bool,
+    side: int | None,
+    seed: int,
+    output: Path | None,
+    overwrite: bool,
+) -> None:
     """Simulate a span, one scene or a FITS field.
 
     A span is a folder of TFRecord files with train, calibration and test scenes and a manifest, below output/data; one

@@ -6,12 +6,17 @@ The layout of `explain`'s result is stable: keys may be added, none is renamed o
 import datetime
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from blendinator.config import Config
 from blendinator.errors import ConfigError, DataError
 from blendinator.model.live import FACTS_FILE
 from blendinator.pipeline.history.metadata import open_store
 from blendinator.pipeline.tables import columns
+
+if TYPE_CHECKING:
+    from ml_metadata.metadata_store.metadata_store import MetadataStore
+    from ml_metadata.proto.metadata_store_pb2 import Artifact, Context
 
 FORMAT_VERSION = 1
 
@@ -55,16 +60,16 @@ def explain(config: Config, run: str | None = None) -> dict:
     evaluation = _read_json(artifacts, "ModelEvaluation", "metrics.json")
     checks = _read_json(artifacts, "InfraBlessing", "report.json").get("checks", [])
     rules = _rules(evaluation)
-    pushed, version = _pushed(artifacts)
+    version = _pushed(artifacts)
     pruned = "ModelEvaluation" in artifacts and not evaluation
     started = datetime.datetime.fromtimestamp(context.create_time_since_epoch / 1000, datetime.timezone.utc)
     return {
         "format_version": FORMAT_VERSION,
         "run": context.name,
         "started": started.isoformat(timespec="seconds"),
-        "pushed": pushed,
+        "pushed": version is not None,
         "version": version,
-        "reason": _reason(pushed, version, steps, rules, checks, pruned),
+        "reason": _reason(version, steps, rules, checks, pruned),
         "steps": steps,
         "artifacts": {kind: artifact.uri for kind, artifact in artifacts.items()},
         "rules": rules,
@@ -77,12 +82,12 @@ def explain(config: Config, run: str | None = None) -> dict:
     }
 
 
-def _kind(artifact, kinds) -> str:
+def _kind(artifact: "Artifact", kinds: dict[int, str]) -> str:
     """Type of an artifact; what DriftGate found is called after that, and not as the anomalies of the schema."""
     return "Drift" if "drift" in artifact.custom_properties else kinds[artifact.type_id]
 
 
-def _is_live(artifact) -> bool:
+def _is_live(artifact: "Artifact") -> bool:
     """Whether this is the live model, which the run compared with and did not make."""
     return "live" in artifact.custom_properties
 
@@ -126,7 +131,7 @@ def render(explanation: dict) -> str:
     return "\n".join(lines)
 
 
-def _start_lines(start):
+def _start_lines(start: dict) -> list[str]:
     if not start:
         return []
     if start["kind"] == "cold":
@@ -136,7 +141,7 @@ def _start_lines(start):
     ]
 
 
-def _drift_lines(drift):
+def _drift_lines(drift: list[dict]) -> list[str]:
     found = [
         f"{one['feature']} ({one['measure']}: {number(one['difference'])}, limit {number(one['limit'])})"
         for one in drift
@@ -172,7 +177,7 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def _rules(evaluation):
+def _rules(evaluation: dict) -> list[dict]:
     rules = [
         {"kind": "absolute", "candidate": rule["value"], "live": _live_value(evaluation, rule), **rule}
         for rule in evaluation.get("thresholds", [])
@@ -180,18 +185,18 @@ def _rules(evaluation):
     return rules + [{"kind": "relative", **rule} for rule in evaluation.get("relative", [])]
 
 
-def _live_value(evaluation, rule):
+def _live_value(evaluation: dict, rule: dict) -> float | None:
     """The live model's value of an absolute rule's metric on the whole population."""
     population = (evaluation.get("live") or {}).get(rule["population"], {})
     return None if rule["slice"] else population.get("metrics", {}).get(rule["metric"], {}).get("value")
 
 
-def _reason(pushed, version, steps, rules, checks, pruned):
-    if pushed and not Path(version).exists():
+def _reason(version: str | None, steps: list[dict], rules: list[dict], checks: list[dict], pruned: bool) -> str:
+    if version and not Path(version).exists():
         return f"all rules and export checks passed; the version has been removed since: {version}"
-    if pushed and pruned:
+    if version and pruned:
         return "all rules and export checks passed; the run's evaluation has been removed since"
-    if pushed:
+    if version:
         return f"all {len(rules)} rules and all {len(checks)} export checks passed"
     failed = [
         f"{rule['metric']} ({where(rule)}): {rule['reason']}, required {required(rule)}"
@@ -211,14 +216,15 @@ def _reason(pushed, version, steps, rules, checks, pruned):
     return "; ".join(failed) or "the run ended before the model was pushed"
 
 
-def _pushed(artifacts):
+def _pushed(artifacts: dict[str, "Artifact"]) -> str | None:
+    """Folder of the version that was pushed, if one was."""
     artifact = artifacts.get("PushedModel")
     if artifact is None or not artifact.custom_properties["pushed"].int_value:
-        return False, None
-    return True, artifact.custom_properties["pushed_destination"].string_value
+        return None
+    return artifact.custom_properties["pushed_destination"].string_value
 
 
-def _steps(store, context):
+def _steps(store: "MetadataStore", context: "Context") -> list[dict]:
     from ml_metadata.proto import metadata_store_pb2
 
     kinds = {kind.id: kind.name for kind in store.get_execution_types()}
@@ -229,17 +235,17 @@ def _steps(store, context):
     ]
 
 
-def _read_json(artifacts, kind, file):
+def _read_json(artifacts: dict[str, "Artifact"], kind: str, file: str) -> dict[str, Any]:
     """A JSON file of an artifact; {} where the run made no such artifact or it was removed."""
     path = Path(artifacts[kind].uri) / file if kind in artifacts else None
     return json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
 
 
-def _all_runs(store):
+def _all_runs(store: "MetadataStore") -> list["Context"]:
     return sorted(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
 
 
-def _choose_run(store, run, path):
+def _choose_run(store: "MetadataStore", run: str | None, path: Path) -> "Context":
     runs = _all_runs(store)
     if not runs:
         raise DataError(f"{path}: there is no run in the metadata store. Run the pipeline first.")

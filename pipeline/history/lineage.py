@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from blendinator.config import Config
 from blendinator.data.population import LISTED
@@ -13,6 +14,10 @@ from blendinator.model.live import list_versions, readable_facts
 from blendinator.model.metrics.headlines import HEADLINES
 from blendinator.pipeline.history import metadata
 from blendinator.stores import Place, place
+
+if TYPE_CHECKING:
+    from ml_metadata.metadata_store.metadata_store import MetadataStore
+    from ml_metadata.proto.metadata_store_pb2 import Artifact, ArtifactType
 
 log = logging.getLogger("blendinator.versions")
 
@@ -181,7 +186,7 @@ def model_digest(path: Place) -> str:
     return versions.digest(path, leave_out=ORIGIN)
 
 
-def _record_rollback(config, from_version, to_version, target) -> None:
+def _record_rollback(config: Config, from_version: str, to_version: str, target: Place) -> None:
     if not Path(config.metadata_path).exists():
         log.warning("%s: there is no metadata store, so the rollback is not recorded", config.metadata_path)
         return
@@ -197,7 +202,7 @@ def _record_rollback(config, from_version, to_version, target) -> None:
             execution.custom_properties["to_version"].string_value = to_version
             source = metadata.pushed_versions(store).get(to_version)
             pushed = proto.Artifact(
-                type_id=store.put_artifact_type(_pushed_type(store, proto)), uri=str(target), state=proto.Artifact.LIVE
+                type_id=store.put_artifact_type(_pushed_type(store)), uri=str(target), state=proto.Artifact.LIVE
             )
             pushed.custom_properties["pushed"].int_value = 1
             pushed.custom_properties["pushed_destination"].string_value = str(target)
@@ -216,12 +221,14 @@ def _record_rollback(config, from_version, to_version, target) -> None:
             time.sleep(0.5)
 
 
-def _pushed_type(store, proto):
+def _pushed_type(store: "MetadataStore") -> "ArtifactType":
+    from ml_metadata.proto import metadata_store_pb2 as proto
+
     names = {kind.name: kind for kind in store.get_artifact_types()}
     return names.get(metadata.PUSHED_MODEL) or proto.ArtifactType(name=metadata.PUSHED_MODEL)
 
 
-def _sources(store, artifact):
+def _sources(store: "MetadataStore", artifact: "Artifact") -> list[dict[str, Any]]:
     """The executions behind an artifact as dictionaries; of a republished version, those of its origin."""
     from ml_metadata.proto import metadata_store_pb2 as proto
 
@@ -247,7 +254,7 @@ def _sources(store, artifact):
     return found
 
 
-def _evaluation(sources):
+def _evaluation(sources: list[dict[str, Any]]) -> dict:
     folder = next(
         (one["outputs"].get("ModelEvaluation") for one in sources if one["name"] == "CalibrationEvaluator"), None
     )
@@ -255,22 +262,22 @@ def _evaluation(sources):
     return json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
 
 
-def _spans(sources):
+def _spans(sources: list[dict[str, Any]]) -> list[int]:
     examples = next((one["made"].get("Examples") for one in sources if one["name"] == "SpanExampleGen"), None)
     text = examples.custom_properties["spans"].string_value if examples is not None else ""
     return [int(one) for one in text.split(",")] if text else []
 
 
-def _run_of(store, sources):
+def _run_of(store: "MetadataStore", sources: list[dict[str, Any]]) -> str | None:
     """Name of the run that trained the model."""
     trainer = next((one for one in sources if one["name"] == "Trainer"), None)
     return min(metadata.runs_of(store, trainer["execution"]), default=None) if trainer else None
 
 
-def _origin(path):
+def _origin(path: Place) -> str | None:
     notes = path / ORIGIN
     return json.loads(notes.read_text(encoding="utf-8"))["version"] if notes.is_file() else None
 
 
-def _utc(seconds):
+def _utc(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(seconds))

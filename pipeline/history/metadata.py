@@ -4,17 +4,21 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from blendinator.errors import DataError
 from blendinator.files import atomic_write
+
+if TYPE_CHECKING:
+    from ml_metadata.metadata_store.metadata_store import MetadataStore
+    from ml_metadata.proto.metadata_store_pb2 import Artifact, Execution
 
 PUSHED_MODEL = "PushedModel"
 BACKUP = ".backup"  # added to the store's name
 LOCK_SECONDS = 10  # how long another program may keep the store locked
 
 
-def open_store(path: str | Path, write: bool = False):
+def open_store(path: str | Path, write: bool = False) -> "MetadataStore":
     """Opens an SQLite store that exists.
 
     Raises:
@@ -73,7 +77,7 @@ def back_up(path: str | Path) -> None:
         raise _damaged(path, str(error))
 
 
-def _damaged(path, what) -> DataError:
+def _damaged(path: Path | str, what: str) -> DataError:
     return DataError(f"{path}: the metadata store cannot be read ({what}). {remedy(path)}")
 
 
@@ -120,7 +124,7 @@ def close_interrupted(path: str | Path) -> list[str]:
     return [kinds[one.type_id].rsplit(".", 1)[-1] for one in left]
 
 
-def pushed_versions(store) -> dict[str, Any]:
+def pushed_versions(store: "MetadataStore") -> dict[str, "Artifact"]:
     """{version: its PushedModel artifact} of all versions that were ever pushed; the newest record of each."""
     if PUSHED_MODEL not in {kind.name for kind in store.get_artifact_types()}:
         return {}
@@ -131,7 +135,7 @@ def pushed_versions(store) -> dict[str, Any]:
     return found
 
 
-def runs_of(store, execution) -> set[str]:
+def runs_of(store: "MetadataStore", execution: "Execution") -> set[str]:
     """Names of the runs that an execution belongs to; none for a rollback."""
     from ml_metadata.errors import NotFoundError
 
@@ -143,7 +147,7 @@ def runs_of(store, execution) -> set[str]:
     return {one.name for one in contexts if kinds[one.type_id] == "pipeline_run"}
 
 
-def producers(store, artifact) -> Iterator[tuple[Any, dict[str, Any]]]:
+def producers(store: "MetadataStore", artifact: "Artifact") -> Iterator[tuple["Execution", dict[str, "Artifact"]]]:
     """The executions that an artifact comes from, and theirs in turn: (execution, {type of input: artifact}).
 
     The nearest one comes first, each once.

@@ -148,7 +148,7 @@ def render_markdown(content: dict) -> str:
     return "\n".join(lines)
 
 
-def _population(name, explanation):
+def _population(name: str, explanation: dict) -> dict:
     """Tables and figures of one population."""
     entry = explanation["metrics"][name]
     live, classical = ((explanation[key] or {}).get(name) for key in ("live_metrics", "classical_metrics"))
@@ -175,7 +175,7 @@ def _population(name, explanation):
     }
 
 
-def _headline_table(metrics, live, classical):
+def _headline_table(metrics: dict, live: dict | None, classical: dict | None) -> tuple[list[str], list[dict]]:
     columns = ["this model", "independent pixels", "single map"]
     columns += (["live model"] if live else []) + (["SEP"] if classical else [])
     table = []
@@ -193,14 +193,14 @@ def _headline_table(metrics, live, classical):
     return columns, table
 
 
-def _cell(found):
+def _cell(found: dict | None) -> dict[str, str]:
     if not found or found["value"] is None:
         return {"value": "–", "interval": ""}
     interval = "" if found["low"] is None else f"{found['low']:.3f} to {found['high']:.3f}"
     return {"value": f"{found['value']:.3f}", "interval": interval}
 
 
-def _close_pairs(entry, classical):
+def _close_pairs(entry: dict, classical: dict | None) -> list[str]:
     """Sentences on blended IoU and F1 in the bins of separation up to 0.7 arcsec, beside the classical baseline's."""
     lines = []
     for i, one in enumerate(entry["slices"].get("min_separation", [])):
@@ -219,7 +219,7 @@ def _close_pairs(entry, classical):
     return lines
 
 
-def _spans(config, artifacts):
+def _spans(config: Config, artifacts: dict[str, Path]) -> list[dict]:
     """Manifests of the spans of the run, shortened; spans that are gone are left out."""
     if "Examples" not in artifacts:
         return []
@@ -236,7 +236,7 @@ def _spans(config, artifacts):
     return found
 
 
-def _about(manifest):
+def _about(manifest: dict) -> list[tuple[str, str]]:
     """What a span's manifest tells, as pairs of a term and a text."""
     scenes = []
     for split, entry in manifest["splits"].items():
@@ -264,7 +264,7 @@ def _about(manifest):
     return [(term, text) for term, text in about.items() if text]
 
 
-def _statistics(folder):
+def _statistics(folder: Path | None) -> dict[str, list[dict]]:
     """Mean, spread and range of the records' scalars in the train and test split."""
     if folder is None or not folder.exists():
         return {}
@@ -294,7 +294,7 @@ def _statistics(folder):
     return result
 
 
-def _anomalies(folder):
+def _anomalies(folder: Path | None) -> list[str] | None:
     """Sentences on anomalies by split; empty where none was found, None where the data were not checked."""
     if folder is None or not folder.exists():
         return None
@@ -308,7 +308,7 @@ def _anomalies(folder):
     return lines
 
 
-def _pictures(folder):
+def _pictures(folder: Path | None) -> list[dict[str, str]]:
     """The picture pages as data URLs, with their captions."""
     pictures = []
     for name, caption in PAGES:
@@ -324,12 +324,12 @@ def _pictures(folder):
     return pictures
 
 
-def _json(folder, name):
+def _json(folder: Path | None, name: str) -> dict:
     path = folder / name if folder else None
     return json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
 
 
-def _flat(nested, prefix=""):
+def _flat(nested: dict, prefix: str = "") -> list[tuple[str, str]]:
     """{"a": {"b": 1}} to [("a.b", "1")]."""
     rows = []
     for key, value in nested.items():
@@ -337,7 +337,7 @@ def _flat(nested, prefix=""):
     return rows
 
 
-def _version(name):
+def _version(name: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -3,11 +3,17 @@
 Colours are of the Okabe-Ito set; series differ in marker and line style as well as in colour.
 """
 
-import io
 from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
 
 from blendinator.data.classes import CLASSES
 from blendinator.data.records import SCALARS
+from blendinator.pipeline.history.report_panels import legend, side_by_side, to_svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Values: TypeAlias = list[float | None]  # of a curve; None where there is none
 
 # Model, the same marginals with independent pixels, live model, classical baseline.
 SERIES = {
@@ -18,34 +24,12 @@ SERIES = {
 }
 CLASS_COLORS = {one.name: one.line for one in CLASSES}
 CLASS_LABELS = {one.name: one.label for one in CLASSES}
-# Inches around and between panels. Fixed: matplotlib's automatic layout takes three times as long as the drawing.
-MARGINS = {"left": 0.62, "right": 0.12, "bottom": 0.5, "top": 0.3}
-GAP, LEGEND = 0.55, 0.22
 METRIC_LABELS = {"iou_blended": "IoU, blended", "object_f1": "F1 of blends"}  # the metrics that are shown by slice
-STYLE = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#999",
-    "axes.labelcolor": "#333",
-    "xtick.color": "#555",
-    "ytick.color": "#555",
-    "axes.grid": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.7,
-    "axes.axisbelow": True,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "legend.frameon": False,
-    "lines.markersize": 4.5,
-}
 
 
 def reliability(curves: dict) -> str:
     """Reliability diagrams of the three classes near sources, with the 95 % interval of each bin."""
-    with _Figure(3, 2.95, 3.2) as (figure, panels):
+    with side_by_side(3, 2.95, 3.2) as (figure, panels):
         for axes, name in zip(panels, CLASS_COLORS):
             curve = curves[f"reliability_near_sources_{name}"]
             axes.plot([0, 1], [0, 1], color="#bbb", linewidth=1, zorder=1)
@@ -59,12 +43,12 @@ def reliability(curves: dict) -> str:
             share.set_title("pixels (log)", fontsize=7, fontweight="normal", pad=2)
             share.grid(False)
         panels[0].set_ylabel("observed frequency")
-        return _svg(figure, "reliability")
+        return to_svg(figure, "reliability")
 
 
 def blended_reliability(curves: dict) -> str:
     """Reliability diagram of P(blended) over all pixels, with intervals and counts."""
-    with _Figure(1, 4.4, 3.4) as (figure, panels):
+    with side_by_side(1, 4.4, 3.4) as (figure, panels):
         [axes] = panels
         curve = curves["reliability_blended"]
         axes.plot([0, 1], [0, 1], color="#bbb", linewidth=1, zorder=1)
@@ -80,13 +64,13 @@ def blended_reliability(curves: dict) -> str:
                     color="#555",
                 )
         axes.set(xlabel="P(blended)", ylabel="share of pixels truly blended", xlim=(-0.02, 1.08), ylim=(-0.04, 1.04))
-        return _svg(figure, "blended-reliability")
+        return to_svg(figure, "blended-reliability")
 
 
 def ranks(curves: dict) -> str:
     """Rank histograms of the areas and of the presence of a blend, for the samples and for independent pixels."""
     titles = {"galaxy_area": "galaxy area", "blended_area": "blended area", "blend_presence": "scene holds a blend"}
-    with _Figure(3, 2.95, 2.7) as (figure, panels):
+    with side_by_side(3, 2.95, 2.7) as (figure, panels):
         for axes, (name, title) in zip(panels, titles.items()):
             for series, suffix in (("independent", "_independent"), ("model", "")):
                 curve, style = curves[f"ranks_{name}{suffix}"], SERIES[series]
@@ -111,14 +95,14 @@ def ranks(curves: dict) -> str:
             axes.set(title=title, xlabel="rank of the truth", xlim=(0, 1))
             axes.set_ylim(0, min(axes.get_ylim()[1], 5))
         panels[0].set_ylabel("relative frequency")
-        _legend(figure, panels[0])
-        return _svg(figure, "ranks")
+        legend(figure, panels[0])
+        return to_svg(figure, "ranks")
 
 
 def coverage(metrics: dict) -> str:
     """Coverage of the central intervals against their nominal probability."""
     levels = (50, 68, 95)
-    with _Figure(2, 2.3, 2.5) as (figure, panels):
+    with side_by_side(2, 2.3, 2.5) as (figure, panels):
         for axes, (name, title) in zip(panels, {"galaxy_area": "galaxy area", "blended_area": "blended area"}.items()):
             axes.plot([0, 100], [0, 100], color="#bbb", linewidth=1)
             for shift, (series, suffix) in zip((0.8, -0.8), (("independent", "_independent"), ("model", ""))):
@@ -129,14 +113,14 @@ def coverage(metrics: dict) -> str:
                 _points(axes, ([level + shift for level in levels], *percent), **SERIES[series])
             axes.set(title=title, xlabel="nominal (%)", xlim=(40, 100), ylim=(0, 103), xticks=levels)
         panels[0].set_ylabel("truths inside (%)")
-        _legend(figure, panels[-1])
-        return _svg(figure, "coverage")
+        legend(figure, panels[-1])
+        return to_svg(figure, "coverage")
 
 
 def completeness_purity(curves: dict, classical: dict | None) -> str:
     """Completeness against purity of recognised blends, over the threshold on the mean P(blended)."""
     curve = curves["objects"]
-    with _Figure(1, 3.5, 2.9) as (figure, panels):
+    with side_by_side(1, 3.5, 2.9) as (figure, panels):
         axes = panels[0]
         style = SERIES["model"]
         kept = [i for i in range(len(curve["threshold"])) if None not in (curve["purity"][i], curve["completeness"][i])]
@@ -171,13 +155,13 @@ def completeness_purity(curves: dict, classical: dict | None) -> str:
         axes.set(
             title="recognised blends", xlabel="completeness (%)", ylabel="purity (%)", xlim=(0, 102), ylim=(0, 102)
         )
-        _legend(figure, axes)
-        return _svg(figure, "objects")
+        legend(figure, axes)
+        return to_svg(figure, "objects")
 
 
 def by_slice(slices: dict[str, dict], scalar: str, metric: str) -> str:
     """A metric by the bins of a scalar, for each method in `slices` (series name to the population's `slices`)."""
-    with _Figure(1, 3.5, 2.5) as (figure, panels):
+    with side_by_side(1, 3.5, 2.5) as (figure, panels):
         axes, labels = panels[0], []
         names = [name for name in SERIES if name in slices and scalar in slices[name]]
         for number, name in enumerate(names):
@@ -190,14 +174,14 @@ def by_slice(slices: dict[str, dict], scalar: str, metric: str) -> str:
         axes.set_xticks(range(len(labels)), labels, fontsize=8)
         axes.set(title=SCALARS[scalar].label, ylabel=METRIC_LABELS[metric], xlim=(-0.5, len(labels) - 0.5))
         axes.set_ylim(bottom=0)
-        _legend(figure, axes)
-        return _svg(figure, f"slice-{scalar}-{metric}")
+        legend(figure, axes)
+        return to_svg(figure, f"slice-{scalar}-{metric}")
 
 
 def training(history: list[dict]) -> str:
     """Held-out losses and what the latent does, over the steps."""
     steps = [row["step"] for row in history]
-    with _Figure(3, 2.95, 2.5) as (figure, panels):
+    with side_by_side(3, 2.95, 2.5) as (figure, panels):
         lines = (
             ("prior_nll", "prior", "#0072B2", "o"),
             ("reconstruction", "posterior", "#D55E00", "s"),
@@ -214,27 +198,27 @@ def training(history: list[dict]) -> str:
         panels[2].set(title="diversity of the draws", ylim=(0, None))
         for axes in panels:
             axes.set_xlabel("step")
-        return _svg(figure, "training")
+        return to_svg(figure, "training")
 
 
 def risk_coverage(curves: dict) -> str:
     """Error rate among the pixels kept, when the most uncertain ones are set aside first."""
-    with _Figure(1, 3.5, 2.5) as (figure, panels):
+    with side_by_side(1, 3.5, 2.5) as (figure, panels):
         curve = curves["risk_coverage_near_sources"]
         pairs = [(a, b) for a, b in zip(curve["coverage"], curve["risk"]) if a is not None and b is not None]
         panels[0].plot([100 * a for a, _ in pairs], [100 * b for _, b in pairs], color=SERIES["model"]["color"])
         panels[0].set(
             title="near sources", xlabel="pixels kept (%)", ylabel="wrong among them (%)", xlim=(0, 100), ylim=(0, None)
         )
-        return _svg(figure, "risk")
+        return to_svg(figure, "risk")
 
 
-def _curve(curve: dict) -> tuple:
+def _curve(curve: dict) -> tuple[Values, ...]:
     """The points of a reliability curve, as `_points` takes them."""
     return tuple(curve[key] for key in ("probability", "frequency", "low", "high"))
 
 
-def _points(axes, points: tuple, color: str, marker: str, linestyle: str, label: str | None = None) -> None:
+def _points(axes: "Axes", points: tuple, color: str, marker: str, linestyle: str, label: str | None = None) -> None:
     """Plots values at x with their intervals; `points` holds lists of x, y, low and high."""
     x, y, low, high = points
     kept = [i for i, value in enumerate(y) if value is not None and x[i] is not None]
@@ -252,55 +236,5 @@ def _points(axes, points: tuple, color: str, marker: str, linestyle: str, label:
         axes.vlines(*zip(*ends), color=color, linewidth=1.1, alpha=0.8)
 
 
-def _legend(figure, axes) -> None:
-    """Below the panels, where it covers no data."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=len(labels), fontsize=8, borderaxespad=0.1)
-    height = figure.get_figheight()
-    figure.subplots_adjust(bottom=(MARGINS["bottom"] + LEGEND) / height)
-
-
-def _edge(value) -> str:
+def _edge(value: float) -> str:
     return f"{value:g}" if value < 1e5 else "∞"
-
-
-class _Figure:
-    """Panels side by side, each `width` x `height` inches, within the style of this file."""
-
-    def __init__(self, count, width, height) -> None:
-        self._size = count, width, height
-
-    def __enter__(self):
-        import matplotlib
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
-
-        self._context = matplotlib.rc_context(STYLE)
-        self._context.__enter__()
-        count, width, height = self._size
-        figure = Figure(figsize=(count * width, height))
-        FigureCanvasSVG(figure)
-        panel = width - (MARGINS["left"] + MARGINS["right"]) / count - GAP * (count - 1) / count
-        figure.subplots_adjust(
-            left=MARGINS["left"] / (count * width),
-            right=1 - MARGINS["right"] / (count * width),
-            bottom=MARGINS["bottom"] / height,
-            top=1 - MARGINS["top"] / height,
-            wspace=GAP / panel,
-        )
-        return figure, figure.subplots(1, count, squeeze=False)[0]
-
-    def __exit__(self, *error):
-        return self._context.__exit__(*error)
-
-
-def _svg(figure, salt):
-    """SVG without its XML header; `salt` keeps ids apart on a page and makes them the same in each run."""
-    import matplotlib
-
-    with matplotlib.rc_context({"svg.hashsalt": salt}):
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    # The style of the page decides on the font; matplotlib names the one it has measured with.
-    return text[text.index("<svg") :].replace("DejaVu Sans", "system-ui").strip()

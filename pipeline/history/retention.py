@@ -41,14 +41,15 @@ def plan(config: Config) -> list[Expired]:
     kept = kept_versions(config)
     expired = [("version", path) for path in list_versions(config.serving_dir) if path not in kept]
     expired += [("leftover", path) for path in leftover_folders(config.serving_dir)]
-    folders, runs = _kept_artifacts(config, kept)
-    if folders is not None:
+    stay = _kept_artifacts(config, kept)
+    if stay is not None:
+        folders, runs = stay
         expired += [("artifact", path) for path in _artifact_folders(config.pipeline_root) if path not in folders]
         # What TFX notes for itself while a component runs.
         expired += [("leftover", path) for path in sorted(config.pipeline_root.glob("*/.system/*/*"))]
         reports = Path(config.output_dir) / "reports"
         expired += [("report", path) for path in sorted(reports.glob("*")) if path.name not in runs]
-    expired += [("span", path) for path in _expired_spans(config, kept)]
+    expired += [("span", path) for path in _expired_spans(config)]
     logs = sorted((Path(config.output_dir) / "logs").glob("run-*.log"), key=_age)
     # Not the log of this very run, which looks old after the clock was set back.
     expired += [
@@ -106,10 +107,10 @@ def kept_versions(config: Config) -> set[Place]:
     return {*newest, *(path for path in everything if path.name in wanted)}
 
 
-def _kept_artifacts(config, kept):
-    """Folders of artifacts that stay, and names of the reports' folders that do; (None, None) without a store."""
+def _kept_artifacts(config: Config, kept: set[Place]) -> tuple[set[Path], set[str]] | None:
+    """Folders of artifacts that stay, and names of the reports' folders that do; None without a store."""
     if not Path(config.metadata_path).exists():
-        return None, None
+        return None
     store = metadata.open_store(config.metadata_path)
     kinds = {kind.id: kind.name for kind in store.get_artifact_types()}
     runs = sorted(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
@@ -129,7 +130,7 @@ def _kept_artifacts(config, kept):
     return folders, {name.replace(":", "") for name in names}
 
 
-def _artifact_folders(root):
+def _artifact_folders(root: Path) -> list[Path]:
     """`<component>/<output>/<execution>` below the pipeline's root."""
     return sorted(
         path
@@ -138,7 +139,7 @@ def _artifact_folders(root):
     )
 
 
-def _expired_spans(config, kept):
+def _expired_spans(config: Config) -> list[Place]:
     """Folders of simulated spans that no longer stay; they can be simulated again from their manifests."""
     if not config.retraining.keep_spans:
         return []
@@ -159,7 +160,7 @@ def _expired_spans(config, kept):
     return found
 
 
-def _mark_deleted(config, folders) -> None:
+def _mark_deleted(config: Config, folders: list[Place]) -> None:
     if not folders or not Path(config.metadata_path).exists():
         return
     from ml_metadata.proto import metadata_store_pb2 as proto
@@ -173,9 +174,9 @@ def _mark_deleted(config, folders) -> None:
         store.put_artifacts(marked)
 
 
-def _bytes(path):
+def _bytes(path: Place) -> int:
     return size(path) if isinstance(path, ObjectPath) or path.is_dir() else path.stat().st_size
 
 
-def _age(path):
+def _age(path: Path) -> float:
     return path.stat().st_mtime

@@ -4,6 +4,7 @@ Every step first looks for what it would make, so that it can be repeated: after
 whether the request was carried out.
 """
 
+import functools
 import hashlib
 import json
 import time
@@ -11,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import kfp_server_api
 import urllib3
@@ -19,6 +21,11 @@ from blendinator.errors import ConfigError, ServiceError
 from blendinator.pipeline.console import without_warnings
 from blendinator.pipeline.cron import to_kubeflow
 from blendinator.pipeline.kubeflow.simulator import read_pipeline, root_parameters
+
+if TYPE_CHECKING:
+    import kfp
+
+T = TypeVar("T")
 
 ATTEMPTS = 4
 TIMEOUT = 20  # seconds, for the first request
@@ -62,7 +69,7 @@ class Cluster:
             )
         self.client = make_client(self.host, namespace, token, cookies)
 
-    def call(self, what: str, function: Callable):
+    def call(self, what: str, function: Callable[[], T]) -> T:
         """Calls a function that makes requests, again when the server has a fault; ServiceError when it stays so.
 
         Args:
@@ -93,7 +100,7 @@ class Cluster:
         name = spec["pipelineInfo"]["name"]
         version = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
 
-        def find_or_make_pipeline():
+        def find_or_make_pipeline() -> str:
             return (
                 self.client.get_pipeline_id(name)
                 or self.client.upload_pipeline(
@@ -101,7 +108,7 @@ class Cluster:
                 ).pipeline_id
             )
 
-        def find_or_make_version():
+        def find_or_make_version() -> str:
             found = (
                 self.client.list_pipeline_versions(pipeline, page_size=PAGE, filter=by_name(version)).pipeline_versions
                 or []
@@ -137,7 +144,7 @@ class Cluster:
         pipeline, version = self.upload(path)
         where = self.experiment(experiment)
 
-        def find_or_make():
+        def find_or_make() -> str:
             found = self.client.list_runs(experiment_id=where, page_size=PAGE, filter=by_name(run_name)).runs or []
             made = (
                 found[0]
@@ -179,7 +186,7 @@ class Cluster:
         pipeline, version = self.upload(path)
         where = self.experiment(experiment)
 
-        def existing():
+        def existing() -> list[str]:
             found = self.client.list_recurring_runs(experiment_id=where, page_size=PAGE, filter=by_name(name))
             return [entry.recurring_run_id for entry in found.recurring_runs or []]
 
@@ -201,16 +208,16 @@ class Cluster:
         # After the new one is there: earlier ones, and doubles that an error of the server left behind.
         for other in self.call(f"schedule {name}", existing):
             if other != made:
-                self.call(f"schedule {other}", lambda other=other: self.client.delete_recurring_run(other))
+                self.call(f"schedule {other}", functools.partial(self.client.delete_recurring_run, other))
         return made
 
 
-def make_client(host: str, namespace: str, token: str, cookies: str):
+def make_client(host: str, namespace: str, token: str, cookies: str) -> "kfp.Client":
     """kfp's client, without its own first request: that one carries no token, and is repeated for half a minute."""
     import kfp
 
     class Client(kfp.Client):
-        def get_kfp_healthz(self, sleep_duration: int = 5):
+        def get_kfp_healthz(self, sleep_duration: int = 5) -> kfp_server_api.V2beta1GetHealthzResponse:
             return kfp_server_api.V2beta1GetHealthzResponse(multi_user=False)
 
     with without_warnings():
@@ -246,7 +253,7 @@ def by_name(name: str) -> str:
     return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
 
 
-def describe(status: int | None, detail) -> str:
+def describe(status: int | None, detail: object) -> str:
     """What went wrong and what helps."""
     if status is None:
         return (
@@ -276,7 +283,7 @@ def describe(status: int | None, detail) -> str:
     return f"the server does not accept this ({status}: {detail})."
 
 
-def first_line(body) -> str:
+def first_line(body: bytes | str | None) -> str:
     """The message within an answer: Kubeflow's errors are JSON with a key of that name."""
     text = body.decode(errors="replace") if isinstance(body, bytes) else str(body or "")
     try:

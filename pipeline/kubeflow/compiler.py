@@ -7,6 +7,7 @@ types of each task's outputs for `blendinator.pipeline.kubeflow.entrypoint`, and
 import dataclasses
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 from tfx import v1 as tfx
+from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
 from blendinator.config import Config, KubeflowConfig, ResourceConfig
@@ -230,7 +232,7 @@ def environment(settings: KubeflowConfig) -> list[dict[str, str]]:
     return [{"name": name, "value": value} for name, value in variables.items()]
 
 
-def request_resources(components, entries: tuple[ResourceConfig, ...]) -> None:
+def request_resources(components: Sequence[BaseNode], entries: tuple[ResourceConfig, ...]) -> None:
     """Sets what each component's pod asks for; ConfigError where an entry names no component."""
     names = [component.id for component in components]
     for i, entry in enumerate(entries):

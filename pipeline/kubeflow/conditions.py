@@ -3,6 +3,7 @@
 import ast
 import operator
 import re
+from typing import Any
 
 from blendinator.errors import DataError
 
@@ -38,7 +39,7 @@ def evaluate(condition: str, names: dict) -> bool:
         raise DataError(f"condition {condition!r}: this cannot be evaluated ({error!r}). Compile the pipeline again.")
 
 
-def _value(node, names):
+def _value(node: ast.expr, names: Any) -> Any:
     if isinstance(node, ast.Constant):
         return node.value
     if isinstance(node, ast.Name):

@@ -23,7 +23,9 @@ import logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from blendinator.errors import BlendinatorError, ConfigError
 from blendinator.stack import use_in_memory_runner
@@ -139,7 +141,7 @@ def repair(
     return result, local
 
 
-def each_artifact(artifacts: dict):
+def each_artifact(artifacts: dict) -> Iterator[tuple[str, dict]]:
     """Yields (key, artifact) for every artifact of a mapping of artifact lists."""
     for name, entry in artifacts.items():
         for artifact in entry.get("artifacts", []):
@@ -239,7 +241,7 @@ def run_executor(class_path: str, executor_input: dict, inputs_spec: dict, beam_
     kubeflow_v2_run_executor.main((arguments, beam_args))
 
 
-def delete_markers(uri: str, filesystems=None) -> None:
+def delete_markers(uri: str, filesystems: Any = None) -> None:
     """Deletes the objects of no bytes by which TensorFlow marks folders below an address of an object store.
 
     Kubeflow's launcher downloads such an object as a file, and then cannot make the folder of that name.

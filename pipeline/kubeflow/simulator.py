@@ -129,13 +129,13 @@ class Simulator:
             else:
                 values[name] = source["runtimeValue"]["constant"]
         numbers = {name: float(value) for name, value in values.items() if type(value) is int}
-        values = {name: self.on_volume(value) for name, value in values.items()} | numbers
+        texts = {name: self.on_volume(value) for name, value in values.items() if isinstance(value, str)}
         artifacts = {}
         for name, source in task.get("inputs", {}).get("artifacts", {}).items():
             source = source["taskOutputArtifact"]
             artifact = self.produced[source["producerTask"]][source["outputArtifactKey"]]
             artifacts[name] = {"artifacts": [{**artifact, "type": self.degraded(artifact["type"])}]}
-        return {"parameterValues": values, "artifacts": artifacts}
+        return {"parameterValues": values | texts | numbers, "artifacts": artifacts}
 
     def degraded(self, kind: dict) -> dict:
         """What is left of an artifact's type in the next task."""
@@ -146,12 +146,11 @@ class Simulator:
         model = "title: tfx.Model" in kind.get("instanceSchema", "")
         return {"schemaTitle": "system.Model" if model else "system.Artifact"}
 
-    def on_volume(self, value):
-        """A value with the path of a mounted claim replaced by the folder in its place."""
-        if isinstance(value, str):
-            for mount in self.mounts:
-                value = value.replace(mount, str(self.volume))
-        return value
+    def on_volume(self, text: str) -> str:
+        """A text with the path of a mounted claim replaced by the folder in its place."""
+        for mount in self.mounts:
+            text = text.replace(mount, str(self.volume))
+        return text
 
     def launch(self, name: str, task: dict, inputs: dict) -> None:
         """Starts a task's command in a fresh local folder and takes over its outputs, as the launcher does."""
