@@ -10,7 +10,8 @@ from rich.console import Console
 from blendinator.config import Config
 from blendinator.pipeline import exit_codes
 from blendinator.pipeline.history import run_log
-from blendinator.pipeline.run import FIRST_SPAN, perform, run_pipeline, simulate
+from blendinator.pipeline.run import perform, run_pipeline
+from blendinator.pipeline.simulation import FIRST_SPAN, simulate
 
 if TYPE_CHECKING:
     from blendinator.pipeline.history.summary import RunResult

@@ -1,10 +1,7 @@
 """One run: simulate if there is no data, resolve the spans, run the DAG locally, summarise."""
 
-import errno
 import logging
 import os
-import re
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,17 +9,17 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from blendinator import beam_errors, files
 from blendinator.config import Config
 from blendinator.config_loader import config_to_dict
-from blendinator.errors import BlendinatorError, DataError
-from blendinator.former_keys import migrate_simulation
 from blendinator.lock import BusyError, exclusive
 from blendinator.model.live import list_versions
 from blendinator.pipeline import exit_codes
-from blendinator.pipeline.beam_engine import check_engine, simulation_args
+from blendinator.pipeline.beam_engine import check_engine
 from blendinator.pipeline.console import quiet_console
+from blendinator.pipeline.failures import explain
 from blendinator.pipeline.history import metadata, run_log
+from blendinator.pipeline.simulation import simulate_if_missing, warn_of_other_settings
+from blendinator.pipeline.space import check_space
 from blendinator.stack import use_in_memory_runner
 from blendinator.stores import Place, place
 
@@ -30,10 +27,6 @@ if TYPE_CHECKING:
     from blendinator.pipeline.history.summary import RunResult
 
 log = logging.getLogger("blendinator.run")
-
-FIRST_SPAN = 1
-_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EROFS)
-WORKING_SPACE = 500e6  # bytes for artifacts, checkpoints, logs and two copies of the model, besides the data
 
 
 def run(config: Config, spans: str = "latest", enable_cache: bool = True, verbose: bool = False) -> int:
@@ -233,140 +226,3 @@ def _note_result(entry: dict, result: "RunResult") -> None:
 
 def _utc(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(seconds))
-
-
-def simulate_if_missing(config: Config, spans: str, console: Console) -> None:
-    """Simulates the first span when the latest ones are requested and there is none."""
-    from blendinator.data.spans import list_spans, parse_selection
-
-    if isinstance(parse_selection(spans), int) and not list_spans(config.data_root):
-        simulate(config, FIRST_SPAN, console)
-
-
-def simulate(config: Config, span: int, console: Console, workers: int | None = None) -> dict:
-    """Simulates a span with a progress bar and returns its manifest; see `blendinator.data.simulate.simulate_span`.
-
-    It runs where `beam.pipeline_args` says; with DirectRunner and Dataflow, or where `workers` is given, in processes
-    of this machine.
-    """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from blendinator.data.simulate import simulate_span
-
-    pipeline_args = simulation_args(config.beam.pipeline_args) if workers is None else None
-    if pipeline_args:
-        check_engine(pipeline_args)
-    console.print(f"[bold]Simulating span {span}[/bold]")
-    started = time.monotonic()
-    columns = (
-        TextColumn("  scenes"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-
-    def show(done: int, total: int) -> None:
-        rate = done / max(time.monotonic() - started, 1e-3)
-        progress.update(task, completed=done, total=total, rate=f"{rate:.0f}/s" if done else "")
-
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("scenes", rate="")
-        manifest = simulate_span(
-            config.simulation,
-            config.data_root,
-            span,
-            workers=config.beam.simulation_workers if workers is None else workers,
-            progress=show,
-            pipeline_args=pipeline_args,
-        )
-    counts = ", ".join(f"{entry['records']} {split}" for split, entry in manifest["splits"].items())
-    console.print(f"  {counts} scenes in {time.monotonic() - started:.0f} s", style="dim")
-    return manifest
-
-
-def warn_of_other_settings(config: Config, chosen: tuple[int, ...]) -> None:
-    """Says so when a span that is used was simulated with other settings than the configuration's."""
-    from blendinator.data.spans import read_manifest, span_dir
-
-    wanted = config_to_dict(config.simulation)
-    for span in chosen:
-        stored = read_manifest(span_dir(config.data_root, span)).get("simulation")
-        if stored is None:  # a user's own images
-            continue
-        stored = migrate_simulation(stored)
-        other = sorted(key for key in wanted if stored.get(key) != wanted[key])
-        if other:
-            log.warning(
-                "span %d was simulated with other settings than the configuration's: %s. It is used as it is.",
-                span,
-                ", ".join(f"simulation.{key}" for key in other),
-            )
-
-
-def check_space(config: Config, spans: str = "latest") -> None:
-    """Raises DataError when the disk has less room than a run may need."""
-    folder = Path(config.output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    needed, free = needed_space(config, spans), shutil.disk_usage(folder).free
-    if free < needed:
-        raise DataError(
-            f"{folder}: the disk has {free / 1e9:.1f} GB left and a run may need {needed / 1e9:.1f} GB. "
-            "Free some space, set output_dir to another disk, or simulate fewer scenes."
-        )
-
-
-def needed_space(config: Config, spans: str = "latest") -> float:
-    """Bytes that a run may need: spans, their ingested copy, what the training maps into memory, working space."""
-    from blendinator.data.spans import BYTES_PER_PIXEL, MAPPED_BYTES_PER_PIXEL, list_spans, parse_selection
-    from blendinator.data.survey import bands_of
-
-    simulation, wanted, there = config.simulation, parse_selection(spans), len(list_spans(config.data_root))
-    used = max(1, min(wanted, there)) if isinstance(wanted, int) else len(wanted)
-    simulated = 0 if there or not isinstance(wanted, int) else 1
-    mapped = simulation.train_scenes + simulation.calibration_scenes
-    stored = mapped + simulation.test_scenes
-    return WORKING_SPACE + simulation.stamp_size**2 * len(bands_of(simulation.survey)) * (
-        (simulated + used) * stored * BYTES_PER_PIXEL + used * mapped * MAPPED_BYTES_PER_PIXEL
-    )
-
-
-def explain(error: BaseException | None) -> BlendinatorError | KeyboardInterrupt | None:
-    """The error as one that a user can fix, or None when it is a defect of ours.
-
-    Looks through the errors that this one was raised from: libraries wrap what an executor or a Beam step raises.
-    """
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        if isinstance(error, KeyboardInterrupt):
-            return type(error)("Interrupted. Run again to go on with what was not finished.")
-        if (ours := beam_errors.unwrap(error)) is not None:
-            return ours
-        full = isinstance(error, OSError) and error.errno in files.NO_ROOM
-        if full or re.search(r"No space left on device|disk is full", str(error)):
-            where = getattr(error, "filename", None) or "output_dir"
-            return files.write_error(where, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-        if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
-            return files.write_error(error.filename, error)
-        if re.search(r"Read-only file system|attempt to write a readonly database", str(error)):
-            return DataError(
-                f"{str(error)[:200]}: output_dir cannot be written. Check its permissions and how the "
-                "disk is mounted, or set output_dir to another folder."
-            )
-        # TensorFlow's errors by their names: they are told apart without importing it.
-        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-            text = str(error).splitlines()[0][:200] if str(error) else "no text"
-            return DataError(
-                f"The memory does not suffice ({text})."
-                " Reduce training.batch_size, evaluation.batch_size or the number of scenes, or end other "
-                "programs, then run again."
-            )
-        if type(error).__name__ == "DataLossError":
-            return DataError(
-                f"A file of an earlier step is damaged ({str(error).splitlines()[0][:200]}). Run again "
-                "with `blendinator run --no-cache`, which makes all of them again, and have the disk "
-                "checked."
-            )
-        error = error.__cause__ or error.__context__
-    return None

@@ -106,7 +106,7 @@ def _span(config: Config, span: int | None, workers: int | None) -> None:
 
     from blendinator.data.spans import list_spans, span_dir
     from blendinator.pipeline.console import without_warnings
-    from blendinator.pipeline.run import simulate as simulate_span
+    from blendinator.pipeline.simulation import simulate as simulate_span
 
     span = span or max(list_spans(config.data_root), default=0) + 1
     with without_warnings():

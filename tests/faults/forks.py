@@ -34,6 +34,7 @@ import blendinator.model.versions
 import blendinator.pipeline.dag
 import blendinator.pipeline.history.report
 import blendinator.pipeline.run
+import blendinator.pipeline.space
 from blendinator.pipeline import cli
 
 FILLER = "filler"
@@ -173,7 +174,7 @@ def left(group):
 
 
 def main():
-    blendinator.pipeline.run.WORKING_SPACE = 0  # the small disk of a test suffices
+    blendinator.pipeline.space.WORKING_SPACE = 0  # the small disk of a test suffices
     for line in sys.stdin:
         request = json.loads(line)
         started = time.monotonic()

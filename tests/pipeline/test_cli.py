@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from blendinator.pipeline import cli, exit_codes, run
+from blendinator.pipeline import cli, exit_codes, run, space
 from blendinator.pipeline.commands._messages import with_option_names
 from blendinator.pipeline.config_checks import read_config
 from blendinator.pipeline.history import report, run_log
@@ -85,7 +85,7 @@ def test_missing_span_stops_the_run_with_one_message(tmp_path, capfd):
 
 
 def test_full_disk_stops_the_run_with_one_message(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(run, "WORKING_SPACE", 1e18)
+    monkeypatch.setattr(space, "WORKING_SPACE", 1e18)
     assert run.run(read_config(write(tmp_path, ""))) == 1
     output = capfd.readouterr().out
     assert "GB left and a run may need" in output and "Free some space" in output and "Traceback" not in output
