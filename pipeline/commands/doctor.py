@@ -20,7 +20,8 @@ def doctor(config_path: str | None, as_json: bool) -> None:
     Exit code 0: a run can start, 1: it cannot.
     """
     config = read_config(config_path)
-    from blendinator.pipeline.doctor import OK, PROBLEM, examine
+    from blendinator.pipeline.doctor.check import OK, PROBLEM
+    from blendinator.pipeline.doctor.examine import examine
 
     checks = examine(config)
     if as_json:

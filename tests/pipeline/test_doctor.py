@@ -13,7 +13,9 @@ from click.testing import CliRunner
 from blendinator import lock
 from blendinator.config import Config
 from blendinator.data.spans import MANIFEST
-from blendinator.pipeline import cli, doctor
+from blendinator.pipeline import cli
+from blendinator.pipeline.doctor import machine, output
+from blendinator.pipeline.doctor.check import OK, WARNING
 
 EXECUTIONS = "CREATE TABLE Execution (id INTEGER, last_known_state INTEGER)"
 
@@ -41,7 +43,7 @@ def version(serving, number):
     ],
 )
 def test_python(arguments, state):
-    assert doctor.python(*arguments).state == state
+    assert machine.python(*arguments).state == state
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ def test_pins(installed, state, text):
         "kfp<2.6,>=2.5; extra == 'kubeflow'",
         "pytest; extra == 'test'",
     ]
-    check = doctor.pins(requirements, find)
+    check = machine.pins(requirements, find)
     assert (check.state, check.text) == (state, text) and bool(check.remedy) is (state != "ok")
 
 
@@ -81,39 +83,39 @@ def test_pins(installed, state, text):
 )
 def test_processor(tmp_path, flags, state, text):
     (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
-    check = doctor.processor(tmp_path / "cpuinfo")
+    check = machine.processor(tmp_path / "cpuinfo")
     assert check.state == state and text in check.text
 
 
 def test_gpu(tmp_path):
-    assert doctor.gpu(tmp_path / "none").text.startswith("none")
+    assert machine.gpu(tmp_path / "none").text.startswith("none")
     (tmp_path / "0000:00:05.0").mkdir()
-    assert doctor.gpu(tmp_path).text == "1 seen by the driver"
+    assert machine.gpu(tmp_path).text == "1 seen by the driver"
 
 
 @pytest.mark.parametrize("kilobytes, state", [(8_000_000, "ok"), (1_000_000, "warning"), (None, "warning")])
 def test_memory(tmp_path, kilobytes, state):
     (tmp_path / "meminfo").write_text(f"MemAvailable: {kilobytes} kB\n" if kilobytes else "MemTotal: 1 kB\n")
-    assert doctor.memory(tmp_path / "meminfo").state == state
+    assert machine.memory(tmp_path / "meminfo").state == state
 
 
 def test_disk(config):
-    assert doctor.disk(config).state == "ok"
+    assert output.disk(config).state == "ok"
     many = dataclasses.replace(config.simulation, train_scenes=10**9)
-    check = doctor.disk(dataclasses.replace(config, simulation=many))
+    check = output.disk(dataclasses.replace(config, simulation=many))
     assert check.state == "problem" and "Free some space" in check.remedy
 
 
 def test_writable(tmp_path):
-    assert doctor.writable("output folder", tmp_path / "a" / "b", "").state == "ok" and not list(tmp_path.iterdir())
-    assert doctor.writable("output folder", "/proc/x", "Set output_dir").state == "problem"
+    assert output.writable("output folder", tmp_path / "a" / "b", "").state == "ok" and not list(tmp_path.iterdir())
+    assert output.writable("output folder", "/proc/x", "Set output_dir").state == "problem"
     (tmp_path / "file").touch()
-    check = doctor.writable("output folder", tmp_path / "file", "Set output_dir.")
+    check = output.writable("output folder", tmp_path / "file", "Set output_dir.")
     assert check.state == "problem" and "this is not a folder" in check.text
 
 
 def test_running(tmp_path):
-    assert doctor.running(tmp_path / "none").state == "ok"
+    assert output.running(tmp_path / "none").state == "ok"
     script = (
         "import sys\nfrom blendinator.lock import exclusive\nwith exclusive(sys.argv[1], 'run'):\n"
         "    print('held', flush=True)\n    sys.stdin.read()"
@@ -122,19 +124,19 @@ def test_running(tmp_path):
         [sys.executable, "-c", script, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout.readline() == "held\n"
-        check = doctor.running(tmp_path)
+        check = output.running(tmp_path)
         assert check.state == "warning" and f"process {process.pid} (blendinator run, since" in check.text
         process.stdin.close()
         process.wait()
-    assert doctor.running(tmp_path).state == "ok"
+    assert output.running(tmp_path).state == "ok"
     with lock.exclusive(tmp_path, "run"):  # looking took nothing away
         pass
 
 
 def test_spans(tmp_path):
-    assert doctor.spans(tmp_path).state == "ok"
+    assert output.spans(tmp_path).state == "ok"
     (tmp_path / "span-0001").mkdir()
-    check = doctor.spans(tmp_path)
+    check = output.spans(tmp_path)
     assert check.state == "warning" and "there is no manifest" in check.text and "simulates span 1" in check.remedy
     manifest = {
         "complete": True,
@@ -143,42 +145,42 @@ def test_spans(tmp_path):
         "files": {"train-0.tfrecord.gz": {"split": "train", "records": 1, "sha256": ""}},
     }
     (tmp_path / "span-0001" / MANIFEST).write_text(json.dumps(manifest))
-    check = doctor.spans(tmp_path)
+    check = output.spans(tmp_path)
     assert check.state == "problem" and "train-0.tfrecord.gz: this file is missing" in check.text
     assert "a run needs a complete one" in check.remedy
     (tmp_path / "span-0002").mkdir()
     (tmp_path / "span-0002" / MANIFEST).write_text(json.dumps({**manifest, "files": {}}))
-    check = doctor.spans(tmp_path)
+    check = output.spans(tmp_path)
     assert check.state == "warning" and "passes it over" in check.remedy
 
 
 def test_store(tmp_path):
     path = tmp_path / "metadata.sqlite"
-    assert doctor.store(path).state == "ok"
+    assert output.store(path).state == "ok"
     with sqlite3.connect(path) as database:
         database.execute(EXECUTIONS)
         database.execute("INSERT INTO Execution VALUES (1, 3)")
-    assert doctor.store(path).text.startswith("1 executions")
+    assert output.store(path).text.startswith("1 executions")
     with sqlite3.connect(path) as database:
         database.execute("INSERT INTO Execution VALUES (2, 2)")
-    assert doctor.store(path).state == "warning" and "1 left open" in doctor.store(path).text
+    assert output.store(path).state == "warning" and "1 left open" in output.store(path).text
     path.write_bytes(b"no database" * 100)
-    check = doctor.store(path)
+    check = output.store(path)
     assert check.state == "problem" and "file is not a database" in check.text
     assert check.remedy.startswith(f"Move it away ({path}) if there is no copy")
     (tmp_path / "metadata.sqlite.backup").touch()
-    assert f"cp {path}.backup {path}" in doctor.store(path).remedy
+    assert f"cp {path}.backup {path}" in output.store(path).remedy
 
 
 def test_serving(tmp_path):
-    assert doctor.serving(tmp_path / "none").state == "ok"
+    assert output.serving(tmp_path / "none").state == "ok"
     version(tmp_path, "7")
     live = version(tmp_path, "8")
-    assert doctor.serving(tmp_path).text == "2 versions, live is 8"
+    assert output.serving(tmp_path).text == "2 versions, live is 8"
     (tmp_path / ".incoming-9").mkdir()
-    assert doctor.serving(tmp_path).state == "warning"
+    assert output.serving(tmp_path).state == "warning"
     (live / "variables" / "variables.index").unlink()
-    assert doctor.serving(tmp_path).state == "problem"
+    assert output.serving(tmp_path).state == "problem"
 
 
 def test_command(tmp_path):
@@ -194,8 +196,8 @@ def test_command(tmp_path):
 
 
 def test_pace_tells_how_long(config):
-    found = doctor.pace(config, "import sys; sys.stdin.read(); print('about 3 min')")
-    assert (found.state, found.text) == (doctor.OK, "about 3 min")
+    found = machine.pace(config, "import sys; sys.stdin.read(); print('about 3 min')")
+    assert (found.state, found.text) == (OK, "about 3 min")
 
 
 @pytest.mark.parametrize(
@@ -206,5 +208,5 @@ def test_pace_tells_how_long(config):
     ],
 )
 def test_a_tensorflow_that_does_not_run(config, program, message):
-    found = doctor.pace(config, program)
-    assert found.state == doctor.WARNING and message in found.text and "make setup" in found.remedy
+    found = machine.pace(config, program)
+    assert found.state == WARNING and message in found.text and "make setup" in found.remedy

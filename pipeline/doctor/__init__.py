@@ -1,0 +1,1 @@
+"""Checks of the machine, the installed libraries and an output folder."""
