@@ -19,6 +19,7 @@ from blendinator.model import gallery
 from blendinator.model.metrics import scenes
 from blendinator.pipeline import cli
 from blendinator.pipeline.history import explain, report
+from blendinator.pipeline.history.report_content import PAGES
 
 COMPLETE, FAILED = metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.FAILED
 EASY, HARD = ThresholdConfig("iou_galaxy", min=0.0), ThresholdConfig("iou_galaxy", min=0.99)
@@ -115,7 +116,7 @@ def write_run(
             }
         ]
     )
-    for page, _ in report.PAGES:
+    for page, _ in PAGES:
         (evaluation / f"scenes-{page}.png").write_bytes(picture)
     checks = [{"name": "same seed", "passed": export_passed, "detail": "8 of 8 equal"}]
     (check / "report.json").write_text(json.dumps({"checks": checks}))
@@ -288,7 +289,7 @@ def test_the_report_is_one_file_and_a_summary(config, live):
     html = page.read_text()
     assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", html), "the page must need nothing from outside"
     assert "@import" not in html and "url(http" not in html
-    assert html.count("<svg") >= 12 and html.count("data:image/png;base64,") == len(report.PAGES)
+    assert html.count("<svg") >= 12 and html.count("data:image/png;base64,") == len(PAGES)
     images = re.findall(r"<img [^>]*>", html)
     assert images and all("alt=" in image for image in images)
     assert html.count('role="img" aria-label=') >= 12
