@@ -16,6 +16,7 @@ from blendinator.errors import ConfigError, DataError, ModelError
 from blendinator.model.live import FACTS_FILE
 from blendinator.pipeline import bulk_inference as bulk
 from blendinator.pipeline.cli import main
+from blendinator.pipeline.predictions import decode, parse
 
 
 class Export(tf.Module):
@@ -73,7 +74,7 @@ def span(span_maker):
 
 
 def predictions(folder):
-    return [bulk.decode(item) for path in sorted(folder.glob("*predictions*")) for item in read_records(str(path))]
+    return [decode(item) for path in sorted(folder.glob("*predictions*")) for item in read_records(str(path))]
 
 
 def test_same_ids_and_what_the_model_draws(model, span, tmp_path):
@@ -178,7 +179,7 @@ def example(**features):
 )
 def test_bad_records(serialized, message):
     with pytest.raises(DataError, match=message):
-        bulk.parse(serialized, "f: record 3")
+        parse(serialized, "f: record 3")
 
 
 def test_damaged_file_is_named(model, span, tmp_path):
