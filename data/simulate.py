@@ -7,7 +7,6 @@ which an interrupted job goes on and from which progress is read, whatever runne
 
 import contextlib
 import dataclasses
-import gzip
 import importlib.metadata
 import json
 import os
@@ -24,43 +23,19 @@ from blendinator.beam_errors import end_with_a_dead_worker, unwrap
 from blendinator.config import SimulationConfig
 from blendinator.data import spans
 from blendinator.data.population import POPULATIONS
-from blendinator.data.records import NUM_CLASSES, encode
-from blendinator.data.scene import Simulator, read_libraries, split_sizes, split_start
-from blendinator.data.tfrecords import frame_record
+from blendinator.data.records import NUM_CLASSES
+from blendinator.data.scene import Simulator, read_libraries, split_sizes
+from blendinator.data.shards import PARTS, Shard, pending, read_part, shards, write_shard
 from blendinator.errors import BlendinatorError, DataError
-from blendinator.files import atomic_write, remove_tree, sha256, write_error, write_json
+from blendinator.files import remove_tree, write_error, write_json
 from blendinator.former_keys import migrate_simulation
 from blendinator.lock import hold
 from blendinator.stack import quiet_beam, use_in_memory_runner
-from blendinator.stores import ObjectPath, Place, place
+from blendinator.stores import ObjectPath, Place
 
 SETTINGS = "settings.json"
-PARTS = "parts"
 LIBRARIES = {"source": "catalog", "stamps": "stamps"}  # arguments of `Simulator` -> keys of the settings
-BATCH = 32  # scenes rendered together; scenes do not depend on it
 SCENES_PER_WORKER = 3000  # a further process takes some 10 s to start, in which one simulates this many scenes
-
-
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """One file to write: scenes `start` to `stop` (exclusive) of the span."""
-
-    name: str
-    split: str
-    start: int
-    stop: int
-
-
-def shards(config: SimulationConfig) -> list[Shard]:
-    """Every shard of a span, in order."""
-    out = []
-    for split, size in split_sizes(config).items():
-        first, step = split_start(config, split), config.scenes_per_shard
-        count = -(-size // step)
-        for i in range(count):
-            stop = min((i + 1) * step, size)
-            out.append(Shard(spans.shard_name(split, i, count), split, first + i * step, first + stop))
-    return out
 
 
 def simulate_span(
@@ -124,7 +99,7 @@ def _simulate(
         (folder / spans.MANIFEST).unlink(missing_ok=True)  # of a span that has lost a file: it is completed
     except OSError as error:
         raise write_error(folder, error)
-    todo = _pending(folder, config)
+    todo = pending(folder, config)
     _check_space(folder, config, todo)
     if todo:
         if pipeline_args is None:
@@ -142,40 +117,6 @@ def span_settings(config: SimulationConfig, span: int) -> dict:
     for name, library in read_libraries(config).items():
         settings[LIBRARIES[name]] = library.provenance
     return json.loads(json.dumps(settings))
-
-
-def write_shard(shard: Shard, simulator: Simulator, folder: str | Place, span: int) -> dict:
-    """Writes one shard and its part file; returns the part: counts and checksum.
-
-    Raises DataError when the file cannot be written; then no file of the final name is left.
-    """
-    folder = place(folder)
-    target = folder / shard.name
-    classes = {name: [0] * NUM_CLASSES for name in POPULATIONS}
-    populations = dict.fromkeys(POPULATIONS, 0)
-    try:
-        # No name and no time in gzip's header: the same scenes give the same bytes. Level 1 is four times as fast as
-        # the default and the files are a few per cent larger.
-        with atomic_write(target) as temporary:
-            with open(temporary, "wb") as raw, gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as file:
-                for start in range(shard.start, shard.stop, BATCH):
-                    for scene in simulator.scenes(span, range(start, min(start + BATCH, shard.stop))):
-                        file.write(frame_record(encode(scene)))
-                        populations[scene["population"]] += 1
-                        counts = np.bincount(scene["mask"].ravel(), minlength=NUM_CLASSES).tolist()
-                        classes[scene["population"]] = [a + b for a, b in zip(classes[scene["population"]], counts)]
-            part = {
-                "split": shard.split,
-                "records": shard.stop - shard.start,
-                "bytes": temporary.stat().st_size,
-                "sha256": sha256(temporary),
-                "populations": populations,
-                "class_pixels": classes,
-            }
-        write_json(folder / PARTS / f"{shard.name}.json", part)
-    except OSError as error:
-        raise write_error(target, error)
-    return part
 
 
 class _WriteShard(beam.DoFn):
@@ -261,26 +202,6 @@ def _differences(found: dict, wanted: dict, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}: {a!r} there, {b!r} wanted"
 
 
-def _pending(folder: Place, config: SimulationConfig) -> list[Shard]:
-    """Shards still to write; clears what a killed job left half-written."""
-    try:
-        (folder / PARTS).mkdir(exist_ok=True)
-        for left in (*folder.glob("*.tmp"), *(folder / PARTS).glob("*.tmp")):
-            left.unlink()
-    except OSError as error:
-        raise write_error(folder, error)
-    return [shard for shard in shards(config) if _part(folder, shard) is None]
-
-
-def _part(folder: Place, shard: Shard) -> dict | None:
-    """The part file of a finished shard whose file is still there, else None."""
-    try:
-        part = json.loads((folder / PARTS / f"{shard.name}.json").read_text(encoding="utf-8"))
-        return part if (folder / shard.name).stat().st_size == part["bytes"] else None
-    except (OSError, ValueError, KeyError):
-        return None
-
-
 def _check_space(folder: Place, config: SimulationConfig, todo: list[Shard]) -> None:
     if isinstance(folder, ObjectPath):
         return
@@ -298,7 +219,7 @@ def _finish(folder: Place, config: SimulationConfig, wanted: dict) -> dict:
     files, splits = {}, {}
     pixels = {name: np.zeros(NUM_CLASSES, np.int64) for name in POPULATIONS}
     for shard in shards(config):
-        part = _part(folder, shard)
+        part = read_part(folder, shard)
         if part is None:
             raise DataError(f"{folder / shard.name}: this shard was not written. Call `blendinator simulate` again.")
         files[shard.name] = {name: part[name] for name in ("split", "records", "bytes", "sha256")}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from blendinator.config import SimulationConfig
-from blendinator.data import simulate, spans
+from blendinator.data import shards, simulate, spans
 from blendinator.data.records import check, decode
 from blendinator.data.scene import Simulator
 from blendinator.data.tfrecords import read_records
@@ -49,7 +49,7 @@ def test_the_span_is_complete_and_keeps_the_contract(span):
     folder = spans.span_dir(root, 1)
     assert spans.verify_span(folder) == manifest
     names = ["train-00000-of-00002", "train-00001-of-00002", "calibration-00000-of-00001", "test-00000-of-00001"]
-    assert [f"{name}.tfrecord.gz" for name in names] == [shard.name for shard in simulate.shards(CONFIG)]
+    assert [f"{name}.tfrecord.gz" for name in names] == [shard.name for shard in shards.shards(CONFIG)]
     assert set(contents(folder)) == {f"{name}.tfrecord.gz" for name in names} | {"manifest.json", "settings.json"}
     # 0.8 of 7, rounded down
     assert manifest["splits"]["train"] == {"records": 7, "boosted": 5, "natural": 2, "bright": 0}
@@ -156,7 +156,7 @@ def test_a_foreign_folder_is_refused(tmp_path):
 
 
 def test_a_span_that_was_killed_before_its_settings_were_written_is_begun_anew(tmp_path):
-    parts = tmp_path / "span-0001" / simulate.PARTS
+    parts = tmp_path / "span-0001" / shards.PARTS
     parts.mkdir(parents=True)
     (tmp_path / "span-0001" / "settings.json.77.tmp").write_text("{")
     assert simulate.simulate_span(CONFIG, tmp_path, 1, workers=1)["complete"]
@@ -189,7 +189,7 @@ def test_a_failed_write_leaves_nothing_half_written(tmp_path, monkeypatch, code,
         def write(self, data):
             raise OSError(code, "it failed")
 
-    monkeypatch.setattr(simulate.gzip, "GzipFile", Full)
+    monkeypatch.setattr(shards.gzip, "GzipFile", Full)
     with pytest.raises(DataError, match=f"tfrecord.gz: this cannot be written \\(it failed\\). {message}"):
         simulate.simulate_span(CONFIG, tmp_path, 1, workers=1)
     assert not list(tmp_path.rglob("*.gz")) and not list(tmp_path.rglob("*.tmp"))

@@ -4,7 +4,8 @@ import threading
 import time
 
 from blendinator.data import spans
-from blendinator.data.simulate import PARTS, simulate_span
+from blendinator.data.shards import PARTS
+from blendinator.data.simulate import simulate_span
 
 
 def test_a_killed_task_manager_loses_nothing(flink_cluster, flink, small_simulation, small_span, digests, tmp_path):
