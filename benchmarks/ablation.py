@@ -27,10 +27,11 @@ import tensorflow as tf
 
 from blendinator.config import ModelConfig, TrainingConfig
 from blendinator.model.input_data import load_scenes
+from blendinator.model.optimizers import Optimizers
 from blendinator.model.phases import Phases
 from blendinator.model.probaunet import Odds, ProbaUNet
 from blendinator.model.recalibration import recalibrate
-from blendinator.model.training import Optimizers, make_steps, resolve_precision, train
+from blendinator.model.training import make_steps, resolve_precision, train
 
 SIDE = 64
 TEST_SCENES = {"boosted": 1000, "natural": 2000}

@@ -21,9 +21,9 @@ from blendinator.config import EvaluationConfig, SimulationConfig
 from blendinator.config_loader import load_config
 from blendinator.data.scene import Simulator
 from blendinator.errors import BlendinatorError
-from blendinator.model.client import find_model
 from blendinator.model.metrics import scenes
 from blendinator.model.metrics.evaluation import evaluate_rows
+from blendinator.model.pushed import find_model
 
 SPAN = 900_003  # spans of a pipeline are counted from 1
 BATCH = 50

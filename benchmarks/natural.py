@@ -25,11 +25,12 @@ from blendinator.config_loader import load_config
 from blendinator.data.field import FieldSimulator
 from blendinator.data.scene import Simulator
 from blendinator.errors import BlendinatorError
-from blendinator.model.client import Segmenter, find_model
+from blendinator.model.client import Segmenter
 from blendinator.model.field.catalogue import Cataloguer, Settings
 from blendinator.model.metrics.aggregate import CLASS_NAMES, presence_calibration, ratio
 from blendinator.model.metrics.bootstrap import interval, poisson_weights
 from blendinator.model.metrics.pixels import calibration_bins
+from blendinator.model.pushed import find_model
 
 SPAN = 900_001  # of the scenes; spans of a pipeline are counted from 1
 SAMPLES, BATCH, ROUND = 16, 100, 4000  # draws; scenes simulated and drawn together; scenes in memory

@@ -27,8 +27,9 @@ import tensorflow as tf
 from blendinator.config import ModelConfig, TrainingConfig
 from blendinator.model import losses
 from blendinator.model.input_data import Scenes, training_batches
+from blendinator.model.optimizers import Optimizers
 from blendinator.model.probaunet import ProbaUNet, draw
-from blendinator.model.training import Optimizers, make_steps, resolve_precision
+from blendinator.model.training import make_steps, resolve_precision
 
 BATCH, SIDE, DRAWS = 32, 64, 64
 REPEATS, ROUNDS = 8, 3

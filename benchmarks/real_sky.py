@@ -36,9 +36,10 @@ from blendinator.data.stars import Optics
 from blendinator.data.structure import add_structure
 from blendinator.data.survey import Survey, get_survey
 from blendinator.errors import BlendinatorError, DataError
-from blendinator.model.client import Segmenter, find_model
+from blendinator.model.client import Segmenter
 from blendinator.model.metrics.aggregate import aggregate
 from blendinator.model.metrics.scenes import concatenate, scene_statistics
+from blendinator.model.pushed import find_model
 
 SIDE = 64  # pixels of a stamp
 SAMPLES, BATCH = 16, 50

@@ -87,9 +87,9 @@ def flop_per_pixel(model: str, num_samples: int) -> float:
     import keras
 
     from blendinator.config_loader import config_from_dict
-    from blendinator.model.client import find_model
     from blendinator.model.network import downsampling
     from blendinator.model.probaunet import ProbaUNet
+    from blendinator.model.pushed import find_model
 
     facts = json.loads((find_model(model) / "assets.extra/blendinator.json").read_text())
     network = ProbaUNet(config_from_dict({"model": facts["config"]["model"]}).model, seed=1)

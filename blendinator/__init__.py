@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 
 # Public names and where they live. They are imported on first use: TensorFlow alone takes seconds.
 _LAZY = {
-    "Maps": "model.client",
+    "Maps": "model.maps",
     "Segmenter": "model.client",
     "Simulator": "data.scene",
     "load_config": "config_loader",

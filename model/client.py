@@ -9,53 +9,32 @@ Needs TensorFlow and NumPy only (`blendinator.model.field.reading` also astropy)
     areas = (maps.samples == 2).sum(axis=(1, 2))
 """
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from blendinator.errors import ConfigError, DataError, ModelError
+from blendinator.errors import ConfigError, ModelError
 from blendinator.model import released
 from blendinator.model.bands import count_bands
 from blendinator.model.field import noise
-from blendinator.model.field.tiling import Tile, core_shape, padded, plan
-from blendinator.model.live import FIELD_FILE, FIELD_FORMAT, list_versions, read_facts
+from blendinator.model.field.tiling import Tile, core_shape, plan
+from blendinator.model.given_image import check_image
+from blendinator.model.live import read_facts
+from blendinator.model.maps import MAPS, NO_DATA, Maps, empty_maps, pad_rows, place
+from blendinator.model.pushed import SIGNATURE, find_model, read_field_facts, too_old
 from blendinator.stack import check_processor
-from blendinator.stores import Place, place as place_of
+from blendinator.stores import Place
 
-__all__ = ["Maps", "Segmenter", "Timing", "check_draws", "find_model"]
+__all__ = ["Segmenter", "Timing", "check_draws"]
 
-SIGNATURE = "sample_with_noise"
-NO_DATA = 255  # in class maps and samples
 TILE = 1024  # pixels per side of a tile's core: docs/segmentation.md has the measurements
 ROW_PIXELS = 2**23  # that a row of tiles may hold, so that memory is flat in the field's width, too
 _loaded_in: set[int] = set()  # processes that loaded a model: those forked from them must not use TensorFlow
-MAPS = ("probabilities", "class_map", "entropy", "mutual_information", "samples")
-
-
-@dataclass(frozen=True)
-class Maps:
-    """What a model says about an image of H x W pixels; pixels without data hold NaN, or `NO_DATA` where integer.
-
-    Attributes:
-      samples: plausible class maps, uint8 [N, H, W]: 0 background, 1 one source, 2 blended.
-      probabilities: mean class probabilities over the draws, float32 [H, W, 3].
-      class_map: the most probable class, uint8 [H, W].
-      entropy: of the probabilities, nats, float32 [H, W].
-      mutual_information: what the draws disagree about, nats, float32 [H, W].
-    """
-
-    samples: np.ndarray
-    probabilities: np.ndarray
-    class_map: np.ndarray
-    entropy: np.ndarray
-    mutual_information: np.ndarray
 
 
 @dataclass
@@ -113,7 +92,7 @@ class Segmenter:
         if _loaded_in and os.getpid() not in _loaded_in:
             raise ModelError(_forked(path))
         path = released.unpack() if path is None else find_model(path)
-        facts = _read_facts(path)
+        facts = read_field_facts(path)
         if tile < facts["downsampling"]:
             raise ConfigError(f"tile: received {tile}; allowed: at least {facts['downsampling']} pixels")
         if population is not None and population not in facts["odds"]:
@@ -128,7 +107,7 @@ class Segmenter:
         except (OSError, ValueError) as error:
             raise ModelError(f"{path}: this SavedModel cannot be loaded ({error}). Push the model again.")
         if SIGNATURE not in loaded.signatures:
-            raise ModelError(_too_old(path))
+            raise ModelError(too_old(path))
         signature = loaded.signatures[SIGNATURE]
         _loaded_in.add(os.getpid())
         signature.keep_alive = loaded  # variables live as long as the object that holds them
@@ -168,7 +147,7 @@ class Segmenter:
           ConfigError: `num_samples` or `seed` is out of range.
           ModelError: the model was loaded in another process, from which this one was forked.
         """
-        image = _check_image(image, self.bands)
+        image = check_image(image, self.bands)
         check_draws(num_samples, seed)
         height, width = image.shape[:2]
         out = empty_maps(height, width, num_samples)
@@ -270,38 +249,6 @@ class Segmenter:
         return inputs, ~valid[top : image.shape[0] - bottom, left : image.shape[1] - right]
 
 
-def pad_rows(part: np.ndarray, rows: int, factor: int) -> np.ndarray:
-    """Rows [R, W] or [R, W, C], float32, padded with NaN to `rows` rows and to a multiple of `factor` columns."""
-    strip = np.full((rows, padded(part.shape[1], factor), *part.shape[2:]), np.nan, np.float32)
-    strip[: len(part), : part.shape[1]] = part
-    return strip
-
-
-def empty_maps(height: int, width: int, num_samples: int) -> dict[str, np.ndarray]:
-    """Arrays for the maps of an image, by name as in `Maps`."""
-    side = (height, width)
-    return {
-        "samples": np.empty((num_samples, *side), np.uint8),
-        "probabilities": np.empty((*side, 3), np.float32),
-        "class_map": np.empty(side, np.uint8),
-        "entropy": np.empty(side, np.float32),
-        "mutual_information": np.empty(side, np.float32),
-    }
-
-
-def place(out: dict[str, np.ndarray], part: dict[str, np.ndarray], rows: slice, columns: slice) -> None:
-    """Puts a tile's maps into those of a field, without what lies beyond the field's edge.
-
-    Args:
-      out, part: arrays by name, as in `Maps`.
-      rows, columns: of the tile in `out`.
-    """
-    inner = slice(rows.stop - rows.start), slice(columns.stop - columns.start)
-    for name, value in part.items():
-        leading = () if name == "probabilities" else (...,)
-        out[name][leading + (rows, columns)] = value[leading + inner]
-
-
 def check_draws(num_samples: int, seed: int) -> None:
     """Raises ConfigError unless there is at least one sample and the seed is at least 0."""
     if num_samples < 1:
@@ -310,93 +257,8 @@ def check_draws(num_samples: int, seed: int) -> None:
         raise ConfigError(f"seed: received {seed}; allowed: at least 0")
 
 
-def find_model(path: str | Place) -> Path:
-    """A version's folder, or the newest version below a folder of versions; of an object store, a cached copy.
-
-    Raises:
-      ModelError: there is no SavedModel.
-    """
-    path = place_of(path, "model")
-    versions = [path] if (path / "saved_model.pb").is_file() else list_versions(path)
-    if not versions:
-        raise ModelError(
-            f"{path}: there is no SavedModel here. Give the folder of a pushed version, or run `blendinator run` first."
-        )
-    return versions[-1] if isinstance(versions[-1], Path) else released.download(versions[-1])
-
-
-def _read_facts(path: Path) -> dict:
-    try:
-        facts = json.loads((path / FIELD_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(_too_old(path))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path / FIELD_FILE}: this file cannot be read ({error}). Push the model again.")
-    found = facts.get("format") if isinstance(facts, dict) else None
-    if found != FIELD_FORMAT:
-        raise ModelError(
-            f"{path / FIELD_FILE}: received format {found!r}; allowed: {FIELD_FORMAT}. Use the"
-            " release that pushed the model, or push it again."
-        )
-    if facts["latent"] != "spatial":
-        raise ModelError(
-            f"{path}: model.latent is {facts['latent']}: one latent for a whole stamp has no meaning on a"
-            " field. Train with model.latent: spatial."
-        )
-    return facts
-
-
-def _too_old(path: Path) -> str:
-    return (
-        f"{path}: this model has no signature {SIGNATURE!r}, which tiles of a field need; it was exported by an"
-        " earlier release. Run the pipeline again to export one."
-    )
-
-
 def _forked(path: str | Place | None) -> str:
     return (
         f"{path}: this process was forked from one that had loaded a model, and TensorFlow does not work in it. Load"
         ' models in the children alone, or start them by multiprocessing.get_context("spawn").'
     )
-
-
-def _check_image(image: Any, bands: int) -> np.ndarray:
-    """The image as float32 [H, W], or [H, W, C] for C > 1 bands, with NaN where it is masked."""
-    allowed = f"an array [H, W, {bands}]" if bands > 1 else "a two-dimensional array"
-    unit, mask = getattr(image, "unit", None), getattr(image, "mask", None)
-    mask = None if callable(mask) else mask  # a pandas DataFrame has a method of this name
-    data = image.data if mask is not None and not isinstance(image, np.ndarray) else getattr(image, "unmasked", image)
-    try:
-        array = np.ma.getdata(np.asarray(data))
-        array = array.astype(np.float64) if array.dtype.kind == "O" else array
-    except (TypeError, ValueError) as error:
-        raise DataError(f"image: this is not an array of numbers ({error}); allowed: {allowed} of real numbers")
-    if bands == 1 and array.ndim == 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-        mask = np.asarray(mask)[..., 0] if np.ndim(mask) == 3 else mask
-    fits = array.ndim == 2 if bands == 1 else array.ndim == 3 and array.shape[-1] == bands
-    if not fits or not array.size or array.dtype.kind not in "fiub":
-        raise DataError(
-            f"image: received {array.dtype} of shape {list(array.shape)}; allowed: {allowed} of real numbers"
-        )
-    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and no data
-        array = array.astype(np.float32) * np.float32(_electrons_per(unit))
-    if mask is not None and np.any(mask):
-        mask = mask[..., None] if np.ndim(mask) == 2 and bands > 1 else mask
-        array = np.where(np.broadcast_to(np.asarray(mask, bool), array.shape), np.float32(np.nan), array)
-    if not np.isfinite(array).any():
-        raise DataError("image: no pixel is finite. Give an image that holds data.")
-    return array
-
-
-def _electrons_per(unit: Any) -> float:
-    """Electrons in one of an image's unit, an astropy unit or None."""
-    if unit is None or str(unit) == "":
-        return 1.0
-    try:
-        return float(unit.to("electron"))
-    except Exception:  # astropy's classes of errors are not imported here
-        raise DataError(
-            f"image: received the unit {unit}; allowed: electron. Convert it, for example by the gain, or use"
-            " `blendinator segment`, which does."
-        )

@@ -20,9 +20,10 @@ from blendinator.config import Config, ModelConfig, TrainingConfig
 from blendinator.data.records import NUM_CLASSES
 from blendinator.data.survey import bands_of
 from blendinator.files import write_json
+from blendinator.model.optimizers import Optimizers
 from blendinator.model.phases import Phases
 from blendinator.model.probaunet import ProbaUNet
-from blendinator.model.training import Optimizers, make_steps, resolve_precision
+from blendinator.model.training import make_steps, resolve_precision
 from blendinator.model.warm_start import warm_training
 
 log = logging.getLogger("blendinator.training")

@@ -23,14 +23,17 @@ from blendinator.components.span_example_gen.executor import ingest
 from blendinator.config import Config, RetrainingConfig, StorageConfig
 from blendinator.config_loader import config_from_dict
 from blendinator.data import spans
-from blendinator.data.simulate import PARTS, simulate_span
+from blendinator.data.shards import PARTS
+from blendinator.data.simulate import simulate_span
 from blendinator.errors import DataError, ModelError, ServiceError
 from blendinator.files import INCOMING, REMOVED
 from blendinator.lock import BusyError, hold
 from blendinator.model import released, versions
-from blendinator.model.client import Segmenter, find_model
+from blendinator.model.client import Segmenter
 from blendinator.model.live import FACTS_FILE, find_live, list_versions
-from blendinator.pipeline import doctor
+from blendinator.model.pushed import find_model
+from blendinator.pipeline.doctor import output
+from blendinator.pipeline.doctor.check import PROBLEM
 from blendinator.pipeline.fingerprint import data_fingerprint
 from blendinator.pipeline.history import lineage, retention
 from blendinator.stores import ObjectPath, place
@@ -244,7 +247,7 @@ def test_what_a_killed_push_or_removal_left_is_removed(bucket, tmp_path):
         (serving / f"{note}{number}").write_bytes(b"")
     (serving / f"{INCOMING}{kept.name}").write_bytes(b"")  # killed between the last two steps
     assert list_versions(serving) == [kept]
-    assert "left over: .incoming-" in doctor.serving(serving).text
+    assert "left over: .incoming-" in output.serving(serving).text
     versions.publish(tmp_path / "a", serving)
     assert [path.name for path in serving.iterdir()] == [kept.name]
 
@@ -363,5 +366,5 @@ def test_a_wrong_bucket_is_named(use, bucket, tmp_path):
 
 
 def test_doctor_names_it(bucket):
-    for check in (doctor.spans("gs://no-such/data"), doctor.serving("gs://no-such/serving")):
-        assert check.state == doctor.PROBLEM and "the bucket 'no-such' does not exist" in check.text
+    for check in (output.spans("gs://no-such/data"), output.serving("gs://no-such/serving")):
+        assert check.state == PROBLEM and "the bucket 'no-such' does not exist" in check.text

@@ -16,7 +16,7 @@ from blendinator.data import spans
 from blendinator.data.tfrecords import read_records
 from blendinator.errors import ConfigError, ServiceError
 from blendinator.files import check_local
-from blendinator.model.client import find_model
+from blendinator.model.pushed import find_model
 from blendinator.model.versions import publish
 from blendinator.pipeline.bulk_inference import predict
 from blendinator.stores import ObjectPath, place

@@ -19,13 +19,14 @@ from blendinator.data import records, survey
 from blendinator.data.tfrecords import frame_record
 from blendinator.errors import DataError, ModelError
 from blendinator.model import copula, input_data, trainer, warm_start
-from blendinator.model.client import NO_DATA, Segmenter
+from blendinator.model.client import Segmenter
 from blendinator.model.export import WEIGHTS_FILE
 from blendinator.model.field.segment import segment
 from blendinator.model.live import FACTS_FILE, FIELD_FILE
+from blendinator.model.maps import NO_DATA
 from blendinator.model.preprocessing import preprocessing_fn
 from blendinator.model.serving_warmup import warmup_requests
-from blendinator.pipeline.bulk_inference import parse
+from blendinator.pipeline.predictions import parse
 from blendinator.schemas.schema import load_schema
 
 SIDE = 32

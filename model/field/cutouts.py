@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from blendinator.model.client import NO_DATA, Segmenter, pad_rows
+from blendinator.model.client import Segmenter
 from blendinator.model.field.reading import Field
 from blendinator.model.field.tiling import Tile, padded
 from blendinator.model.gallery import CLASS_COLORS, stretch
+from blendinator.model.maps import NO_DATA, pad_rows
 
 COUNT = 16  # on a page
 SIDE, LARGEST = 48, 192  # pixels: the least side of a cutout, and the largest

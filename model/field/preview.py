@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from blendinator.escape import printable
-from blendinator.model.client import NO_DATA
 from blendinator.model.gallery import CLASS_COLORS, CLASS_NAMES, class_colors, stretch
+from blendinator.model.maps import NO_DATA
 
 PANEL = 900  # pixels per side to which a large square field is averaged; a long one has up to twice that
 LONG, SHORT = 10.0, 0.5  # inches: the longest side of a panel, and the shortest, below which it is stretched

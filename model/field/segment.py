@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from blendinator.errors import ModelError
-from blendinator.model.client import NO_DATA, Segmenter, Timing, check_draws, empty_maps, pad_rows, place
+from blendinator.model.client import Segmenter, Timing, check_draws
 from blendinator.model.field.reading import Field
 from blendinator.model.field.tiling import Tile
+from blendinator.model.maps import NO_DATA, empty_maps, pad_rows, place
 
 
 @dataclass(frozen=True)

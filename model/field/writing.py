@@ -16,7 +16,7 @@ import numpy as np
 from blendinator.errors import DataError
 from blendinator.escape import printable
 from blendinator.files import write_errors
-from blendinator.model.client import NO_DATA
+from blendinator.model.maps import NO_DATA
 
 if TYPE_CHECKING:
     from astropy.io import fits

@@ -62,7 +62,7 @@ def predict(
     from blendinator.pipeline.console import without_warnings
 
     with without_warnings():
-        from blendinator.model.client import find_model
+        from blendinator.model.pushed import find_model
         from blendinator.pipeline.bulk_inference import predict as run
 
         account = run(

@@ -182,8 +182,8 @@ def _many(
     beam_args: tuple[str, ...],
     **given: Any,
 ) -> None:
-    from blendinator.model.client import find_model
     from blendinator.model.field.batch import inputs, mosaic, record, run, summary
+    from blendinator.model.pushed import find_model
     from blendinator.pipeline.commands._segment_progress import FieldProgress
 
     if merge and shard is not None:

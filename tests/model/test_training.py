@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from blendinator.errors import ConfigError
 from blendinator.model import training
+from blendinator.model.optimizers import Optimizers
 from blendinator.model.phases import Phases
 from blendinator.model.probaunet import ProbaUNet
 from blendinator.model.recalibration import recalibrate
@@ -67,7 +68,7 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path, tiny_config, sce
 def test_the_same_optimisers_serve_all_phases(tiny_config):
     """Defect: a new Adam at every step, which never gathers its moments."""
     model = new_model(tiny_config)
-    optimizers = training.Optimizers(model, tiny_config.training)
+    optimizers = Optimizers(model, tiny_config.training)
     steps = training.make_steps(model, optimizers, tiny_config.training)
     image, mask = tf.zeros([4, 16, 16, 1]), tf.zeros([4, 16, 16], tf.int32)
     for i, phase in enumerate(("deterministic", "elbo", "multi_sample", "elbo")):
@@ -78,7 +79,7 @@ def test_the_same_optimisers_serve_all_phases(tiny_config):
 
 def test_the_latent_starts_with_its_own_warm_up_and_ends_with_the_network(tiny_config):
     settings = dataclasses.replace(tiny_config.training, steps=100, deterministic_share=0.5, learning_rate=1e-2)
-    optimizers = training.Optimizers(new_model(tiny_config), settings)
+    optimizers = Optimizers(new_model(tiny_config), settings)
     rate = lambda optimizer, step: float(optimizer._learning_rate(step))
     assert rate(optimizers.latent, 0) == 0.0
     assert rate(optimizers.latent, 1) == pytest.approx(0.5e-2, rel=0.01)
@@ -87,7 +88,7 @@ def test_the_latent_starts_with_its_own_warm_up_and_ends_with_the_network(tiny_c
 
 def test_the_deterministic_phase_leaves_prior_and_posterior_alone(tiny_config, scenes, normalise):
     model = new_model(tiny_config)
-    steps = training.make_steps(model, training.Optimizers(model, tiny_config.training), tiny_config.training)
+    steps = training.make_steps(model, Optimizers(model, tiny_config.training), tiny_config.training)
     before = {variable.path: variable.numpy() for variable in model.trainable_variables}
     for i in range(2):  # the learning rate of the first step is 0
         steps["deterministic"](normalise(scenes.image[:4]), scenes.mask[:4], tf.constant(i, tf.int64))
@@ -162,8 +163,9 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from blendinator.model.input_data import Scenes, training_batches
+from blendinator.model.optimizers import Optimizers
 from blendinator.model.probaunet import ProbaUNet
-from blendinator.model.training import Optimizers, make_steps
+from blendinator.model.training import make_steps
 from blendinator.config import ModelConfig, TrainingConfig
 
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]) if sys.argv[1] == "two" else tf.distribute.get_strategy()

@@ -15,8 +15,9 @@ from astropy.units import Quantity, def_unit, electron, set_enabled_units
 from astropy.utils.masked import Masked
 
 from blendinator.errors import ConfigError, DataError, ModelError
-from blendinator.model.client import NO_DATA, Segmenter
+from blendinator.model.client import Segmenter
 from blendinator.model.live import FIELD_FILE
+from blendinator.model.maps import NO_DATA
 
 ROOT = Path(__file__).resolve().parents[3]
 TOLERANCE = 1e-5  # of probabilities, in float32: the order of sums may differ between tiles of other sizes
