@@ -164,7 +164,7 @@ def judge_scenes(sampler: Sampler, simulation: SimulationConfig, scenes: int, se
     """The figures of all scenes, and by brightest magnitude."""
     parts, brightest = [], []
     for images, truth, magnitudes in simulate(simulation, scenes):
-        parts.append(scene_rows(truth, *sampler.draw(images, SAMPLES, seed)))
+        parts.append(scene_rows(truth, *sampler.sample(images, SAMPLES, seed)))
         brightest.append(magnitudes)
     rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     magnitude = np.concatenate(brightest)

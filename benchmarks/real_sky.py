@@ -216,7 +216,7 @@ def predict(sampler: Sampler, images: np.ndarray, population: str = CALIBRATED):
     """Batches of (slice, samples, probabilities) at a population's odds."""
     for start in range(0, len(images), BATCH):
         part = slice(start, start + BATCH)
-        yield part, *sampler.draw(images[part][..., None], SAMPLES, 1, [population] * len(images[part]))
+        yield part, *sampler.sample(images[part][..., None], SAMPLES, 1, [population] * len(images[part]))
 
 
 def judge_pairs(

@@ -1,6 +1,6 @@
 """The engine that beam.pipeline_args names: which jobs it can take, and whether it is there.
 
-That it is there is asked before a job: Beam itself waits, or says so in Java.
+Its presence is checked before a job: Beam itself would wait, or fail with a message in Java.
 """
 
 import os

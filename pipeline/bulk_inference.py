@@ -1,6 +1,6 @@
 """Predictions for TFRecords of stamps, on any Beam runner: one file of predictions for each file of records.
 
-A prediction has the id of its record, and draws that depend on model, seed and pixels alone. What was read and what
+A prediction has the id of its record, and samples that depend on model, seed and pixels alone. What was read and what
 was written is counted, and compared at the end.
 """
 
@@ -25,7 +25,7 @@ from blendinator.stack import use_in_memory_runner
 from blendinator.stores import place
 
 ACCOUNT = "account.json"
-BATCH = 16 * 64 * 64  # pixels of the images that are drawn at once; a larger image is drawn alone
+BATCH = 16 * 64 * 64  # pixels of the images that are sampled at once; a larger image is sampled alone
 
 
 class PredictFile(beam.DoFn):
@@ -36,7 +36,7 @@ class PredictFile(beam.DoFn):
     Args:
       model: folder of the SavedModel.
       output: folder of the predictions.
-      num_samples: draws per record. seed: of the draws.
+      num_samples: samples per record. seed: of the samples.
       keep_samples: whether the sample maps are part of a prediction.
       population: whose odds the probabilities have; None for the one that the model is meant for.
     """
@@ -89,7 +89,7 @@ class PredictFile(beam.DoFn):
 
         try:
             populations = None if self._population is None else [self._population] * len(images)
-            return sampler.draw(images, self._num_samples, self._seed, populations)
+            return sampler.sample(images, self._num_samples, self._seed, populations)
         except tf.errors.InvalidArgumentError as error:
             lines = error.message.splitlines()
             why = next((line for line in lines if "assertion failed" in line), lines[0])  # which sizes the model takes
@@ -142,7 +142,7 @@ def predict(
       The account, as in `account.json`: the files, and the numbers of records read and predictions written.
 
     Raises:
-      DataError: no file, two of one name, a damaged record, or records that got lost.
+      DataError: no file, two of one name, a damaged record, or records that were lost.
       ConfigError: the folder is in use, an address is not gs://, or the model was not calibrated for `population`.
       ModelError: the model cannot be used.
     """
@@ -169,7 +169,7 @@ def predict(
             files, PredictFile(str(model), output, num_samples, seed, keep_samples, population), output, pipeline_args
         )
         check_account(account, files)
-    except BaseException:  # what is not whole must not stand in the way of the next run
+    except BaseException:  # what is not whole must not block the next run
         _remove([posixpath.join(output, name) for name in (*names, *(f"{one}.part" for one in names), ACCOUNT)])
         raise
     return account

@@ -55,8 +55,8 @@ class SegmentImage(beam.DoFn):
         there.pop("format", None)
         if record.text_digest(there) != self._digest:
             raise DataError(
-                f"{self._job.folder}: a worker does not see this folder, or another one of the same name. Give a folder"
-                " on storage that all workers share, at the same path."
+                f"{self._job.folder}: a worker does not see this folder, or sees another one of the same name. Give a"
+                " folder on storage that all workers share, at the same path."
             )
 
     def process(self, image: Image) -> Iterator[Any]:

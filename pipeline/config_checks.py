@@ -37,7 +37,7 @@ def read_config(path: str | Path | None = None, base: str | Path | None = None) 
 
 
 def check_config(config: Config, source: str = "configuration") -> None:
-    """Raises ConfigError where the configuration names what there is not; `source` stands first in messages."""
+    """Raises ConfigError where the configuration names what does not exist; `source` stands first in messages."""
     from blendinator.data.population import check_populations  # imports NumPy
     from blendinator.model.metrics.rules import check_names  # imports SciPy
 

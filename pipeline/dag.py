@@ -101,7 +101,7 @@ def create_pipeline(
     )
     drift_gate.add_upstream_node(gate)
 
-    # Nothing is materialised: the Trainer draws fresh noise on raw electrons and applies the same graph on the fly.
+    # Nothing is materialised: the Trainer samples fresh noise on raw electrons and applies the same graph on the fly.
     transform = tfx_components.Transform(
         examples=examples,
         schema=schema_gen.outputs["schema"],

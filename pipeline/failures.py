@@ -37,7 +37,7 @@ def explain(error: BaseException | None) -> BlendinatorError | KeyboardInterrupt
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
             text = str(error).splitlines()[0][:200] if str(error) else "no text"
             return DataError(
-                f"The memory does not suffice ({text})."
+                f"There is not enough memory ({text})."
                 " Reduce training.batch_size, evaluation.batch_size or the number of scenes, or end other "
                 "programs, then run again."
             )

@@ -29,7 +29,7 @@ def parse(serialized: bytes, where: str, bands: int = 1) -> tuple[str, np.ndarra
     ids, pixels = features["scene_id"].bytes_list.value, np.array(features["image"].float_list.value, np.float32)
     if len(ids) != 1 or not pixels.size:
         raise DataError(
-            f"{where}: received the features {', '.join(sorted(features)) or 'none'}; needed: scene_id, one"
+            f"{where}: received the features {', '.join(sorted(features)) or 'none'}; required: scene_id, one"
             " bytes value, and image, floats"
         )
     try:
@@ -52,7 +52,7 @@ def encode(scene_id: str, samples: np.ndarray, probabilities: np.ndarray, keep_s
     """A prediction as a serialized tf.Example.
 
     Features: `scene_id` (bytes), `shape` (int64: H, W), `class_map` (bytes: uint8 [H, W], row by row), `probabilities`
-    (float [H, W, 3]), and `samples` (bytes: uint8 [N, H, W]) if they are kept.
+    (float [H, W, 3]), and `samples` (bytes: uint8 [N, H, W]) with `keep_samples`.
     """
     import tensorflow as tf
 

@@ -36,7 +36,8 @@ def systemd_units(name: str, expression: str, words: list[str], folder: str) -> 
     )
     timer = (
         f"[Unit]\nDescription=Retraining of {name}\n\n[Timer]\nOnCalendar={cron.to_systemd(expression)}\n"
-        "# Made up for after the machine was off.\nPersistent=true\n\n[Install]\nWantedBy=timers.target\n"
+        "# A run that was missed while the machine was off is caught up.\nPersistent=true\n\n[Install]\n"
+        "WantedBy=timers.target\n"
     )
     return {f"{name}-retrain.service": service, f"{name}-retrain.timer": timer}
 

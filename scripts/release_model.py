@@ -82,7 +82,7 @@ def evaluate(ours: Path, theirs: Path, config, numbers: dict[str, int]) -> tuple
             blocks.append(scoring.score_batch(batch, methods[0], config.evaluation))
             if start < COMPARED:
                 images = np.stack([scene["image"] for scene in batch])
-                first, second = (method.draw(images, SAMPLES, 1)[1] for method in methods)
+                first, second = (method.sample(images, SAMPLES, 1)[1] for method in methods)
                 largest = max(largest, float(np.abs(first - second).max()))
     report = evaluate_rows(scenes.concatenate(blocks), config.evaluation)
     return report, {"scenes": COMPARED * len(numbers), "largest": largest}

@@ -202,14 +202,14 @@ def test_a_server_answers_the_warm_up_requests(model):
 def test_the_second_band_reaches_the_samples_of_the_evaluation(model):
     sampler = Sampler(str(model))
     assert sampler.bands == 2
-    samples, probabilities = sampler.draw(IMAGES[:2], 3, 1, ["natural", "boosted"])
+    samples, probabilities = sampler.sample(IMAGES[:2], 3, 1, ["natural", "boosted"])
     assert samples.shape == (2, 3, 32, 32) and probabilities.shape == (2, 32, 32, 3)
     for band in (0, 1):
         changed = IMAGES[:2].copy()
         changed[..., band] = 0.0
-        assert np.abs(sampler.draw(changed, 3, 1)[1] - probabilities).max() > 1e-3
+        assert np.abs(sampler.sample(changed, 3, 1)[1] - probabilities).max() > 1e-3
     with pytest.raises(DataError, match=r"images: received the shape \[2, 32, 32, 1\]; allowed: \[B, H, W, 2\]"):
-        sampler.draw(IMAGES[:2, ..., :1], 3, 1)
+        sampler.sample(IMAGES[:2, ..., :1], 3, 1)
     settings = EvaluationConfig(num_samples=2)
     for method in (sampler, ClassicalBaseline(settings.classical)):
         rows = score_batch(SCENES[:2], method, settings)

@@ -54,7 +54,7 @@ class Executor(base_executor.BaseExecutor):
             found += describe_anomalies(anomalies, schema, split, Path(examples.uri) / f"Split-{split}", data_root)
         if found:
             lines = "\n".join(f"  {line}" for line in found)
-            raise DataError(f"The examples do not keep the schema:\n{lines}\n{REMEDY}")
+            raise DataError(f"The examples do not conform to the schema:\n{lines}\n{REMEDY}")
 
         pass_on(examples, artifact_utils.get_single_instance(output_dict["checked_examples"]), Path(statistics.uri))
 
@@ -120,8 +120,8 @@ def find_records(
                 fault = find_violation(features[name], feature_values(example, name))
                 if fault:
                     scene = feature_values(example, "scene_id")
-                    said = f" (scene {scene[0].decode(errors='replace')})" if scene is not None and len(scene) else ""
-                    found[name] = f"{original_path(path, data_root)}: record {index}{said}: {name} {fault}"
+                    suffix = f" (scene {scene[0].decode(errors='replace')})" if scene is not None and len(scene) else ""
+                    found[name] = f"{original_path(path, data_root)}: record {index}{suffix}: {name} {fault}"
             if names == set(found):
                 return found
     return found

@@ -27,7 +27,7 @@ class CalibrationEvaluatorSpec(component_spec.ComponentSpec):
 
 
 class CalibrationEvaluator(base_beam_component.BaseBeamComponent):
-    """Draws samples for every scene of the test split, computes metrics and applies the configured rules.
+    """Samples every scene of the test split, computes metrics and applies the configured rules.
 
     Outputs:
       evaluation: a folder with `metrics.json`, `scenes.npz` (a row of statistics per scene; likewise `scenes-live.npz`
@@ -54,7 +54,7 @@ class CalibrationEvaluator(base_beam_component.BaseBeamComponent):
           model: Model whose serving export has the signature `sample`.
           config: the configuration that the evaluation reads, as JSON (`blendinator.pipeline.dag.evaluator_config`).
           thresholds: JSON, a list of rules in place of the configuration's `evaluation.thresholds`; none if empty.
-          code: a hash of the code, for the same reason.
+          code: a hash of the code, so that the cache sees changes.
           baseline_model: the Model that is live (from `LiveModel`, which may hold none; a Trainer's artifact; or a
             pushed version), evaluated on the same scenes with the same seeds; without it the relative rules don't
             apply.

@@ -74,7 +74,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         pages = {PICTURE: gallery.choose_scenes(rows[scoring.CANDIDATE], config.evaluation.gallery_scenes)}
         for name, chosen in gallery.extreme_scenes(rows[scoring.CANDIDATE], EXTREMES_SHOWN).items():
             pages[f"scenes-{name}.png"] = chosen
-        draw_pages(files, models[scoring.CANDIDATE], pages, config, folder)
+        write_pages(files, models[scoring.CANDIDATE], pages, config, folder)
         bless(artifact_utils.get_single_instance(output_dict["blessing"]), model, report["blessed"])
 
 
@@ -159,8 +159,8 @@ def make_report(rows: dict[str, dict[str, np.ndarray]], config: Config) -> dict:
     return report
 
 
-def draw_pages(files: list[str], model_path: str, pages: dict[str, list[str]], config: Config, folder: str) -> None:
-    """Draws the samples of some scenes again, with the seed of the evaluation, and writes the picture pages.
+def write_pages(files: list[str], model_path: str, pages: dict[str, list[str]], config: Config, folder: str) -> None:
+    """Samples some scenes again, with the seed of the evaluation, and writes the picture pages.
 
     Args:
       files: the TFRecord files of the split.
@@ -178,7 +178,7 @@ def draw_pages(files: list[str], model_path: str, pages: dict[str, list[str]], c
         scene = records.decode(serialized)
         name = scene["scene_id"]
         if name in wanted:
-            samples, probabilities = sampler.draw(
+            samples, probabilities = sampler.sample(
                 scene["image"][None], config.evaluation.num_samples, config.evaluation.seed, [scene["population"]]
             )
             image, sky_sigma = records.first_band(scene)

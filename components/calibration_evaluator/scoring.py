@@ -55,7 +55,7 @@ class Sampler:
         calibration = read_facts(path).get("calibration", {})
         self._odds = calibration.get("populations", {}) if "sample_with_odds" in self._model.signatures else {}
 
-    def draw(
+    def sample(
         self, images: np.ndarray, num_samples: int, seed: int, populations: Sequence[str] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Samples uint8 [B, N, H, W] and probabilities float32 [B, H, W, 3] of images in electrons.
@@ -94,11 +94,11 @@ class Sampler:
             "seed": tf.constant([seed, 0], tf.int32),
         }
         if odds is None:
-            drawn = self._model.signatures["sample"](**inputs)
+            found = self._model.signatures["sample"](**inputs)
         else:
             inputs |= {name: tf.constant(odds[name], tf.float32) for name in ("temperature", "class_offsets")}
-            drawn = self._model.signatures["sample_with_odds"](**inputs)
-        return drawn["samples"].numpy(), drawn["probabilities"].numpy()
+            found = self._model.signatures["sample_with_odds"](**inputs)
+        return found["samples"].numpy(), found["probabilities"].numpy()
 
 
 class ClassicalBaseline:
@@ -107,7 +107,7 @@ class ClassicalBaseline:
     def __init__(self, config: ClassicalConfig) -> None:
         self._config = config
 
-    def draw(self, images: Sequence[np.ndarray], sky_sigma: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    def sample(self, images: Sequence[np.ndarray], sky_sigma: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Two equal samples uint8 [B, 2, H, W] of B images [H, W], and their probabilities [B, H, W, 3], all 0 or 1."""
         found = np.stack([classical.class_map(*pair, self._config) for pair in zip(images, sky_sigma)])
         return np.stack([found, found], axis=1), np.eye(3, dtype=np.float32)[found]
@@ -118,11 +118,11 @@ def score_batch(
 ) -> dict[str, np.ndarray]:
     """Rows of `scenes.DESCRIPTORS` and statistics of decoded records."""
     if isinstance(method, ClassicalBaseline):
-        samples, probabilities = method.draw(*zip(*map(records.first_band, batch)))
+        samples, probabilities = method.sample(*zip(*map(records.first_band, batch)))
     else:
         images = np.stack([scene["image"] for scene in batch])
         populations = [scene["population"] for scene in batch]
-        samples, probabilities = method.draw(images, config.num_samples, config.seed, populations)
+        samples, probabilities = method.sample(images, config.num_samples, config.seed, populations)
     rows = scenes.scene_statistics(
         mask=np.stack([scene["mask"] for scene in batch]),
         samples=samples,

@@ -50,7 +50,7 @@ class Executor(base_executor.BaseExecutor):
         Path(artifact.uri).mkdir(parents=True, exist_ok=True)
         report = {"version": live_version(live), "action": config.action, "comparisons": found}
         (Path(artifact.uri) / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        # The released model may have been trained on another sky than the user's: that is said, and no reason to stop.
+        # The released model may be trained on another sky than the user's, which is reported and does not stop a run.
         if lines and config.action == "stop" and live_version(live) != RELEASED:
             listed = "\n".join(f"  {line}" for line in lines)
             raise DataError(

@@ -52,7 +52,7 @@ class ExportCheck(base_component.BaseComponent):
         Args:
           examples: Examples with a split `test`.
           model: the Model to check.
-          num_samples: draws behind the model's `serving_default`.
+          num_samples: samples behind the model's `serving_default`.
           seed: their seed.
           stamp_size: pixels per side of the records.
           serving: the configuration's section `serving`, JSON.

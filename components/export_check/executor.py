@@ -1,4 +1,4 @@
-"""The executor: hands a few test records and the model to a fresh process, and to a server if that is asked for."""
+"""The executor: hands a few test records and the model to a fresh process, and to a server if one is required."""
 
 import json
 import logging
@@ -41,7 +41,7 @@ class Executor(base_executor.BaseExecutor):
 
         Raises:
           DataError: the test split has no records, or the process of the check was killed.
-          ConfigError: Triton is asked for and not installed.
+          ConfigError: Triton is required and not installed.
           ServiceError: Triton did not start, or did not answer.
         """
         serving = ServingConfig(**json.loads(exec_properties["serving"]))
@@ -102,7 +102,7 @@ def check_export(
       model_dir: folder of the SavedModel.
       serialized: serialized records.
       stamp_size: pixels per side.
-      num_samples: draws behind `serving_default`.
+      num_samples: samples behind `serving_default`.
       seed: their seed.
       serving: what else is checked.
     """

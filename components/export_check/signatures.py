@@ -66,7 +66,7 @@ def check_model(
       model: what `tf.saved_model.load` returned.
       image: float32 [B, H, W] for a model of one band, else [B, H, W, C], electrons per pixel.
       serialized: the B serialized records.
-      num_samples: draws behind `serving_default`.
+      num_samples: samples behind `serving_default`.
       seed: their seed.
       checks: a `Checks`.
       facts: content of the export's `FIELD_FILE`.
@@ -137,7 +137,7 @@ def check_model(
     checks.add(
         "samples differ from each other",
         np.ptp(first["samples"], axis=1).any(),
-        f"{share(np.ptp(first['samples'], axis=1) > 0)} of the pixels differ between the draws of an image",
+        f"{share(np.ptp(first['samples'], axis=1) > 0)} of the pixels differ between the samples of an image",
     )
     close(checks, "sample agrees with serving_default", first["probabilities"], served["probabilities"])
     close(checks, "sample_with_odds agrees with sample", same_odds["probabilities"], first["probabilities"])

@@ -1,6 +1,6 @@
-"""The check by a server: NVIDIA's Triton serves the model on this machine and is asked by the KServe protocol.
+"""The check by a server: NVIDIA's Triton serves the model on this machine and is queried by the KServe protocol.
 
-Triton's package wants another Python than TFX may have, so the server runs in an environment of its own, by the program
+Triton's package needs a different Python, so the server runs in an environment of its own, by the program
 `triton_server.py`.
 """
 
@@ -157,7 +157,7 @@ def infer(url: str, model: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
 def infer_concurrently(
     url: str, signature: str, images: Sequence[np.ndarray], **others: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """A signature's answers to images [H, W] or [H, W, C], each asked for by a request of its own, as one batch."""
+    """A signature's answers to images [H, W] or [H, W, C], each by a request of its own, as one batch."""
     with ThreadPoolExecutor(CLIENTS) as clients:
         answers = list(clients.map(lambda image: infer(url, MODELS[signature], image=image[None], **others), images))
     return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
@@ -176,7 +176,7 @@ def check_served(
       url: address of the server.
       image: float32, electrons per pixel, in the shape that the signatures take.
       expected: the SavedModel's outputs for `image`, by signature and name; `sample` with `num_samples` and `seed`.
-      num_samples: number of draws.
+      num_samples: number of samples.
       seed: their seed.
 
     Returns:

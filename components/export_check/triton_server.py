@@ -2,11 +2,11 @@
 
     python triton_server.py MODEL [HTTP_PORT [ADDRESS]]
 
-Triton's model `blendinator` is the signature `serving_default`: images of one size that come at the same time are drawn
-together, which changes no answer, since each image's samples depend on its pixels alone. Its model `blendinator_sample`
-is the signature `sample`; Triton has no scalars, so that `num_samples` has the shape [1]. gRPC is on the port after
-HTTP's. Without ADDRESS it listens on every interface. Where standard input is a pipe, the server ends with it: it does
-not outlive a process that started it and was killed. Needs no other part of this package.
+Triton's model `blendinator` is the signature `serving_default`: images of one size that come at the same time are
+sampled together, which changes no answer, since each image's samples depend on its pixels alone. Its model
+`blendinator_sample` is the signature `sample`; Triton has no scalars, so that `num_samples` has the shape [1]. gRPC is
+on the port after HTTP's. Without ADDRESS it listens on every interface. Where standard input is a pipe, the server ends
+with it: it does not outlive a process that started it and was killed. Needs no other part of this package.
 """
 
 import os

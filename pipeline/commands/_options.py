@@ -60,7 +60,7 @@ def announce_released(why: str = "") -> None:
 def choose_model(config: Config, model: Place | None, trusted: bool) -> Place:
     """The folder of the model to load: `model`, else the newest pushed version, else the released model.
 
-    That it is the released one is said on standard error.
+    If it is the released one, standard error says so.
 
     A SavedModel is a program: its operations read and write files with the rights of whoever loads it. One that this
     configuration's pipeline did not push is loaded only by an explicit choice, with a warning.

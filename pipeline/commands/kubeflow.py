@@ -144,7 +144,7 @@ def schedule_command(
 ) -> None:
     """Upload a compiled pipeline and run it on a schedule.
 
-    One run at a time; missed ones are left out. A schedule of the same name (the configuration's `name`) is replaced.
+    One run at a time; missed ones are skipped. A schedule of the same name (the configuration's `name`) is replaced.
     Example:
 
     \b

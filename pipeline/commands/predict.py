@@ -21,9 +21,9 @@ from blendinator.stack import load_tensorflow_quietly
 @click.argument("records", nargs=-1, required=True)
 @click.option("--output", type=click.Path(), required=True, help="A new folder for the predictions.")
 @click.option(
-    "--samples", "num_samples", type=click.IntRange(1), default=16, show_default=True, help="Draws per record."
+    "--samples", "num_samples", type=click.IntRange(1), default=16, show_default=True, help="Samples per record."
 )
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of the draws.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of the samples.")
 @population_option
 @model_option
 @trust_option

@@ -76,4 +76,4 @@ def prune(config_path: str | None, dry_run: bool) -> None:
     if expired:
         click.echo(columns([(one.kind, megabytes(one.bytes), str(one.path)) for one in expired]))
     total = megabytes(sum(one.bytes for one in expired))
-    click.echo(f"{len(expired)} things, {total}, " + ("would be removed." if dry_run else "were removed."))
+    click.echo(f"{len(expired)} items, {total}, " + ("would be removed." if dry_run else "were removed."))

@@ -23,7 +23,7 @@ def run(config_path: str | None, spans: str, no_cache: bool, cold: bool, verbose
     """Run the whole pipeline.
 
     Simulates span 1 first if there is no data. Exit code 0: a model was pushed, or there was nothing to do; 3: the
-    model was not good enough to be pushed; 1: the run failed or another one is going on.
+    model was not good enough to be pushed; 1: the run failed, or another one is in progress.
     """
     config = read_config(config_path)
     if cold:

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     default=16,
     show_default=True,
-    help="Draws: 16 for maps, 64 or more for 95 % intervals.",
+    help="Samples: 16 for maps, 64 or more for 95 % intervals.",
 )
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the draws.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the samples.")
 @population_option
 @model_option
 @trust_option
@@ -249,7 +249,7 @@ def load_model(path: Path, tile: int, population: str | None) -> "Segmenter":
 
 
 def _split(given: dict[str, Any]) -> tuple[dict[str, int], "Settings", dict[str, Any]]:
-    """The options of the draws, of the catalogue, and of `reading.open_field`."""
+    """The options of the samples, of the catalogue, and of `reading.open_field`."""
     from blendinator.model.field.catalogue import Settings
 
     given = {name: value for name, value in given.items() if name not in ("no_maps", "shard", "merge")}

@@ -11,7 +11,7 @@ class Check:
 
     Attributes:
       name: a word or two.
-      state: "ok", "warning" (a run works, with less comfort) or "problem" (a run will fail).
+      state: "ok", "warning" (a run works, but not at its best) or "problem" (a run will fail).
       text: what is there.
       remedy: what to do about it; empty when all is well.
     """

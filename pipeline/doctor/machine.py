@@ -1,4 +1,4 @@
-"""Checks of the machine and the installed libraries. TensorFlow is asked in a process of its own."""
+"""Checks of the machine and the installed libraries. TensorFlow runs in a process of its own."""
 
 import json
 import os

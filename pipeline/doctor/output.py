@@ -47,7 +47,7 @@ def running(output_dir: str | Path) -> Check:
     holder = lock.holder(output_dir)
     if holder:
         return Check("lock", WARNING, f"{holder} uses the output folder", "Wait until it has ended.")
-    return Check("lock", OK, "no run is going on")
+    return Check("lock", OK, "no run is in progress")
 
 
 def spans(data_root: str | Place) -> Check:
@@ -67,7 +67,7 @@ def spans(data_root: str | Place) -> Check:
             "spans",
             WARNING,
             faults[0],
-            "`--spans latest` passes it over." if whole else "The next run simulates span 1.",
+            "`--spans latest` skips it." if whole else "The next run simulates span 1.",
         )
     return Check("spans", OK, text)
 

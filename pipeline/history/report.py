@@ -1,4 +1,4 @@
-"""One self-contained HTML page per run, which is also the model card, and a Markdown summary beside it."""
+"""One self-contained HTML page per run, which is also the model card, and a Markdown summary."""
 
 from pathlib import Path
 

@@ -106,7 +106,7 @@ def _cell(found: dict | None) -> dict[str, str]:
 
 
 def _close_pairs(entry: dict, classical: dict | None) -> list[str]:
-    """Sentences on blended IoU and F1 in the bins of separation up to 0.7 arcsec, beside the classical baseline's."""
+    """Sentences on blended IoU and F1 in the bins of separation up to 0.7 arcsec, next to the classical baseline's."""
     lines = []
     for i, one in enumerate(entry["slices"].get("min_separation", [])):
         if one["high"] > 0.7 + 1e-9 or not one["metrics"]:

@@ -195,20 +195,24 @@ def training(history: list[dict]) -> str:
         panels[1].plot(steps, [sum(row["kl_per_dimension"]) for row in history], color="#009E73", marker="o")
         panels[1].set(title="KL of the latent", ylabel="nats per image", ylim=(0, None))
         panels[2].plot(steps, [row["diversity"] for row in history], color="#CC79A7", marker="o")
-        panels[2].set(title="diversity of the draws", ylim=(0, None))
+        panels[2].set(title="diversity of the samples", ylim=(0, None))
         for axes in panels:
             axes.set_xlabel("step")
         return to_svg(figure, "training")
 
 
 def risk_coverage(curves: dict) -> str:
-    """Error rate among the pixels kept, when the most uncertain ones are set aside first."""
+    """Error rate among the pixels that remain when the most uncertain ones are set aside first."""
     with side_by_side(1, 3.5, 2.5) as (figure, panels):
         curve = curves["risk_coverage_near_sources"]
         pairs = [(a, b) for a, b in zip(curve["coverage"], curve["risk"]) if a is not None and b is not None]
         panels[0].plot([100 * a for a, _ in pairs], [100 * b for _, b in pairs], color=SERIES["model"]["color"])
         panels[0].set(
-            title="near sources", xlabel="pixels kept (%)", ylabel="wrong among them (%)", xlim=(0, 100), ylim=(0, None)
+            title="near sources",
+            xlabel="pixels that remain (%)",
+            ylabel="wrong among them (%)",
+            xlim=(0, 100),
+            ylim=(0, None),
         )
         return to_svg(figure, "risk")
 

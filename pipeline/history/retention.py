@@ -85,7 +85,7 @@ def prune(config: Config) -> list[Expired]:
     expired = plan(config)
     apply(config, expired)
     if expired:
-        log.info("pruned %d things of earlier runs, %.1f MB", len(expired), sum(one.bytes for one in expired) / 1e6)
+        log.info("pruned %d items of earlier runs, %.1f MB", len(expired), sum(one.bytes for one in expired) / 1e6)
     return expired
 
 

@@ -166,7 +166,7 @@ class Cluster:
     def schedule(
         self, path: str | Path, experiment: str, name: str, cron: str, parameters: dict, service_account: str = ""
     ) -> str:
-        """Uploads the pipeline and runs it on a schedule, one run at a time, without missed ones; returns the id.
+        """Uploads the pipeline and runs it on a schedule, one run at a time, skipping missed ones; returns the id.
 
         Takes the place of schedules of the same name in the experiment.
 

@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parse_json(text: str, name: str) -> dict:
-    """A JSON object; ConfigError when it is none."""
+    """A JSON object; ConfigError when it is not one."""
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -124,7 +124,7 @@ def repair(
     outputs = result.setdefault("outputs", {}).setdefault("artifacts", {})
     wanted = outputs_spec.get("artifacts", {})
     for name in [name for name in outputs if wanted and name not in wanted]:
-        log.info("the output %s is none of this component's: left to Kubeflow", name)
+        log.info("the output %s is not one of this component's: left to Kubeflow", name)
         del outputs[name]
     set_types(inputs, inputs_spec.get("artifacts", {}))
     set_types(outputs, wanted)

@@ -25,7 +25,7 @@ def platform_spec(spec: dict, settings: KubeflowConfig) -> dict:
 
 
 def executor_config(component: str, settings: KubeflowConfig) -> kubernetes.KubernetesExecutorConfig:
-    """What the pod of one component needs beside its container."""
+    """What the pod of one component needs in addition to its container."""
     message = kubernetes.KubernetesExecutorConfig()
     if settings.claim:
         message.pvc_mount.add(constant=settings.claim, mount_path=settings.mount_path)

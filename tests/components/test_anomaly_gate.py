@@ -83,7 +83,7 @@ def test_damage_is_listed_with_file_and_record(span_maker, tmp_path):
         pass_gate(span_maker, tmp_path)
     message = str(raised.value)
     lines = message.splitlines()
-    assert lines[0] == "The examples do not keep the schema:" and len(lines) == 5
+    assert lines[0] == "The examples do not conform to the schema:" and len(lines) == 5
     for line, split, feature, scene, fault in (
         (lines[1], "train", "image", "1:3", "image has 1 values that are NaN or infinite"),
         (lines[2], "calibration", "mask", "1:13", "mask holds 3; allowed: at most 2"),

@@ -53,7 +53,7 @@ def test_memory_and_clock(forks, configure, tmp_path):
     if answer["killed"]:  # a library that finds no memory mostly ends the process itself, as the kernel does
         assert run_log.read(config.output_dir) == [] and answer["left"] == 0, answer
     else:
-        stopped(answer, "The memory does not suffice")
+        stopped(answer, "There is not enough memory")
     # A day ahead: a clock that is set right afterwards has gone back.
     answer = forks.ask("retrain", "--config", path, clock=DAY)
     assert answer["status"] == 0, answer["output"]

@@ -94,7 +94,7 @@ def test_same_ids_and_what_the_model_draws(model, span, tmp_path):
     assert sorted(item["scene_id"] for item in found) == sorted(scenes)
     sampler = Sampler(str(model))
     for item in found:  # at the odds that the model is meant for, whatever population a record names
-        samples, probabilities = sampler.draw(scenes[item["scene_id"]]["image"][None], 3, 5)
+        samples, probabilities = sampler.sample(scenes[item["scene_id"]]["image"][None], 3, 5)
         np.testing.assert_array_equal(item["samples"], samples[0])
         np.testing.assert_array_equal(item["probabilities"], probabilities[0])
         np.testing.assert_array_equal(item["class_map"], probabilities[0].argmax(-1))
@@ -170,8 +170,8 @@ def example(**features):
     "serialized, message",
     [
         (b"\xff", "f: record 3: this is not a tf.Example"),
-        (example(image=[1.0] * 4), "f: record 3: received the features image.*; needed: scene_id"),
-        (example(scene_id=b"1:1"), "needed: scene_id, one bytes value, and image"),
+        (example(image=[1.0] * 4), "f: record 3: received the features image.*; required: scene_id"),
+        (example(scene_id=b"1:1"), "required: scene_id, one bytes value, and image"),
         (example(scene_id=b"1:1", image=[1.0] * 5), r"record 3 \(scene 1:1\): image has 5 values; allowed: a square"),
         (example(scene_id=b"1:1", image=[1.0, 2.0, np.nan, 0.0]), "image has pixels that are NaN or infinite"),
         (example(scene_id=b"\xff", image=[1.0]), r"record 3: scene_id: received b'\\xff'; allowed: UTF-8 text"),

@@ -151,7 +151,7 @@ def test_spans(tmp_path):
     (tmp_path / "span-0002").mkdir()
     (tmp_path / "span-0002" / MANIFEST).write_text(json.dumps({**manifest, "files": {}}))
     check = output.spans(tmp_path)
-    assert check.state == "warning" and "passes it over" in check.remedy
+    assert check.state == "warning" and "skips it" in check.remedy
 
 
 def test_store(tmp_path):

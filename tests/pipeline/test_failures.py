@@ -53,10 +53,10 @@ def test_folder_that_cannot_be_written_is_named(code, reason):
 @pytest.mark.parametrize(
     "error, message",
     [
-        (MemoryError(), "The memory does not suffice .no text.. Reduce training.batch_size"),
+        (MemoryError(), "There is not enough memory .no text.. Reduce training.batch_size"),
         (
             tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\nmore"),
-            "The memory does not suffice .OOM when allocating tensor.. Reduce",
+            "There is not enough memory .OOM when allocating tensor.. Reduce",
         ),
         (
             tf.errors.DataLossError(None, None, "corrupted record at 12"),
