@@ -14,6 +14,18 @@ from blendinator.stores import Place, place
 
 Command = TypeVar("Command", bound=Callable[..., Any])  # a function that will be a command, or one already
 
+
+def group(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, in their order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 config_option = click.option(
     "--config", "config_path", type=click.Path(dir_okay=False), help="YAML file; without one, the defaults."
 )
@@ -23,18 +35,18 @@ write_samples_option = click.option("--write-samples", is_flag=True, help="Write
 verbose_option = click.option(
     "--verbose", is_flag=True, help="Show what the libraries print, too; it is in the log file in any case."
 )
-model_option = click.option(
-    "--model",
-    type=click.Path(path_type=Path),
-    help="A pushed version, or the folder of all; by default the newest of output_dir, else the released model.",
-)
-population_option = click.option(
-    "--population",
-    help="Whose odds the probabilities have: natural, the density of the sky, by default; boosted for images that were "
-    "chosen for their blends.",
-)
-trust_option = click.option(
-    "--trust-model", is_flag=True, help="Load a --model from outside the configuration's serving folder."
+model_options = group(
+    click.option(
+        "--population",
+        help="Whose odds the probabilities have: natural, the density of the sky, by default; boosted for images that"
+        " were chosen for their blends.",
+    ),
+    click.option(
+        "--model",
+        type=click.Path(path_type=Path),
+        help="A pushed version, or the folder of all; by default the newest of output_dir, else the released model.",
+    ),
+    click.option("--trust-model", is_flag=True, help="Load a --model from outside the configuration's serving folder."),
 )
 
 

@@ -1,26 +1,16 @@
 """Options of `blendinator segment` by what they are about; each group is one decorator."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from blendinator.pipeline.commands._options import Command, write_samples_option
+from blendinator.pipeline.commands._options import group, write_samples_option
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-def _group(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-reading_options = _group(
+reading_options = group(
     click.option("--hdu", help="Number, NAME or NAME,VERSION of the HDU; by default the first image. Or FIELD[HDU]."),
     click.option(
         "--unit",
@@ -72,7 +62,7 @@ reading_options = _group(
     ),
 )
 
-output_options = _group(
+output_options = group(
     click.option("--output", type=FILE, help="The maps: a multi-extension FITS file, .fits or .fits.gz."),
     click.option(
         "--output-dir",
@@ -100,7 +90,7 @@ output_options = _group(
     click.option("--overwrite", is_flag=True, help="Replace files that exist."),
 )
 
-catalogue_options = _group(
+catalogue_options = group(
     click.option(
         "--threshold",
         type=click.FloatRange(0.01, 0.99),

@@ -1,12 +1,14 @@
 """`blendinator kubeflow`: compile, try without a cluster, submit, schedule."""
 
+import functools
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from blendinator.config import Config
-from blendinator.pipeline.commands._options import Command, config_option, renamed
+from blendinator.pipeline.commands._options import config_option, renamed
 from blendinator.pipeline.config_checks import read_config
 from blendinator.stack import load_tensorflow_quietly
 
@@ -94,8 +96,22 @@ def try_command(file: str, folder: str, pairs: tuple[str, ...], training_steps: 
     click.echo(str(simulator.folder))
 
 
-def cluster_options(command: Command) -> Command:
-    """The options that `submit` and `schedule` share."""
+def cluster_command(command: Callable[..., None]) -> Callable[..., Any]:
+    """Gives a command the options that `submit` and `schedule` share, as `cluster`, `config` and `parameters`."""
+
+    @functools.wraps(command)
+    def call(
+        config_path: str | None,
+        pairs: tuple[str, ...],
+        training_steps: int | None,
+        spans: str | None,
+        host: str | None,
+        **given: Any,
+    ) -> None:
+        config = read_config(config_path)
+        cluster = connect(host, config)
+        command(cluster=cluster, config=config, parameters=parse_parameters(pairs, training_steps, spans), **given)
+
     options = (
         click.option("--host", help="Address of Kubeflow's API; by default kubeflow.host."),
         click.option("--spans", help="Spans to train on, such as latest:3; by default those of the file."),
@@ -105,43 +121,25 @@ def cluster_options(command: Command) -> Command:
         click.argument("file", type=click.Path(dir_okay=False), default="blendinator.yaml"),
     )
     for option in options:
-        command = option(command)
-    return command
+        call = option(call)
+    return call
 
 
 @kubeflow.command("submit")
-@cluster_options
-def submit_command(
-    file: str,
-    config_path: str | None,
-    pairs: tuple[str, ...],
-    training_steps: int | None,
-    spans: str | None,
-    host: str | None,
-) -> None:
+@cluster_command
+def submit_command(file: str, cluster: "Cluster", config: Config, parameters: dict[str, str]) -> None:
     """Upload a compiled pipeline and run it once. The token is read from KUBEFLOW_TOKEN."""
     import time
 
-    config = read_config(config_path)
-    cluster, settings = connect(host, config), config.kubeflow
-    name = f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    parameters = parse_parameters(pairs, training_steps, spans)
+    name, settings = f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}", config.kubeflow
     run = cluster.submit(file, settings.experiment, name, parameters, settings.service_account)
     click.echo(f"run {run}")
 
 
 @kubeflow.command("schedule")
-@cluster_options
+@cluster_command
 @click.option("--cron", required=True, metavar="EXPRESSION", help="Five fields: '0 3 * * 1' is Mondays at 3.")
-def schedule_command(
-    file: str,
-    config_path: str | None,
-    pairs: tuple[str, ...],
-    training_steps: int | None,
-    spans: str | None,
-    host: str | None,
-    cron: str,
-) -> None:
+def schedule_command(file: str, cluster: "Cluster", config: Config, parameters: dict[str, str], cron: str) -> None:
     """Upload a compiled pipeline and run it on a schedule.
 
     One run at a time; missed ones are skipped. A schedule of the same name (the configuration's `name`) is replaced.
@@ -150,9 +148,7 @@ def schedule_command(
     \b
       blendinator kubeflow schedule --cron '0 3 * * 1' --spans latest:3
     """
-    config = read_config(config_path)
-    cluster, settings = connect(host, config), config.kubeflow
-    parameters = parse_parameters(pairs, training_steps, spans)
+    settings = config.kubeflow
     made = cluster.schedule(file, settings.experiment, config.name, cron, parameters, settings.service_account)
     click.echo(f"schedule {made}")
 

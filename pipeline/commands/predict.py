@@ -7,10 +7,8 @@ import click
 from blendinator.pipeline.beam_engine import check_engine
 from blendinator.pipeline.commands._options import (
     choose_model,
-    model_option,
-    population_option,
+    model_options,
     renamed,
-    trust_option,
     write_samples_option,
 )
 from blendinator.pipeline.config_checks import read_config
@@ -24,9 +22,7 @@ from blendinator.stack import load_tensorflow_quietly
     "--samples", "num_samples", type=click.IntRange(1), default=16, show_default=True, help="Samples per record."
 )
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of the samples.")
-@population_option
-@model_option
-@trust_option
+@model_options
 @click.option(
     "--config",
     "config_path",

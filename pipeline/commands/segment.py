@@ -13,7 +13,7 @@ import click
 from blendinator.errors import ConfigError
 from blendinator.escape import printable
 from blendinator.pipeline.beam_engine import args_on_shared_files, check_engine
-from blendinator.pipeline.commands._options import choose_model, model_option, population_option, trust_option
+from blendinator.pipeline.commands._options import choose_model, model_options
 from blendinator.pipeline.commands._segment_options import catalogue_options, output_options, reading_options
 from blendinator.pipeline.config_checks import read_config
 from blendinator.pipeline.console import without_warnings
@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     help="Samples: 16 for maps, 64 or more for 95 % intervals.",
 )
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the samples.")
-@population_option
-@model_option
-@trust_option
+@model_options
 @click.option(
     "--config",
     "config_path",
