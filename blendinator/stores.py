@@ -8,11 +8,7 @@ STORAGE_EMULATOR_HOST names one. An object appears whole or not at all, and noth
 seen half-written ends with one small object that readers look for (`manifest.json`, `saved_model.pb`).
 """
 
-import contextlib
-import errno
 import fnmatch
-import functools
-import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -20,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
-from blendinator.errors import ConfigError, DataError, ServiceError
+from blendinator import gcs
+from blendinator.errors import ConfigError, DataError
 
 __all__ = ["ObjectPath", "Place", "place"]
 
-RETRY_SECONDS = 120.0  # for which a request is repeated when the store does not answer
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")
 _GS = re.compile(r"gs:/{1,2}([^/]+)(?:/(.*))?", re.DOTALL)  # with one slash where pathlib has read it
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,221}")
@@ -102,8 +98,8 @@ class ObjectPath:
 
     def stat(self) -> Status:
         blob = self._blob()
-        with _errors(self):
-            blob.reload(**_patience())
+        with gcs.errors(self):
+            blob.reload(**gcs.patience())
         return Status(blob.size, blob.updated.timestamp(), blob.generation)
 
     def iterdir(self) -> Iterator["ObjectPath"]:
@@ -143,8 +139,8 @@ class ObjectPath:
         blob = self._blob()
         file = tempfile.TemporaryFile()  # noqa: SIM115
         try:
-            with _errors(self):
-                blob.download_to_file(file, **_patience())
+            with gcs.errors(self):
+                blob.download_to_file(file, **gcs.patience())
             file.seek(0)
             return file
         except BaseException:
@@ -155,8 +151,8 @@ class ObjectPath:
         """Copies the object to a file of this machine, whose folder is made if need be."""
         blob = self._blob()
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _errors(self):
-            blob.download_to_filename(str(target), **_patience())
+        with gcs.errors(self):
+            blob.download_to_filename(str(target), **gcs.patience())
 
     def download_tree(self, target: Path) -> None:
         """Copies all objects below to a folder of this machine."""
@@ -169,8 +165,8 @@ class ObjectPath:
     def write_bytes(self, data: bytes, new: bool = False) -> int:
         """Writes the object; returns its generation. FileExistsError where it must be `new` and is not."""
         blob = self._blob()
-        with _errors(self, writing=True):
-            blob.upload_from_string(data, checksum="crc32c", **_only_if(new), **_patience())
+        with gcs.errors(self, writing=True):
+            blob.upload_from_string(data, checksum="crc32c", **_only_if(new), **gcs.patience())
         return blob.generation
 
     def write_text(self, text: str, encoding: str = "utf-8") -> None:
@@ -179,15 +175,15 @@ class ObjectPath:
     def upload(self, source: Path) -> None:
         """Writes the object from a file of this machine."""
         blob = self._blob()
-        with _errors(self, writing=True):
-            blob.upload_from_filename(str(source), checksum="crc32c", **_patience())
+        with gcs.errors(self, writing=True):
+            blob.upload_from_filename(str(source), checksum="crc32c", **gcs.patience())
 
     def unlink(self, missing_ok: bool = False, generation: int | None = None) -> None:
         """Removes the object, where `generation` is given only that one of it."""
         blob = self._blob()
         try:
-            with _errors(self):
-                blob.delete(if_generation_match=generation, **_patience())
+            with gcs.errors(self):
+                blob.delete(if_generation_match=generation, **gcs.patience())
         except FileNotFoundError:
             if not missing_ok:
                 raise
@@ -198,13 +194,13 @@ class ObjectPath:
             path.unlink(missing_ok=True)
 
     def _blob(self) -> Any:
-        return _client(self, os.getpid(), os.environ.get("STORAGE_EMULATOR_HOST")).bucket(self.bucket).blob(self.key)
+        return gcs.client(self).bucket(self.bucket).blob(self.key)
 
     def _list(self, prefix: str, **options: Any) -> "_Listing":
         """The objects whose names begin with `prefix`, all asked for at once, so that errors are raised here."""
-        client = _client(self, os.getpid(), os.environ.get("STORAGE_EMULATOR_HOST"))
-        with _errors(self, writing=True):
-            found = client.list_blobs(self.bucket, prefix=prefix, **options, **_patience())
+        client = gcs.client(self)
+        with gcs.errors(self, writing=True):
+            found = client.list_blobs(self.bucket, prefix=prefix, **options, **gcs.patience())
             return _Listing(list(found), found.prefixes)
 
 
@@ -237,74 +233,5 @@ class _Listing(list):
         self.prefixes = prefixes
 
 
-def _patience() -> dict[str, Any]:
-    from google.cloud.storage.retry import DEFAULT_RETRY
-
-    return {"retry": DEFAULT_RETRY.with_timeout(RETRY_SECONDS), "timeout": 60}
-
-
 def _only_if(new: bool) -> dict[str, int]:
     return {"if_generation_match": 0} if new else {}
-
-
-@contextlib.contextmanager
-def _errors(path: ObjectPath, writing: bool = False) -> Iterator[None]:
-    """Raises what the client raises as one of our errors, or as the OSError that pathlib would raise."""
-    import google.auth.exceptions
-    import requests
-    from google.api_core import exceptions
-
-    try:
-        yield
-    except exceptions.NotFound:
-        if not writing:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-        raise ServiceError(
-            f"{path}: the bucket {path.bucket!r} does not exist. Correct the address, or make the bucket:"
-            f" gcloud storage buckets create gs://{path.bucket}"
-        )
-    except exceptions.PreconditionFailed:
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-    except (exceptions.Forbidden, exceptions.Unauthorized) as error:
-        raise ServiceError(
-            f"{path}: the store refuses access ({error.code}). Give the account that runs this the role"
-            f" roles/storage.objectUser on gs://{path.bucket}, or name another account's key in"
-            " GOOGLE_APPLICATION_CREDENTIALS."
-        )
-    except google.auth.exceptions.GoogleAuthError as error:
-        raise ServiceError(f"{path}: the credentials cannot be used ({error}). {_CREDENTIALS}")
-    except (
-        exceptions.GoogleAPIError,
-        requests.RequestException,
-        ConnectionError,
-    ) as error:
-        raise ServiceError(
-            f"{path}: the store does not answer as it should ({type(error).__name__}: {str(error)[:300]}). Check the"
-            " network and, if it is set, STORAGE_EMULATOR_HOST; then run again."
-        )
-
-
-_CREDENTIALS = "Call `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a key's file."
-
-
-def _client(path: ObjectPath, process: int, emulator: str | None) -> Any:
-    """The client of this process: its connections must not be shared with processes forked from it."""
-    try:
-        return _connected(process, emulator)
-    except ImportError as error:
-        raise ConfigError(
-            f"{path}: an address in an object store needs the package google-cloud-storage ({error}). Install it: pip"
-            " install 'blendinator[gcs]'"
-        )
-    except Exception as error:
-        if type(error).__name__ != "DefaultCredentialsError":
-            raise
-        raise ServiceError(f"{path}: there are no credentials for Google Cloud. {_CREDENTIALS}")
-
-
-@functools.lru_cache(maxsize=2)
-def _connected(process: int, emulator: str | None) -> Any:
-    from google.cloud.storage import Client
-
-    # A project is needed for making buckets alone, which is not done here; without one the client would look for it.
-    return Client(project="none")

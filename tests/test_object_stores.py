@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from blendinator import stores
+from blendinator import gcs
 from blendinator.config_loader import load_config
 from blendinator.data import spans
 from blendinator.data.tfrecords import read_records
@@ -114,7 +114,7 @@ def test_why_s3_is_refused():
 def test_a_missing_client_is_named(use, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "google.cloud.storage", None)
-    stores._connected.cache_clear()
+    gcs._connected.cache_clear()
     with pytest.raises(ConfigError, match=r"gs://bucket/.*google-cloud-storage.*pip install 'blendinator\[gcs\]'"):
         use("gs://bucket/folder")
     assert not list(tmp_path.iterdir())
@@ -123,7 +123,7 @@ def test_a_missing_client_is_named(use, tmp_path, monkeypatch):
 def test_missing_credentials_are_named(tmp_path, monkeypatch):
     monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
-    stores._connected.cache_clear()
+    gcs._connected.cache_clear()
     with pytest.raises(ServiceError, match="gs://bucket/data: there are no credentials for Google Cloud. Call `gcloud"):
         spans.list_spans("gs://bucket/data")
 
@@ -164,6 +164,6 @@ def test_a_refusal_names_the_role(use, refusing_server, tmp_path, monkeypatch):
 
 def test_a_store_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
-    monkeypatch.setattr(stores, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(gcs, "RETRY_SECONDS", 0.1)
     with pytest.raises(ServiceError, match="gs://bucket/data: the store does not answer.*STORAGE_EMULATOR_HOST"):
         spans.list_spans("gs://bucket/data")
