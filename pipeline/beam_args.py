@@ -1,4 +1,4 @@
-"""Checks of `beam.pipeline_args`: a runner that cannot work should not come to light an hour into a run.
+"""Checks of `beam.pipeline_args`: a runner that cannot work is found before a run, not an hour into it.
 
 Beam itself only warns of an argument that it does not know, and takes a default cluster for one that is missing.
 docs/beam.md has an example for each runner.
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from blendinator.errors import ConfigError
 
-# What each runner cannot do without. The workers of a cluster need this package: by their image, or by a worker that
-# stands beside them (EXTERNAL).
+# What each runner requires. The workers of a cluster need this package: in their image, or in a worker pool alongside
+# them (EXTERNAL).
 REQUIRED = {
     "DirectRunner": (),
     "PortableRunner": ("job_endpoint", "environment_type"),

@@ -57,7 +57,7 @@ def _plain(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ConfigError(f"{text}: systemd takes paths of UTF-8 alone. Rename it, or use `kind` crontab.")
+        raise ConfigError(f"{text}: systemd takes paths in UTF-8 only. Rename it, or use `kind` crontab.")
     if "\n" in text or text.endswith(("\\", " ")):
         raise ConfigError(
             f"{text!r}: systemd takes no path with a line end, or with a space or backslash at its end. Rename it, or"

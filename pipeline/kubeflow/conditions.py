@@ -26,7 +26,7 @@ def evaluate(condition: str, names: dict) -> bool:
       names: what the names in it stand for, as nested dictionaries and lists.
 
     Raises:
-      DataError: it is written otherwise, or names something that is not there.
+      DataError: it has another syntax, or names something that is not there.
     """
     # Python's syntax, save for three operators. Text in quotes is left alone.
     pieces = re.split(r"('(?:[^'\\]|\\.)*')", condition)

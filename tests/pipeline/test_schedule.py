@@ -123,7 +123,7 @@ def test_percent_and_dollar_in_units():
 
 
 @pytest.mark.parametrize(
-    ("folder", "message"), [("/a\udce9", "systemd takes paths of UTF-8 alone"), ("/a\nb", "no path with a line end")]
+    ("folder", "message"), [("/a\udce9", "systemd takes paths in UTF-8 only"), ("/a\nb", "no path with a line end")]
 )
 def test_paths_that_systemd_cannot_take(folder, message):
     with pytest.raises(ConfigError, match=message):
