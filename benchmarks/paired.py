@@ -2,8 +2,8 @@
 
     python benchmarks/paired.py EVALUATION [--json FILE]
 
-EVALUATION is the folder of an evaluation, `pipeline/CalibrationEvaluator/evaluation/N`, of a run with a live model. Each
-bootstrap replicate weights the scenes of both alike, so that what they share cancels. Last comes the purity of the
+EVALUATION is the folder of an evaluation, `pipeline/CalibrationEvaluator/evaluation/N`, of a run with a live model.
+Each bootstrap replicate weights the scenes of both alike, so that what they share cancels. Last comes the purity of the
 blended pixels at equal completeness: the curve of P(blended) over its thresholds, straight between them.
 """
 
@@ -43,9 +43,7 @@ def purity_at(bins: np.ndarray, completeness: float) -> np.ndarray:
     hits = np.cumsum(bins[:, 2, ::-1], axis=1)
     found, pure = ratio(hits, hits[:, -1:]), ratio(hits, counts)
     known = [np.isfinite(f) & np.isfinite(p) for f, p in zip(found, pure)]
-    return np.array(
-        [np.interp(completeness, f[k], p[k]) if k.any() else np.nan for f, p, k in zip(found, pure, known)]
-    )
+    return np.array([np.interp(completeness, f[k], p[k]) if k.any() else np.nan for f, p, k in zip(found, pure, known)])
 
 
 def compare(candidate: dict[str, np.ndarray], live: dict[str, np.ndarray], settings: EvaluationConfig) -> list[dict]:

@@ -160,7 +160,7 @@ class ScoreFile(beam.DoFn):
 
     def _score(self, path: str) -> Iterator[dict]:
         scenes_of_file, count = self._read(path), 0
-        # The draws are TensorFlow's and the statistics NumPy's: two batches at a time keep two cores busy. BLAS gets one
+        # The samples are TensorFlow's, the statistics NumPy's: two batches at a time keep two cores busy. BLAS gets one
         # thread: its products are small, and more would spend their time waiting for each other.
         with threadpoolctl.threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(_THREADS) as pool:
             while batches := list(itertools.islice(self._batches(scenes_of_file), _AHEAD)):

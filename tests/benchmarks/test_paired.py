@@ -31,7 +31,7 @@ def test_no_purity_of_a_class_that_never_occurs(paired):
 
 
 def rows_of(sure):
-    """Statistics of 40 scenes with a blend in each, seen by a model that gives the true class the probability `sure`."""
+    """Statistics of 40 scenes with a blend in each, of a model that gives the true class the probability `sure`."""
     rng = np.random.default_rng(1)
     mask = np.zeros((40, 16, 16), np.uint8)
     for scene, (y, x) in zip(mask, rng.integers(1, 8, (40, 2))):
