@@ -78,7 +78,8 @@ def fit(rows, seeds, output):
     snr = calibrated.known_snr(rows)
     held, number = rows["true_sources"] > 0, rows["true_sources"]
     entry = sources.fit(rows, snr, number, rows["true_blendedness"])
-    one = held & (sources.calibrate(rows, snr, entry, {})["p_one"] >= calibrated.ONE)
+    rows = {**rows, **sources.calibrate(rows, snr, entry, {})}
+    one = held & (rows["p_one"] >= calibrated.ONE)
     quantities = {}
     for name in calibrated.QUANTITIES:
         part = {key: value[one if name in calibrated.SHAPES else held] for key, value in rows.items()}

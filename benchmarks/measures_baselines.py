@@ -51,18 +51,19 @@ def summed(x, y, flux, error, region, count):
 
 
 def _sep(data, sigma):
-    """FLUX_AUTO of all detections: x, y, flux, error."""
+    """FLUX_AUTO of all detections, the pixels of their neighbours left out: x, y, flux, error."""
     import sep
 
     sep.set_extract_pixstack(10**7)
-    found = classical.extract(data, sigma, ClassicalConfig())
-    found = found[np.isfinite(found["theta"]) & (found["b"] > 0)]  # others, such as bad columns, have no ellipse
+    found, owners = classical.extract(data, sigma, ClassicalConfig(), segmentation_map=True)
+    good = np.isfinite(found["theta"]) & (found["b"] > 0)  # others, such as bad columns, have no ellipse
+    found, masks = found[good], {"segmap": owners, "seg_id": np.flatnonzero(good) + 1}
     shape = [found[name] for name in ("x", "y", "a", "b", "theta")]
     shape[-1] = np.clip(shape[-1], -np.pi / 2, np.pi / 2)  # float32 rounds the ends outwards
-    kron, _ = sep.kron_radius(data, *shape, 6.0)
+    kron, _ = sep.kron_radius(data, *shape, 6.0, **masks)
     scale = np.where(np.isfinite(kron) & (kron > 0), 2.5 * kron, 0)
     scale = np.maximum(scale, MIN_KRON / np.sqrt(found["a"] * found["b"]))
-    flux, error, _ = sep.sum_ellipse(data, *shape, scale, err=sigma, gain=1.0, subpix=5)
+    flux, error, _ = sep.sum_ellipse(data, *shape, scale, err=sigma, gain=1.0, subpix=5, **masks)
     return shape[0], shape[1], flux, error
 
 

@@ -13,6 +13,7 @@ import numpy as np
 COUNTS = ("p_one", "p_two", "p_more")
 STEPS = ("any", "second", "third")
 LEVELS = (0.025, 0.05, 0.1, 0.16, 0.25, 0.5, 0.75, 0.84, 0.9, 0.95, 0.975)  # of what the regression leaves
+SMALLEST = 1e-4  # blendedness of an object with two sources: its logit is taken
 RIDGE = 1.0  # inverse variance of the prior on each coefficient but the first
 
 
@@ -23,18 +24,18 @@ def features(columns: dict[str, Any], snr: np.ndarray) -> tuple[np.ndarray, np.n
       columns: of `Cataloguer.finish`.
       snr: of the flux in the mask, NaN where nothing is to be said [G].
     """
-    area, major, minor = (np.maximum(columns[name], 1e-3) for name in ("area", "semimajor", "semiminor"))
+    major, minor = (np.maximum(columns[name], 1e-3) for name in ("semimajor", "semiminor"))
     good = np.isfinite(snr)
     s = np.log(np.where(good, snr, 1.0))
+    filled = np.log(np.maximum(columns["footprint"], 1.0) / (np.pi * major * minor))
     out = [
         np.ones_like(s),
         s,
-        s**2 / 4,
         columns["p_blend"],
-        np.sqrt(np.minimum(columns["blended_area"] / area, 1.0)),
-        np.log(np.maximum(area, 1.0)),
-        1 - minor / major,
-        np.log(np.maximum(columns["footprint"], 1.0) / (np.pi * major * minor)),
+        np.log(np.maximum(columns["area"], 1.0)),
+        np.nan_to_num(columns["ellipticity"]),
+        filled,  # how much of its ellipse a footprint fills: a ragged one less
+        s * filled,
     ]
     return np.stack(out, axis=1), good
 
@@ -45,9 +46,7 @@ def logistic(seen: np.ndarray, hit: np.ndarray) -> np.ndarray:
     Args:
       seen: features [G, K], the first of them 1. hit: whether it happened [G].
     """
-    penalty = np.full(seen.shape[1], RIDGE)
-    penalty[0] = 1e-6
-    out = np.zeros(seen.shape[1])
+    penalty, out = _penalty(seen), np.zeros(seen.shape[1])
     for _ in range(50):
         p = expit(seen @ out)
         hessian = (seen * (p * (1 - p))[:, None]).T @ seen + np.diag(penalty)
@@ -56,6 +55,11 @@ def logistic(seen: np.ndarray, hit: np.ndarray) -> np.ndarray:
         if np.abs(step).max() < 1e-8:
             break
     return out
+
+
+def _penalty(seen: np.ndarray) -> np.ndarray:
+    """Of each coefficient's square [K]; next to none of the constant's."""
+    return np.append(1e-6, np.full(seen.shape[1] - 1, RIDGE))
 
 
 def expit(x: np.ndarray) -> np.ndarray:
@@ -71,7 +75,8 @@ def fit(columns: dict[str, Any], snr: np.ndarray, number: np.ndarray, blendednes
       number: of sources [G]. blendedness: [G], looked at where there are two or more.
 
     Returns:
-      {step: coefficients}; `blendedness`: coefficients, and `left`: quantiles at `LEVELS` of what they leave.
+      {step: coefficients}; of the blendedness, `blendedness`: coefficients of its logit, `spread`: slope and constant
+      of the logarithm of what they leave over log S, `left`: quantiles at `LEVELS` of what they leave over the spread.
     """
     seen, good = features(columns, snr)
     out = {}
@@ -79,12 +84,16 @@ def fit(columns: dict[str, Any], snr: np.ndarray, number: np.ndarray, blendednes
         held = good & (number >= least)
         out[step] = logistic(seen[held], number[held] > least).tolist()
     held = good & (number > 1)
-    share = np.clip(blendedness[held], 1e-4, 1 - 1e-4)
-    wanted = np.log(share / (1 - share))
-    penalty = np.diag([1e-6] + [RIDGE] * (seen.shape[1] - 1))
-    coefficients = np.linalg.solve(seen[held].T @ seen[held] + penalty, seen[held].T @ wanted)
-    left = np.quantile(wanted - seen[held] @ coefficients, LEVELS)
-    return {**out, "blendedness": coefficients.tolist(), "left": left.tolist(), "objects": int(good.sum())}
+    seen, share = seen[held], np.clip(blendedness[held], SMALLEST, 1 - SMALLEST)
+    wanted, spread = np.log(share / (1 - share)), np.ones(len(share))
+    for _ in range(3):
+        weighted = seen / np.square(spread)[:, None]
+        coefficients = np.linalg.solve(weighted.T @ seen + np.diag(_penalty(seen)), weighted.T @ wanted)
+        left = wanted - seen @ coefficients
+        line = np.polyfit(seen[:, 1], np.log(np.maximum(np.abs(left), 0.01)), 1)
+        spread = np.exp(np.polyval(line, seen[:, 1]))
+    of_blendedness = {"blendedness": coefficients, "spread": line, "left": np.quantile(left / spread, LEVELS)}
+    return {**out, **{name: value.tolist() for name, value in of_blendedness.items()}, "objects": int(good.sum())}
 
 
 def calibrate(columns: dict[str, Any], snr: np.ndarray, entry: dict, levels: dict[str, float]) -> dict[str, np.ndarray]:
@@ -102,9 +111,9 @@ def calibrate(columns: dict[str, Any], snr: np.ndarray, entry: dict, levels: dic
     seen, good = features(columns, snr)
     any_, second, third = (expit(seen @ np.asarray(entry[step])) for step in STEPS)
     out = dict(zip(COUNTS, (any_ * (1 - second), any_ * second * (1 - third), any_ * second * third)))
-    center = seen @ np.asarray(entry["blendedness"])
+    center, spread = seen @ np.asarray(entry["blendedness"]), np.exp(np.polyval(entry["spread"], seen[:, 1]))
     for end, level in levels.items():
         rest = (level - (1 - second)) / second  # the level among objects of two sources or more
-        share = expit(center + np.interp(rest, LEVELS, entry["left"]))
+        share = expit(center + spread * np.interp(rest, LEVELS, entry["left"]))
         out[f"blendedness{end}"] = np.where(rest > 0, share, 0.0)
     return {name: np.where(good, value, np.nan) for name, value in out.items()}

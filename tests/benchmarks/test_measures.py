@@ -35,6 +35,14 @@ def test_detections_are_summed_by_object(load_benchmark):
     np.testing.assert_allclose(found["error"], [5, 1, np.nan])
 
 
+def test_sep_counts_a_neighbours_light_once(load_benchmark):
+    y, x = np.mgrid[:60, :80]
+    data = sum(50 * np.exp(-((x - c) ** 2 + (y - 30) ** 2) / 8) for c in (32, 42))  # 50 * 8 pi electrons each
+    x, _, flux, error = load_benchmark("measures_baselines")._sep(data + 0.0, 1.0)
+    assert sorted(np.rint(x)) == [32, 42] and flux.sum() == pytest.approx(2 * 400 * np.pi, rel=0.05)
+    assert np.all(error > np.sqrt(flux))
+
+
 def test_groups(table):
     rows = {
         "true_sources": np.array([0, 1, 2, 3]),

@@ -1,5 +1,6 @@
 """Fluxes and shapes beyond the mask: the fit on made-up objects, its coverage on others, and what is left out."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -40,6 +41,27 @@ def test_samples_that_disagree_widen_the_interval():
     two = Measured(np.full(3, 2000.0), np.array([50.0, 100.0, 200.0]), np.full(3, 20.0), np.full(3, 3.0))
     width = np.diff([apply("total_flux", two, entry)[f"total_flux_{end}"] for end in ("lo68", "hi68")], axis=0)[0]
     assert width[0] < width[1] < width[2] < 2 * width[0]
+
+
+def blends(seed, count=8000):
+    """Objects whose truth is lower and three times as uncertain where a second source is sure."""
+    rng = np.random.default_rng((seed, 1))
+    of, _ = objects(seed, count)
+    second = rng.uniform(0, 1, count)
+    truth = of.value * np.exp(rng.normal(-0.5 * second, 0.1 * 3**second))
+    return dataclasses.replace(of, second=second), truth
+
+
+def test_a_probable_second_source_moves_and_widens_the_interval():
+    entry = fit("total_flux", *blends(1))
+    assert entry["widening"] == pytest.approx(np.log(3), abs=0.15)
+    of, truth = blends(2)
+    found = apply("total_flux", of, entry)
+    for part in (of.second < 0.2, of.second > 0.8):
+        known = part & np.isfinite(found["total_flux"])
+        assert np.median(found["total_flux"][known] / truth[known]) == pytest.approx(1, abs=0.04)
+        inside = (truth >= found["total_flux_lo68"]) & (truth <= found["total_flux_hi68"])
+        assert np.mean(inside[known]) == pytest.approx(0.68, abs=0.05)
 
 
 def columns():
@@ -83,6 +105,24 @@ def test_what_has_no_meaning_or_is_not_known_is_left_out():
         assert found[f"{name}_lo95"][0] < found[f"{name}_lo68"][0] < found[name][0] < found[f"{name}_hi68"][0]
     without = calibrate(columns(), None)
     assert "total_flux" not in without and "ellipticity_lo68" not in without and "flux" in without
+
+
+def test_shapes_are_those_of_objects_with_one_source():
+    zeros = [0.0] * 6
+    entry = {"any": [9.0, *zeros], "third": [0.0, *zeros], "blendedness": [0.0, *zeros]}
+    entry |= {
+        "second": [0.0, 0.0, 10.0, -0.7, 0.0, 0.0, 0.0],
+        "left": np.linspace(-1, 1, 11).tolist(),
+        "spread": [0.0, 0.0],
+    }
+    found = calibrate(columns(), {**load(), "sources": entry})
+    # The log odds of a second source are 10 P(blend) - 0.7 log area: -3.2 and 5.8; too faint; a blend's row.
+    assert found["p_one"] == pytest.approx(
+        [1 / (1 + np.exp(-3.224)), 1 / (1 + np.exp(5.776)), np.nan, np.nan], nan_ok=True, rel=1e-3
+    )
+    assert np.isfinite(found["ellipticity"]).tolist() == [True, False, False, False]
+    assert found["blendedness"][0] == 0 and found["blendedness"][1] > 0.3
+    assert found["blendedness_lo68"][1] < found["blendedness"][1] < found["blendedness_hi68"][1]
 
 
 def test_a_table_of_another_format_is_not_used(tmp_path):

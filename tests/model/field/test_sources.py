@@ -17,15 +17,15 @@ def columns(count, seed=1):
         "semimajor": np.sqrt(area / np.pi) * 1.2,
         "semiminor": np.sqrt(area / np.pi) / 1.2,
         "p_blend": rng.uniform(0, 1, count),
-        "blended_area": rng.uniform(0, 0.3, count) * area,
+        "ellipticity": rng.uniform(0, 0.8, count),
     }
 
 
 def test_features_by_hand():
-    one = {"area": 100.0, "footprint": 90.0, "semimajor": 10.0, "semiminor": 2.5, "p_blend": 0.3, "blended_area": 4.0}
+    one = {"area": 100.0, "footprint": 90.0, "semimajor": 10.0, "semiminor": 2.5, "p_blend": 0.3, "ellipticity": 0.7}
     seen, good = sources.features({name: np.full(2, value) for name, value in one.items()}, np.array([20.0, np.nan]))
-    s = np.log(20)
-    expected = [1, s, s * s / 4, 0.3, 0.2, np.log(100), 0.75, np.log(90 / (25 * np.pi))]
+    s, filled = np.log(20), np.log(90 / (25 * np.pi))
+    expected = [1, s, 0.3, np.log(100), 0.7, filled, s * filled]
     np.testing.assert_allclose(seen[0], expected)
     assert good.tolist() == [True, False] and np.isfinite(seen).all()
 
@@ -39,13 +39,14 @@ def test_logistic_regression_of_a_table():
 
 
 def entry():
-    """Odds of 9, 1 and 1/3 whatever is seen; a blendedness of 1/2 in the middle, or logits of -2 to 2."""
-    zeros = [0.0] * 7
+    """Odds of 9, 1 and 1/3 whatever is seen; a blendedness of 1/2 in the middle, with logits of -2 to 2, times 1.5."""
+    zeros = [0.0] * 6
     return {
         "any": [np.log(9), *zeros],
         "second": [0.0, *zeros],
         "third": [-np.log(3), *zeros],
         "blendedness": [0.0, *zeros],
+        "spread": [0.0, np.log(1.5)],
         "left": np.linspace(-2, 2, len(sources.LEVELS)).tolist(),
     }
 
@@ -55,7 +56,7 @@ def test_probabilities_and_quantiles_by_hand():
     assert [found[name][0] for name in sources.COUNTS] == pytest.approx([0.45, 0.45 * 0.75, 0.45 * 0.25])
     # One source in half of the cases: the level .84 is .68 of the others, between .5 (logit 0) and .75 (logit .4).
     assert found["blendedness"][0] == 0 and found["blendedness_lo68"][0] == 0
-    assert found["blendedness_hi68"][0] == pytest.approx(1 / (1 + np.exp(-0.4 * 0.18 / 0.25)))
+    assert found["blendedness_hi68"][0] == pytest.approx(1 / (1 + np.exp(-1.5 * 0.4 * 0.18 / 0.25)))
     assert all(np.isnan(value[1]) for value in found.values())
 
 
