@@ -125,6 +125,17 @@ def test_shapes_are_those_of_objects_with_one_source():
     assert found["blendedness_lo68"][1] < found["blendedness"][1] < found["blendedness_hi68"][1]
 
 
+def test_a_table_that_knows_no_sources():
+    of, truth = objects(1)
+    round_ones = dataclasses.replace(of, value=np.random.default_rng(5).uniform(0, 0.4, len(truth)))
+    quantities = {"total_flux": fit("total_flux", of, truth)}
+    quantities["ellipticity"] = fit("ellipticity", round_ones, round_ones.value * 0.9)
+    found = calibrate(columns(), {"quantities": quantities})
+    assert "p_one" not in found and "blendedness" not in found
+    assert np.isfinite(found["total_flux"]).tolist() == [True, True, False, False]
+    assert np.isfinite(found["ellipticity"]).tolist() == [True, False, False, False]  # P(blend) < 0.5
+
+
 def test_a_table_of_another_format_is_not_used(tmp_path):
     (tmp_path / "t.json").write_text(json.dumps({"format": 0}))
     assert load(tmp_path / "t.json") is None and load(tmp_path / "none.json") is None
