@@ -8,6 +8,7 @@ blended pixels at equal completeness: the curve of P(blended) over its threshold
 """
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
@@ -15,12 +16,15 @@ import numpy as np
 
 from blendinator.components.calibration_evaluator import scoring
 from blendinator.components.calibration_evaluator.executor import SCENES
-from blendinator.config import EvaluationConfig
-from blendinator.errors import DataError
+from blendinator.config import EvaluationConfig, SimulationConfig
+from blendinator.config_loader import load_config
+from blendinator.data.scene import Simulator
+from blendinator.errors import BlendinatorError, DataError
 from blendinator.model.metrics.aggregate import CLASS_NAMES, metrics, ratio, sum_rows
 from blendinator.model.metrics.bootstrap import interval, poisson_weights
-from blendinator.model.metrics.scenes import select
+from blendinator.model.metrics.scenes import concatenate, select
 
+SPAN = 900_003  # of the scenes; spans of a pipeline are counted from 1
 METRICS = (
     *("iou_galaxy", "iou_blended", "ged", "energy_score", "nll_near_sources", "ece_near_sources"),
     *("reliability_blended", "blended_area_ratio", "blend_presence_ece"),
@@ -68,22 +72,48 @@ def compare(candidate: dict[str, np.ndarray], live: dict[str, np.ndarray], setti
     return rows
 
 
-def read(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def read(folder: Path) -> list[dict[str, np.ndarray]]:
     """Columns of the candidate and of the live model; DataError where the evaluation had no live model."""
     paths = [folder / SCENES[label] for label in (scoring.CANDIDATE, scoring.LIVE)]
     for path in paths:
         if not path.is_file():
             raise DataError(f"{path}: this file does not exist. Give the evaluation of a run that had a live model.")
-    candidate, live = (scoring.unpack(path.read_bytes()) for path in paths)
-    return candidate, live
+    return [scoring.unpack(path.read_bytes()) for path in paths]
+
+
+def score(
+    models: list[Path], numbers: dict[str, int], simulation: SimulationConfig, settings: EvaluationConfig
+) -> list[dict[str, np.ndarray]]:
+    """Columns of each model on the same simulated scenes, so many of each population."""
+    samplers = [scoring.Sampler(str(model)) for model in models]
+    blocks: list[list] = [[] for _ in models]
+    for population, count in numbers.items():
+        shares = {"train_scenes": count, "train_populations": {population: 1.0}}
+        simulator = Simulator(dataclasses.replace(simulation, **shares))
+        for start in range(0, count, settings.batch_size):
+            batch = simulator.scenes(SPAN, range(start, min(start + settings.batch_size, count)))
+            for found, sampler in zip(blocks, samplers):
+                found.append(scoring.score_batch(batch, sampler, settings))
+    return [concatenate(found) for found in blocks]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("evaluation", type=Path)
+    parser.add_argument("folders", type=Path, nargs="+", help="EVALUATION, or CANDIDATE and LIVE")
+    parser.add_argument("--boosted", type=int, default=1000)
+    parser.add_argument("--natural", type=int, default=4000)
+    parser.add_argument("--config", type=Path)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    rows, settings, report = read(given.evaluation), EvaluationConfig(), {}
+    if len(given.folders) > 2:
+        parser.error("give the folder of an evaluation, or those of two models")
+    config, report = load_config(given.config), {}
+    settings = config.evaluation
+    if len(given.folders) == 1:
+        rows = read(given.folders[0])
+    else:
+        numbers = {"boosted": given.boosted, "natural": given.natural}
+        rows = score(given.folders, numbers, config.simulation, settings)
     for population in np.unique(rows[0]["population"]).tolist():
         chosen = [select(part, part["population"] == population) for part in rows]
         report[population] = compare(*chosen, settings)
@@ -100,5 +130,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except DataError as error:
+    except BlendinatorError as error:
         raise SystemExit(f"paired: {error}")
