@@ -100,10 +100,10 @@ class Segmenter:
                 f"population: received {population!r}; allowed for {path}: {', '.join(sorted(facts['odds']))}"
             )
         check_processor()
-        import tensorflow as tf
+        from blendinator.model.precision import load_saved_model
 
         try:
-            loaded = tf.saved_model.load(str(path))
+            loaded = load_saved_model(path)
         except (OSError, ValueError) as error:
             raise ModelError(f"{path}: this SavedModel cannot be loaded ({error}). Push the model again.")
         if SIGNATURE not in loaded.signatures:

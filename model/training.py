@@ -18,6 +18,7 @@ from blendinator.model.input_data import Normalise, Scenes, training_batches
 from blendinator.model.monitors import make_monitor
 from blendinator.model.optimizers import Optimizers
 from blendinator.model.phases import Phases
+from blendinator.model.precision import has_bfloat16
 from blendinator.model.probaunet import ProbaUNet
 
 log = logging.getLogger("blendinator.training")
@@ -27,17 +28,8 @@ _PROGRESS_SECONDS = 10.0
 def resolve_precision(precision: str) -> str:
     """Configuration's `precision` -> Keras policy; "auto" is bfloat16 where processor or GPU computes in it."""
     if precision == "auto":
-        precision = "bfloat16" if _has_bfloat16() else "float32"
+        precision = "bfloat16" if has_bfloat16() else "float32"
     return "mixed_bfloat16" if precision == "bfloat16" else "float32"
-
-
-def _has_bfloat16() -> bool:
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
-        return capability >= (8, 0)
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.exists() and any(flag in cpuinfo.read_text() for flag in ("avx512_bf16", "amx_bf16"))
 
 
 def device_strategy(devices: str) -> tf.distribute.Strategy:

@@ -39,8 +39,10 @@ class Sampler:
         """Loads the SavedModel in the folder `path`; raises ModelError when it isn't one or lacks the signature."""
         import tensorflow as tf
 
+        from blendinator.model.precision import load_saved_model
+
         try:
-            self._model = tf.saved_model.load(path)
+            self._model = load_saved_model(path)
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise ModelError(
                 f"{path}: this SavedModel cannot be loaded ({error}). Train the model again; if it "
