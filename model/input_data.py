@@ -5,7 +5,9 @@ goes on with the very batches it would have seen.
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +25,8 @@ from blendinator.model.phases import Phases
 from blendinator.model.preprocessing import NORMALISED
 
 Normalise = Callable[[tf.Tensor], tf.Tensor]
+READERS = 4  # files that are decompressed ahead
+READ, AHEAD = 256, 2  # records that are parsed together, and such blocks of a file that wait for their turn
 
 
 class Scenes(NamedTuple):
@@ -83,14 +87,13 @@ def load_scenes(files: Sequence[str], stamp_size: int, folder: str | Path | None
     wanted = ("image", "noise_free", "mask", *scalars, "population")
     spec = {name: feature_spec(stamp_size, bands)[name] for name in wanted}
     paths = sorted(path for pattern in files for path in tf.io.gfile.glob(pattern))
-    batches = tf.data.TFRecordDataset(paths, compression_type="GZIP").batch(256)
-    batches = batches.map(lambda records: tf.io.parse_example(records, spec), num_parallel_calls=2).prefetch(2)
     pixels = {"image": np.float32, "noise_free": np.float32, "mask": np.uint8}
     values: dict[str, list] = {name: [] for name in scalars}
     population: list[np.ndarray] = []
     with ExitStack() as stack:
         stored = {name: stack.enter_context(tempfile.TemporaryFile(dir=folder)) for name in pixels}
-        for batch in batches.as_numpy_iterator():
+        for records in read_in_order(paths):
+            batch = {name: np.asarray(value) for name, value in tf.io.parse_example(records, spec).items()}
             for name, kind in pixels.items():
                 stored[name].write(np.ascontiguousarray(batch[name], kind))
             for name in scalars:
@@ -110,6 +113,27 @@ def load_scenes(files: Sequence[str], stamp_size: int, folder: str | Path | None
         noise_correlation=correlation,
         population=np.concatenate(population),
     )
+
+
+def read_in_order(paths: Sequence[str]) -> Iterator[tf.Tensor]:
+    """Blocks of the serialized records of gzipped TFRecord files, text [at most READ], in the order of the files.
+
+    While one file's blocks are taken, threads decompress the next READERS files, of each at most AHEAD + 1 blocks.
+    """
+
+    def begin(path: str) -> tuple[tf.Tensor | None, Iterator[tf.Tensor]]:
+        blocks = iter(tf.data.TFRecordDataset(path, compression_type="GZIP").batch(READ).prefetch(AHEAD))
+        return next(blocks, None), blocks  # the first one is asked for, so that the file's thread begins
+
+    with ThreadPoolExecutor(READERS) as pool:
+        waiting = iter(paths)
+        begun = deque(pool.submit(begin, path) for _, path in zip(range(READERS + 1), waiting))
+        while begun:
+            first, rest = begun.popleft().result()
+            if first is not None:
+                yield first
+                yield from rest
+            begun.extend(pool.submit(begin, path) for _, path in zip(range(1), waiting))
 
 
 def load_normalise(transform_graph: str) -> Normalise:

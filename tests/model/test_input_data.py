@@ -2,6 +2,7 @@
 
 import dataclasses
 import gzip
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -172,6 +173,18 @@ def test_scenes_come_back_in_the_order_of_the_files(stored, scenes):
     for name, values in scenes._asdict().items():
         np.testing.assert_array_equal(getattr(loaded, name), values)
         assert getattr(loaded, name).dtype == values.dtype
+
+
+def test_files_that_are_read_ahead_keep_their_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(input_data, "READ", 2)
+    counts = [3, 0, 1, 4, 2, 0, 5, 1, 3]  # more files than readers, and some without a record
+    paths = [str(tmp_path / f"{number}.gz") for number in range(len(counts))]
+    names = [[f"{number}-{i}".encode() for i in range(count)] for number, count in enumerate(counts)]
+    for path, file_names in zip(paths, names):
+        with gzip.open(path, "wb") as file:
+            file.write(b"".join(map(frame_record, file_names)))
+    blocks = [block.numpy().tolist() for block in input_data.read_in_order(paths)]
+    assert list(chain(*blocks)) == list(chain(*names)) and max(map(len, blocks)) == 2
 
 
 def test_pixels_are_mapped_from_files_without_a_name(stored):
