@@ -3,7 +3,13 @@
 The classes end at "two or more", and two galaxies that touch may share no pixel. What tells of a second source besides
 a blended pixel is a footprint that is large, elongated or ragged for its signal-to-noise ratio S. Three logistic
 regressions on simulated fields give the odds that an object holds any source, a second one if it holds one, and a third
-one if it holds two (continuation ratios: Fienberg 1980, The Analysis of Cross-Classified Categorical Data, ch. 6).
+one if it holds two (continuation ratios: Fienberg 1980, The Analysis of Cross-Classified Categorical Data).
+
+The pipeline of Hyper Suprime-Cam calls the share of a parent's flux that a deblended child does not have its
+blendedness (Bosch et al. 2018, PASJ 70, S5). Ours is an object's, with its brightest source for the child:
+1 - brightest / total. It is 0 with the probability of one source; for more, a linear regression predicts its logit, and
+what this leaves in simulated fields, with a spread that depends on S, is its distribution. The intervals are quantiles
+of the two together.
 """
 
 from typing import Any
