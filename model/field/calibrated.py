@@ -119,7 +119,7 @@ def apply(name: str, of: Measured, entry: dict) -> dict[str, np.ndarray]:
     center = target + features @ np.asarray(entry["coefficients"])
     scale = _between(snr, entry["spread"]) * _factor(width, _between(snr, entry["width"]))
     if "widening" in entry and of.second is not None:
-        scale = scale * np.exp(entry["widening"] * of.second)
+        scale = scale * np.exp(entry["widening"] * np.where(good, of.second, 0.0))
     out = {}
     for end, level in LEVELS.items():
         value = center + scale * _between(snr, entry["quantiles"][str(level)])
@@ -177,7 +177,8 @@ def _prepared(name: str, of: Measured, blended: bool) -> tuple[np.ndarray, np.nd
         level = np.log(value) if QUANTITIES[name] else value
         columns += [level, level * s, level * x]
     if blended and of.second is not None:
-        columns += [of.second, of.second * s]
+        second = np.where(good, of.second, 0.0)
+        columns += [second, second * s]
     with np.errstate(invalid="ignore", divide="ignore"):
         width = np.where(good, of.width / value if QUANTITIES[name] else of.width, 0.0)
     return np.stack(columns, axis=1), np.log(value) if QUANTITIES[name] else value, width, good
