@@ -25,7 +25,7 @@ from blendinator.model.metrics import scenes
 from blendinator.model.metrics.evaluation import evaluate_rows
 from blendinator.model.pushed import find_model
 
-SPAN = 900_003  # spans of a pipeline are counted from 1
+SPAN = 900_004  # spans of a pipeline are counted from 1
 BATCH = 50
 CORRELATIONS = (0.0, 0.5, 1.0)  # sigma of the noise's Gaussian kernel, pixels
 METRICS = {
