@@ -2,6 +2,7 @@
 
     python benchmarks/simulation.py render        # seconds per scene of each renderer, and how well they agree
     python benchmarks/simulation.py scale 1000 10000 100000   # time, peak memory and bytes per scene of whole spans
+    python benchmarks/simulation.py cost          # milliseconds per scene of each stage, by population
     python benchmarks/simulation.py size          # bytes per scene, by what is stored
 
 Times are processor times, so other work on the machine changes them little. GalSim draws every galaxy with `drawImage`,
@@ -25,10 +26,11 @@ import numpy as np
 
 from blendinator.config import SimulationConfig
 from blendinator.data.galsim_renderer import GalSimRenderer, galaxy_profile
-from blendinator.data.population import Sources
+from blendinator.data.population import POPULATIONS, Sources
 from blendinator.data.records import encode
 from blendinator.data.scene import Simulator
 from blendinator.data.simulate import simulate_span
+from blendinator.data.tfrecords import frame_record
 
 RELAXED = galsim.GSParams(folding_threshold=2e-2, maxk_threshold=5e-3, kvalue_accuracy=1e-4, xvalue_accuracy=1e-4)
 
@@ -139,6 +141,29 @@ def span(scenes: int, workers: int) -> dict:
     }
 
 
+def cost(scenes: int, population: str, batch: int = 32) -> dict:
+    """Milliseconds of processor time per scene of each stage; the first batch, which builds tables, is not counted."""
+    simulator = Simulator(SimulationConfig(train_populations={population: 1.0}))
+    seconds = dict.fromkeys(("sample", "render", "observe and truth", "encode and compress"), 0.0)
+    for start in range(0, scenes + batch, batch):
+        times = [time.process_time()]
+        drawn = [simulator.sample(1, number) for number in range(start, start + batch)]
+        times.append(time.process_time())
+        counts = [len(scene.sources) for scene in drawn]
+        stamps = simulator._render(drawn, counts)
+        times.append(time.process_time())
+        records = [
+            simulator._record(1, scene, part)
+            for scene, part in zip(drawn, np.split(stamps, np.cumsum(counts)[:-1]), strict=True)
+        ]
+        times.append(time.process_time())
+        gzip.compress(b"".join(frame_record(encode(record)) for record in records), 1)
+        times.append(time.process_time())
+        if start:
+            seconds = {name: seconds[name] + later - now for name, now, later in zip(seconds, times, times[1:])}
+    return {name: 1e3 * value / scenes for name, value in seconds.items()}
+
+
 def size(scenes: int) -> dict:
     """Bytes per scene after compression: of each kind of pixels alone, unrounded too, and of whole records."""
     simulator = Simulator(SimulationConfig())
@@ -168,10 +193,17 @@ def main():
     one = commands.add_parser("span")  # each size in a process of its own: peak memory only ever rises in one
     one.add_argument("scenes", type=int)
     one.add_argument("workers", type=int)
+    commands.add_parser("cost").add_argument("--scenes", type=int, default=320)
     commands.add_parser("size").add_argument("--scenes", type=int, default=512)
     args = parser.parse_args()
     if args.command == "span":
         print(json.dumps(span(args.scenes, args.workers)))
+    elif args.command == "cost":
+        for name in POPULATIONS:
+            stages = cost(args.scenes, name)
+            print(f"{name}: {sum(stages.values()):.2f} ms per scene")
+            for stage, value in stages.items():
+                print(f"  {stage:<20} {value:6.2f}")
     elif args.command == "size":
         for name, count in size(args.scenes).items():
             print(f"{name:<20} {count:8.0f} bytes per scene")

@@ -324,6 +324,4 @@ class Simulator:
     def _make_renderer(self) -> Any:
         if self.config.renderer == "galsim":
             return GalSimRenderer(self.psf)
-        narrowest = self.config.psf_scale * self.config.psf_range[0]
-        shear = SHEAR_CLIP * np.sqrt(2.0) * self.config.psf_ellipticity_scatter
-        return FourierRenderer(self.psf, np.sqrt((1.0 + shear) / (1.0 - shear)) / narrowest)
+        return FourierRenderer(self.psf)

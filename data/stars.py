@@ -32,21 +32,24 @@ def cumulative_counts(magnitude: np.ndarray | Sequence[float], latitude: float) 
 
 def sample_magnitudes(rng: np.random.Generator, count: int, config: StarConfig) -> np.ndarray:
     """Magnitudes between `config.magnitude_bright` and 26 that follow the counts [count]."""
-    grid = np.linspace(config.magnitude_bright, FAINTEST, 500)
-    return np.interp(
-        rng.uniform(*cumulative_counts(grid[[0, -1]], config.galactic_latitude), count),
-        cumulative_counts(grid, config.galactic_latitude),
-        grid,
-    )
+    counts, magnitudes = _counts_table(config.magnitude_bright, config.galactic_latitude)
+    return np.interp(rng.uniform(counts[0], counts[-1], count), counts, magnitudes)
+
+
+@functools.lru_cache(maxsize=8)
+def _counts_table(bright: float, latitude: float) -> tuple[np.ndarray, np.ndarray]:
+    """Cumulative counts from magnitude `bright` to 26, and the magnitudes."""
+    magnitudes = np.linspace(bright, FAINTEST, 500)
+    return cumulative_counts(magnitudes, latitude), magnitudes
 
 
 def sample_stars(
     rng: np.random.Generator, config: StarConfig, side: float, pixel_scale: float, margin: float
 ) -> Sources:
     """The stars of a square of `side` pixels and a margin (pixels) around it: Poisson number, uniform positions."""
-    ends = cumulative_counts([config.magnitude_bright, FAINTEST], config.galactic_latitude)
+    counts, _ = _counts_table(config.magnitude_bright, config.galactic_latitude)
     area = ((side + 2.0 * margin) * pixel_scale / 60.0) ** 2
-    count = int(rng.poisson(config.density_scale * (ends[1] - ends[0]) * area))
+    count = int(rng.poisson(config.density_scale * (counts[-1] - counts[0]) * area))
     x, y = rng.uniform(-0.5 - margin, side - 0.5 + margin, (2, count))
     return points(x, y, sample_magnitudes(rng, count, config))
 
