@@ -24,7 +24,7 @@ from blendinator.data.profiles import Psf, sersic_fourier, shear_matrix
 # from the next image: of a galaxy whose steps are all the same, and of the far light of one whose steps are not.
 NEAR, FAR = 1.2, 2.0
 CORE = 24.0  # pixels; farther from its centre and its blobs a galaxy is smooth, and wide steps serve it
-BEND = 6.0  # frequencies over which steps widen
+BEND = 8.0  # frequencies over which steps widen, of a round galaxy; a flat one is smooth along its major axis only
 # Numbers of frequencies, and of a window's pixels, are multiples of these: few shapes of arrays, many galaxies at once.
 COUNTS, WINDOWS = 4, 16
 BLOCK = 8  # pixels whose waves follow from those of the first one
@@ -77,13 +77,17 @@ class FourierRenderer:
         last = np.clip(np.ceil(centre + extent), 0, stamp_size - 1).astype(int)
         farthest = np.minimum(np.maximum(centre - first, last - centre).max(axis=0), extent + 1.0)
         blobs = np.abs(galaxies.blobs[..., :2]).max(axis=2, initial=0.0) * (galaxies.blobs[..., 3] != 0.0)
-        # Pixels after which the image may repeat: its fine detail, and all of it.
-        even, detail = NEAR * (farthest + extent), farthest + CORE + blobs.max(axis=1, initial=0.0) / self._scale
-        fine, all_light = np.minimum(even, detail), np.where(detail < even, FAR * (farthest + extent), even)
         shear = np.hypot(g1, g2)
         cutoff = self._psf.cutoff * self._scale * self._psf.fwhm / np.asarray(fwhm)
         cutoff = cutoff * np.sqrt((1.0 + shear) / (1.0 - shear))
-        count = _up(cutoff * fine + (1.0 - fine / all_light) * BEND * np.pi / 2.0, COUNTS)
+        # After how many pixels the image may repeat: with even steps; with steps that widen, its detail and all of it.
+        even, detail = NEAR * (farthest + extent), farthest + CORE + blobs.max(axis=1, initial=0.0) / self._scale
+        far = FAR * (farthest + extent)
+        flattest = np.where(galaxies.flux_fraction > 0.0, galaxies.axis_ratio, 1.0).min(axis=1)
+        bend = BEND / flattest
+        widening = cutoff * detail + (1.0 - detail / far) * bend * np.pi / 2.0
+        count = _up(np.minimum(widening, cutoff * even), COUNTS)
+        lowest = 1.0 / np.where(widening < cutoff * even, far, even)
         window = np.minimum(_up((last - first).max(axis=0) + 1, WINDOWS), stamp_size)
         for number, side in np.unique(np.stack((count, window)), axis=1).T:
             rows = np.flatnonzero((count == number) & (window == side))
@@ -96,7 +100,7 @@ class FourierRenderer:
                     fwhm[chunk],
                     g1[chunk],
                     g2[chunk],
-                    *_frequencies(1.0 / all_light[chunk], cutoff[chunk], int(number)),
+                    *_frequencies(lowest[chunk], cutoff[chunk], bend[chunk], int(number)),
                 )
                 for row, drawn in zip(chunk, self._pixels(group, first[:, chunk] - centre[:, chunk], int(side))):
                     (left, low), (right, high) = first[:, row], last[:, row] + 1
@@ -165,20 +169,21 @@ class FourierRenderer:
         return np.matmul(seen.reshape(2, count, 2 * count), across.reshape(2 * count, -1))
 
 
-def _frequencies(lowest: np.ndarray, cutoff: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _frequencies(lowest: np.ndarray, cutoff: np.ndarray, bend: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Frequencies from 0 up to the cut-off, and the steps there, both [G, count].
 
-    The i-th one is high * i - (high - low) * BEND * arctan(i / BEND): steps of `low` at first and `high` in the end.
+    The i-th one is high * i - (high - low) * bend * arctan(i / bend): steps of `low` at first and `high` in the end.
 
     Args:
       lowest: upper limit of the first step [G].
+      bend: number of frequencies over which steps widen [G].
     """
-    i = np.arange(count)
-    bent = BEND * np.arctan(count / BEND)
+    i, bend = np.arange(count), bend[:, None]
+    bent = bend * np.arctan(count / bend)
     low = np.minimum(lowest, cutoff / count)[:, None]
     high = (cutoff[:, None] - low * bent) / (count - bent)
-    frequency = high * i - (high - low) * (BEND * np.arctan(i / BEND))
-    step = high - (high - low) / (1.0 + np.square(i / BEND))
+    frequency = high * i - (high - low) * (bend * np.arctan(i / bend))
+    step = high - (high - low) / (1.0 + np.square(i / bend))
     step[:, 0] /= 2.0  # the other half belongs to the next quadrant
     return frequency, step
 

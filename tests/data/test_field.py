@@ -38,7 +38,7 @@ def test_patches_add_up_to_the_galaxies_drawn_on_the_whole_field(simulator, fiel
     # A patch may be a column short, where the light has fallen to the render level.
     difference = np.abs(alone.sum(axis=0) - field.noise_free)
     assert difference.max() < 1.1 * simulator.config.render_level * field.sky_sigma
-    assert np.mean(difference > 1e-3) < 0.01
+    assert np.mean(difference > 0.002 * field.sky_sigma) < 0.01  # the window decides which frequencies are summed
     owned = alone > np.float32(field.sky_sigma)
     np.testing.assert_array_equal(np.minimum(owned.sum(axis=0), 2), field.mask)
     np.testing.assert_array_equal(owned.sum(axis=(1, 2)), field.pixels[seen])

@@ -94,6 +94,34 @@ def test_a_bright_galaxy_outside_the_stamp_contributes():
     assert image[16, 0] > 5.0 and image[16, 0] > image[16, 3] > image[16, 8]
 
 
+@pytest.mark.parametrize("index", [0.3, 0.5, 1.0, 1.5])
+@pytest.mark.parametrize("ratio", [0.12, 0.3, 1.0])
+def test_the_stamp_s_size_changes_nothing(index, ratio):
+    """A galaxy far larger than the stamp: other frequencies are summed, over a window that holds most of its light."""
+    simulator = Simulator(SimulationConfig())
+    flux, one = simulator.survey.flux(16.0), np.ones(1)
+    shape = {"axis_ratio": [[ratio, ratio]], "angle": [[0.7, 0.7]], "radius": [[3.3, 2.0]]}
+    galaxy = sample_galaxies(np.random.default_rng(0), np.array([16.0])).replace(
+        **{name: np.array(value) for name, value in shape.items()},
+        sersic_index=np.array([[index, 4.0]]),
+        flux_fraction=np.array([[0.9, 0.1]]),
+    )
+    small, large = (
+        simulator._renderer.render(
+            galaxy.replace(x=(start + 20.0) * one, y=(start + 35.0) * one),
+            flux * one,
+            250.0 * one,
+            0.16 * one,
+            0.01 * one,
+            0.005 * one,
+            size,
+        )[0]
+        for start, size in ((0, 64), (128, 320))
+    )
+    large = large[128:192, 128:192]
+    assert (np.abs(small - large) / np.sqrt(simulator.sky_sigma**2 + large)).max() < 0.05
+
+
 def test_the_galsim_renderer_is_galsim():
     config = dataclasses.replace(SimulationConfig(), renderer="galsim")
     simulator = Simulator(config)
