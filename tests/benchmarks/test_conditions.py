@@ -25,7 +25,7 @@ def test_cells_are_all_combinations(conditions):
 class Background:
     """A model to which all is empty sky, for certain."""
 
-    def draw(self, images, num_samples, seed, populations):
+    def sample(self, images, num_samples, seed, populations):
         probabilities = np.zeros((*images.shape[:3], 3), np.float32)
         probabilities[..., 0] = 1.0
         return np.zeros((len(images), num_samples, *images.shape[1:3]), np.uint8), probabilities

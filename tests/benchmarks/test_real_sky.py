@@ -33,7 +33,7 @@ class Always:
     def __init__(self, category):
         self.category = category
 
-    def draw(self, images, num_samples, seed, populations):
+    def sample(self, images, num_samples, seed, populations):
         self.populations = populations
         samples = np.full((len(images), num_samples, *images.shape[1:3]), self.category, np.uint8)
         return samples, np.tile(np.eye(3, dtype=np.float32)[self.category], (*images.shape[:3], 1))
