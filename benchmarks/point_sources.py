@@ -19,7 +19,7 @@ from astropy.table import Table, vstack
 from blendinator import Segmenter
 from blendinator.config import SimulationConfig
 from blendinator.data.field import FieldSimulator, field_header
-from blendinator.data.population import STAR
+from blendinator.data.sources import STAR
 from blendinator.model.field import run
 from blendinator.model.field.outputs import Outputs
 

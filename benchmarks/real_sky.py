@@ -27,11 +27,11 @@ from blendinator.data.population import (
     CALIBRATED,
     EXPONENTIAL_HALF_LIGHT,
     POPULATIONS,
-    Sources,
     median_disk_scale,
     sample_galaxies,
 )
 from blendinator.data.scene import Simulator
+from blendinator.data.sources import Sources
 from blendinator.data.stars import Optics
 from blendinator.data.structure import add_structure
 from blendinator.data.survey import Survey, get_survey

@@ -26,10 +26,11 @@ import numpy as np
 
 from blendinator.config import SimulationConfig
 from blendinator.data.galsim_renderer import GalSimRenderer, galaxy_profile
-from blendinator.data.population import POPULATIONS, Sources
+from blendinator.data.population import POPULATIONS
 from blendinator.data.records import encode
 from blendinator.data.scene import Simulator
 from blendinator.data.simulate import simulate_span
+from blendinator.data.sources import Sources
 from blendinator.data.tfrecords import frame_record
 
 RELAXED = galsim.GSParams(folding_threshold=2e-2, maxk_threshold=5e-3, kvalue_accuracy=1e-4, xvalue_accuracy=1e-4)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from blendinator.config import PopulationConfig
-from blendinator.data.population import GALAXY, Sources
+from blendinator.data.sources import GALAXY, Sources
 from blendinator.data.tables import columns_by_meaning, in_unit, read_table
 from blendinator.errors import DataError
 from blendinator.files import sha256

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from blendinator.data.observing import observe_field
-from blendinator.data.population import Sources, sample_natural
+from blendinator.data.population import sample_natural
 from blendinator.data.scene import Simulator
+from blendinator.data.sources import Sources
 from blendinator.data.stars import Optics, sample_stars, saturate
 
 if TYPE_CHECKING:

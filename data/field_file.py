@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from blendinator.data.field import SimulatedField, field_header
-from blendinator.data.population import STAR
+from blendinator.data.sources import STAR
 from blendinator.data.survey import Survey
 from blendinator.errors import ConfigError
 from blendinator.files import write_errors

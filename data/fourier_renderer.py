@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from blendinator.data.population import Sources
 from blendinator.data.profiles import Psf, sersic_fourier, shear_matrix
+from blendinator.data.sources import Sources
 
 # Distances after which an image may repeat, in units of the distance over which light would reach the window's pixels
 # from the next image: of a galaxy whose steps are all the same, and of the far light of one whose steps are not.
@@ -27,7 +27,6 @@ CORE = 24.0  # pixels; farther from its centre and its blobs a galaxy is smooth,
 BEND = 8.0  # frequencies over which steps widen, of a round galaxy; a flat one is smooth along its major axis only
 # Numbers of frequencies, and of a window's pixels, are multiples of these: few shapes of arrays, many galaxies at once.
 COUNTS, WINDOWS = 4, 16
-BLOCK = 8  # pixels whose waves follow from those of the first one
 _CHUNK = 40_000  # frequencies evaluated at once: keeps the work arrays within the processor's cache
 
 
@@ -190,22 +189,21 @@ def _frequencies(lowest: np.ndarray, cutoff: np.ndarray, bend: np.ndarray, count
 
 def _waves(frequency: np.ndarray, weight: np.ndarray, start: np.ndarray, side: int) -> np.ndarray:
     """Cosines and sines of each frequency at the pixels from `start` [G] on, averaged over pixels, [G, 2, F, side]."""
-    turn = 2.0 * np.pi * frequency[:, :, None]
-    near, far = turn * np.arange(BLOCK), turn * (start[:, None, None] + np.arange(0, side, BLOCK))
-    weight = (weight * np.sinc(frequency))[:, :, None]
-    cos_near, sin_near = (wave[:, :, None, :] for wave in _cos_sin(near))
-    cos_far, sin_far = ((wave * weight)[..., None] for wave in _cos_sin(far))
-    out = np.empty((len(frequency), 2, frequency.shape[1], far.shape[2], BLOCK))
-    np.subtract(cos_far * cos_near, sin_far * sin_near, out=out[:, 0])
-    np.add(sin_far * cos_near, cos_far * sin_near, out=out[:, 1])
-    return out.reshape(*out.shape[:3], -1)[..., :side]
+    cos, sin = _cos_sin((2.0 * np.pi * frequency)[:, :, None] * (start[:, None] + np.arange(side))[:, None, :])
+    waves = np.stack((cos, sin), axis=1)
+    waves *= (weight * np.sinc(frequency))[:, None, :, None]
+    return waves
 
 
 def _cos_sin(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cosine and sine in double precision, from the tangent of half the angle: NumPy's tangent is ten times as fast."""
+    """Cosine and sine from the tangent of half the angle: with AVX512, NumPy's is ten times as fast."""
     tangent = np.tan(0.5 * angle)
-    twice = 2.0 / (1.0 + np.square(tangent))
-    return twice - 1.0, tangent * twice
+    twice = np.square(tangent)
+    twice += 1.0
+    np.divide(2.0, twice, out=twice)
+    tangent *= twice
+    twice -= 1.0
+    return twice, tangent
 
 
 def _squared(frequency: np.ndarray, axis_ratio: np.ndarray, angle: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from blendinator.data.population import Sources
 from blendinator.data.profiles import Psf
+from blendinator.data.sources import Sources
 from blendinator.errors import DataError
 
 if TYPE_CHECKING:

@@ -14,21 +14,14 @@ from blendinator.config import SimulationConfig
 from blendinator.data.fourier_renderer import FourierRenderer
 from blendinator.data.galsim_renderer import GalSimRenderer
 from blendinator.data.observing import observe_one, sample_draws, unit_noise
-from blendinator.data.population import (
-    GALAXY,
-    NO_STAMP,
-    POPULATIONS,
-    STAR,
-    Sources,
-    check_populations,
-    population_at,
-)
+from blendinator.data.population import POPULATIONS, check_populations, population_at
 from blendinator.data.profiles import Psf, sersic_extent
-from blendinator.data.records import UNDEFINED
+from blendinator.data.sources import GALAXY, NO_STAMP, STAR, Sources
 from blendinator.data.spans import SPLITS
 from blendinator.data.stamps import StampRenderer
 from blendinator.data.stars import FAINTEST, Optics, StarRenderer, points, sample_stars, saturate
 from blendinator.data.structure import add_structure
+from blendinator.data.summary import summarize
 from blendinator.data.survey import get_survey
 from blendinator.errors import ConfigError, DataError
 
@@ -268,38 +261,7 @@ class Simulator:
             "sky_sigma": scene.sky_sigma,
             "psf_fwhm": scene.fwhm,
             "noise_correlation": scene.noise_correlation,
-            **self._summary(scene, stamps, owned),
-        }
-
-    def _summary(self, scene: Parameters, stamps: np.ndarray, owned: np.ndarray) -> dict[str, Any]:
-        """Scalars of the sources that own at least one pixel.
-
-        Magnitudes and signal-to-noise are those of the galaxies, the separation is that of any two sources.
-        """
-        sources = scene.sources
-        seen = np.flatnonzero(owned.any(axis=(1, 2)))
-        rows = seen[sources.kind[seen] == GALAXY]
-        rows = rows[np.argsort(sources.magnitude[rows], kind="stable")]
-        magnitude = sources.magnitude[rows]
-        stars = sources.magnitude[seen[sources.kind[seen] == STAR]]
-        separation = UNDEFINED["min_separation"]
-        if len(seen) > 1:
-            x, y = sources.x[seen], sources.y[seen]
-            distance = np.hypot(x[:, None] - x, y[:, None] - y)
-            separation = float(distance[np.triu_indices(len(seen), 1)].min() * self.survey.pixel_scale)
-        return {
-            "num_galaxies": len(rows),
-            "num_stars": len(stars),
-            "brightest_star": float(stars.min()) if len(stars) else UNDEFINED["brightest_star"],
-            "min_separation": separation,
-            "brightest_magnitude": float(magnitude[0]) if len(rows) else UNDEFINED["brightest_magnitude"],
-            "magnitude_difference": float(magnitude[1] - magnitude[0])
-            if len(rows) > 1
-            else UNDEFINED["magnitude_difference"],
-            # of a matched filter on the part within the stamp
-            "snr": float(np.sqrt(np.square(stamps[rows[0]], dtype=np.float64).sum()) / scene.sky_sigma)
-            if len(rows)
-            else UNDEFINED["snr"],
+            **summarize(scene.sources, stamps, owned, scene.sky_sigma, self.survey.pixel_scale),
         }
 
     def _round(self, image: np.ndarray) -> np.ndarray:

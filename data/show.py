@@ -8,9 +8,9 @@ import numpy as np
 
 from blendinator.config import SimulationConfig
 from blendinator.data.classes import CLASSES
-from blendinator.data.population import STAR, Sources
 from blendinator.data.records import SCALAR_FEATURES, first_band
 from blendinator.data.scene import Simulator, split_start
+from blendinator.data.sources import STAR, Sources
 from blendinator.data.spans import SPLITS
 from blendinator.data.survey import Survey
 from blendinator.errors import ConfigError, DataError

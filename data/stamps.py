@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blendinator.data.population import GALAXY, NO_STAMP, Sources
+from blendinator.data.sources import GALAXY, NO_STAMP, Sources
 from blendinator.errors import DataError
 from blendinator.files import sha256
 

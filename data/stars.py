@@ -8,8 +8,8 @@ import numpy as np
 from scipy import ndimage
 
 from blendinator.config import StarConfig
-from blendinator.data.population import STAR, Sources
 from blendinator.data.profiles import Psf
+from blendinator.data.sources import STAR, Sources
 
 # Cumulative counts per arcmin^2 in VIS brighter than these magnitudes, at these galactic latitudes: the model of
 # Bahcall & Soneira (1980) as tabulated for Euclid's VIS in the public repository EuclidVisibleInstrument.

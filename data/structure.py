@@ -18,7 +18,8 @@ Clumps at random places of the disk are the idea of GalSim's RandomKnots. Disks 
 import numpy as np
 
 from blendinator.config import StructureConfig
-from blendinator.data.population import EXPONENTIAL_HALF_LIGHT, GALAXY, NO_STAMP, Sources
+from blendinator.data.population import EXPONENTIAL_HALF_LIGHT
+from blendinator.data.sources import GALAXY, NO_STAMP, Sources
 
 CHAIN, EXTRAS = 48, 18  # blobs of an arm, a ring or a field of clumps; of everything else
 BLOBS = CHAIN + EXTRAS

@@ -5,7 +5,7 @@ import pytest
 
 from blendinator.config import DefectsConfig, PopulationConfig, SimulationConfig, StarConfig, StructureConfig
 from blendinator.data.field import FieldSimulator
-from blendinator.data.population import GALAXY, Sources
+from blendinator.data.sources import GALAXY, Sources
 
 SIDE = 160
 

@@ -8,7 +8,7 @@ from astropy.wcs import WCS
 
 from blendinator.data.field import SimulatedField
 from blendinator.data.field_file import truth_path, write_field
-from blendinator.data.population import GALAXY, STAR, Sources
+from blendinator.data.sources import GALAXY, STAR, Sources
 from blendinator.data.survey import get_survey
 from blendinator.errors import ConfigError, DataError
 

@@ -6,6 +6,7 @@ import pytest
 from blendinator.config import PopulationConfig, SimulationConfig, StarConfig
 from blendinator.data import population
 from blendinator.data.scene import Simulator
+from blendinator.data.sources import Sources
 from blendinator.data.survey import get_survey
 from blendinator.errors import ConfigError
 
@@ -122,7 +123,7 @@ def test_a_bright_scene_is_a_natural_one_with_one_more_galaxy():
     config = PopulationConfig(bright_range=(17.0, 19.0))
     background = population.sample_natural(rng(), config, SURVEY, 64)
     scenes = [population.sample_bright(np.random.default_rng(seed), config, SURVEY, 64) for seed in range(400)]
-    first = population.Sources.concatenate([scene.take(np.array([0])) for scene in scenes])
+    first = Sources.concatenate([scene.take(np.array([0])) for scene in scenes])
     assert first.magnitude.min() >= 17.0 and first.magnitude.max() <= 19.0
     assert first.magnitude.mean() == pytest.approx(18.0, abs=0.1)  # uniform: 18 +- 0.58 / 20
     assert first.x.min() >= -0.5 and first.x.max() <= 63.5 and first.y.mean() == pytest.approx(31.5, abs=3.0)

@@ -8,8 +8,8 @@ import pytest
 from blendinator.config import DefectsConfig, PopulationConfig, SimulationConfig, StarConfig
 from blendinator.data import survey
 from blendinator.data.observing import unit_noise
-from blendinator.data.population import GALAXY, STAR
 from blendinator.data.scene import Simulator, population_of, split_start
+from blendinator.data.sources import GALAXY, STAR
 from blendinator.errors import ConfigError, DataError
 
 CONFIG = SimulationConfig(

@@ -8,8 +8,9 @@ from astropy.io import fits
 
 from blendinator.config import SimulationConfig
 from blendinator.data import simulate
-from blendinator.data.population import NO_STAMP, STAR, sample_galaxies
+from blendinator.data.population import sample_galaxies
 from blendinator.data.scene import Simulator
+from blendinator.data.sources import NO_STAMP, STAR
 from blendinator.data.stamps import StampRenderer, read_stamps
 from blendinator.errors import DataError
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from blendinator.config import SimulationConfig, StructureConfig
-from blendinator.data.population import STAR, sample_galaxies
+from blendinator.data.population import sample_galaxies
 from blendinator.data.scene import Simulator
+from blendinator.data.sources import STAR
 from blendinator.data.structure import BLOBS, CHAIN, DUST, FRACTION, add_structure
 
 ALL = StructureConfig(share=1.0, faintest=24.0)
