@@ -19,7 +19,7 @@ from blendinator.files import atomic_write, sha256, write_error, write_json
 from blendinator.stores import Place, place
 
 PARTS = "parts"
-BATCH = 32  # scenes rendered together; scenes do not depend on it
+BATCH = 128  # scenes rendered together; scenes do not depend on it
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,8 @@ def summarize(
     Magnitudes and signal-to-noise are those of the galaxies, the separation is that of any two sources.
 
     Args:
-      stamps: electrons per pixel of each source alone [G, S, S]; owned: the pixels that each one owns, of the same shape.
+      stamps: electrons per pixel of each source alone [G, S, S].
+      owned: the pixels that each source owns [G, S, S].
       sky_sigma: electrons per pixel. pixel_scale: arcsec.
     """
     seen = np.flatnonzero(owned.any(axis=(1, 2)))
