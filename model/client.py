@@ -26,7 +26,7 @@ from blendinator.model.field.tiling import Tile, core_shape, plan
 from blendinator.model.given_image import check_image
 from blendinator.model.live import read_facts
 from blendinator.model.maps import MAPS, NO_DATA, Maps, empty_maps, pad_rows, place
-from blendinator.model.pushed import SIGNATURE, find_model, read_field_facts, too_old
+from blendinator.model.pushed import SIGNATURE, check_population, find_model, read_field_facts, too_old
 from blendinator.stack import check_processor
 from blendinator.stores import Place
 
@@ -95,10 +95,7 @@ class Segmenter:
         facts = read_field_facts(path)
         if tile < facts["downsampling"]:
             raise ConfigError(f"tile: received {tile}; allowed: at least {facts['downsampling']} pixels")
-        if population is not None and population not in facts["odds"]:
-            raise ConfigError(
-                f"population: received {population!r}; allowed for {path}: {', '.join(sorted(facts['odds']))}"
-            )
+        check_population(population, facts["odds"], path)
         check_processor()
         from blendinator.model.precision import load_saved_model
 

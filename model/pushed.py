@@ -1,9 +1,10 @@
 """A pushed model's folder, and what it says to those who cut fields into tiles."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
-from blendinator.errors import ModelError
+from blendinator.errors import ConfigError, ModelError
 from blendinator.model import released
 from blendinator.model.live import FIELD_FILE, FIELD_FORMAT, list_versions
 from blendinator.stores import Place, place
@@ -24,6 +25,13 @@ def find_model(path: str | Place) -> Path:
             f"{path}: there is no SavedModel here. Give the folder of a pushed version, or run `blendinator run` first."
         )
     return versions[-1] if isinstance(versions[-1], Path) else released.download(versions[-1])
+
+
+def check_population(population: str | None, known: Collection[str], path: str | Place) -> None:
+    """Raises ConfigError unless the model in `path`, calibrated for the `known` ones, knows the population, if any."""
+    if population is not None and population not in known:
+        allowed = ", ".join(sorted(known)) or "none: it was calibrated for no population"
+        raise ConfigError(f"population: received {population!r}; allowed for {path}: {allowed}")
 
 
 def read_field_facts(path: Path) -> dict:

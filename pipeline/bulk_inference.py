@@ -20,6 +20,7 @@ from blendinator.components.calibration_evaluator.scoring import Sampler
 from blendinator.data.tfrecords import frame_record, read_records
 from blendinator.errors import BlendinatorError, ConfigError, DataError
 from blendinator.model.live import read_facts
+from blendinator.model.pushed import check_population
 from blendinator.pipeline.predictions import encode, parse
 from blendinator.stack import use_in_memory_runner
 from blendinator.stores import place
@@ -156,7 +157,7 @@ def predict(
         raise DataError(
             f"{', '.join(twice)}: two files of records would get this name. Predict them into different folders."
         )
-    check_population(model, population)
+    check_population(population, read_facts(model).get("calibration", {}).get("populations", {}), model)
     output = str(output)
     present = FileSystems.match([posixpath.join(literal(output), "*")])[0].metadata_list
     if any(not one.path.endswith(".part") for one in present):  # those are what a killed run left
@@ -173,14 +174,6 @@ def predict(
         _remove([posixpath.join(output, name) for name in (*names, *(f"{one}.part" for one in names), ACCOUNT)])
         raise
     return account
-
-
-def check_population(model: str | Path, population: str | None) -> None:
-    """Raises ConfigError unless the model was calibrated for the population, if one is given."""
-    known = read_facts(model).get("calibration", {}).get("populations", {})
-    if population is not None and population not in known:
-        allowed = ", ".join(sorted(known)) or "none: it was calibrated for no population"
-        raise ConfigError(f"population: received {population!r}; allowed for {model}: {allowed}")
 
 
 def find_files(pattern: str) -> list[str]:
