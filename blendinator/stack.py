@@ -29,6 +29,7 @@ BEHIND_RESULTS = (
     "surveycodex",
 )
 CPUINFO = Path("/proc/cpuinfo")
+BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")  # instruction sets for convolutions in bfloat16
 
 
 def _version(package: str) -> tuple[int, ...]:

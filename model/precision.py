@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
+from blendinator.stack import BFLOAT16_FLAGS, processor_flags
 from blendinator.stores import Place
 
 GRAPH = "saved_model.pb"
@@ -26,8 +27,7 @@ def has_bfloat16() -> bool:
     if gpus:
         capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
         return capability >= (8, 0)
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.exists() and any(flag in cpuinfo.read_text() for flag in ("avx512_bf16", "amx_bf16"))
+    return not processor_flags().isdisjoint(BFLOAT16_FLAGS)
 
 
 def load_saved_model(folder: str | Place) -> Any:

@@ -93,7 +93,7 @@ def processor(cpuinfo: Path = stack.CPUINFO) -> Check:
         return Check("processor", PROBLEM, text + "no AVX", "TensorFlow's wheels need it: use a newer processor.")
     if "avx2" not in flags:
         return Check("processor", WARNING, text + "no AVX2", "All will be slow; use a newer processor.")
-    found = [flag for flag in ("amx_bf16", "avx512_bf16") if flag in flags]
+    found = [flag for flag in stack.BFLOAT16_FLAGS if flag in flags]
     return Check(
         "processor",
         OK,
