@@ -15,6 +15,7 @@ of the two together.
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 COUNTS = ("p_one", "p_two", "p_more")
 STEPS = ("any", "second", "third")
@@ -66,11 +67,6 @@ def logistic(seen: np.ndarray, hit: np.ndarray) -> np.ndarray:
 def _penalty(seen: np.ndarray) -> np.ndarray:
     """Of each coefficient's square [K]; next to none of the constant's."""
     return np.append(1e-6, np.full(seen.shape[1] - 1, RIDGE))
-
-
-def expit(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x))."""
-    return 1 / (1 + np.exp(-np.clip(x, -50, 50)))
 
 
 def fit(columns: dict[str, Any], snr: np.ndarray, number: np.ndarray, blendedness: np.ndarray) -> dict:
