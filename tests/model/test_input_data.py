@@ -111,13 +111,16 @@ def test_noise_is_correlated_as_the_simulators(correlation):
     np.testing.assert_allclose(moments(fresh), moments(stored), atol=0.02)
 
 
-def test_the_last_phase_holds_the_natural_share(scenes):
-    """Ten scenes of 30 are natural here; each is marked by its image."""
-    natural = np.arange(30) < 10
-    marked = scenes._replace(
+@pytest.fixture
+def marked(scenes):
+    """30 scenes, each marked by its image; the first ten are natural."""
+    return scenes._replace(
         image=np.ones_like(scenes.image) * np.arange(30)[:, None, None, None].astype("f4"),
-        population=np.where(natural, "natural", "boosted"),
+        population=np.where(np.arange(30) < 10, "natural", "boosted"),
     )
+
+
+def test_the_last_phase_holds_the_natural_share(marked):
     config = dataclasses.replace(
         CONFIG, batch_size=10, steps=10, fresh_noise=False, multi_sample_share=0.5, natural_share=0.8
     )
@@ -129,12 +132,7 @@ def test_the_last_phase_holds_the_natural_share(scenes):
 
 
 @pytest.mark.parametrize(("share", "naturals"), [(1.0, 10), (0.0, 0)])
-def test_the_last_phase_may_hold_natural_scenes_alone_or_none(scenes, share, naturals):
-    natural = np.arange(30) < 10
-    marked = scenes._replace(
-        image=np.ones_like(scenes.image) * np.arange(30)[:, None, None, None].astype("f4"),
-        population=np.where(natural, "natural", "boosted"),
-    )
+def test_the_last_phase_may_hold_natural_scenes_alone_or_none(marked, share, naturals):
     config = dataclasses.replace(
         CONFIG, batch_size=10, steps=4, fresh_noise=False, multi_sample_share=1.0, natural_share=share
     )
